@@ -1,0 +1,50 @@
+"""Data: real images with fixed splits, two-dimensional densities known exactly, corruption, batches.
+
+    train, test = data.digits()                                # embedded: no download
+    for (x,) in data.DataLoader(data.TensorDataset(train.flat), batch_size=100, shuffle=True):
+        ...
+
+Read `images` for the data sets, `toys` for the densities, `dataset` for the batching, `corrupt` for denoising;
+`sources` finds, downloads and verifies files, `idx` reads MNIST's format.
+"""
+
+from tinygen.data.corrupt import gaussian_noise, masking_noise, salt_and_pepper
+from tinygen.data.dataset import DataLoader, Dataset, TensorDataset
+from tinygen.data.idx import read_idx
+from tinygen.data.images import binarized_mnist, digits, fashion_mnist, mnist, usps
+from tinygen.data.toys import (
+    gaussian_mixture,
+    ring,
+    ring_means,
+    rings,
+    two_moons,
+    two_moons_entropy,
+    two_moons_log_prob,
+)
+
+__all__ = [
+    # images
+    "digits",
+    "mnist",
+    "fashion_mnist",
+    "usps",
+    "binarized_mnist",
+    # densities in the plane
+    "two_moons",
+    "two_moons_log_prob",
+    "two_moons_entropy",
+    "gaussian_mixture",
+    "ring",
+    "ring_means",
+    "rings",
+    # batches
+    "Dataset",
+    "TensorDataset",
+    "DataLoader",
+    # corruption
+    "masking_noise",
+    "gaussian_noise",
+    "salt_and_pepper",
+    # files
+    "read_idx",
+]

@@ -1,0 +1,152 @@
+"""Images with labels in memory, and their batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import tinygen
+from tinygen import backend
+from tinygen.data.generators import AnyGenerator, library_generator
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Images and, where there are any, their labels.
+
+    images: (N, H, W), float32 in [0, 1].  labels: (N,), int64, or None.
+
+    `dataset[index]` is the pair (images, labels) at an integer, slice or index array (only the images when there are
+    no labels), so a DataLoader takes it as it is; `TensorDataset(train.flat)` makes batches of vectors.
+    """
+
+    name: str
+    images: np.ndarray
+    labels: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 3 or self.images.dtype != np.float32:
+            raise ValueError(
+                f"Dataset {self.name}: float32 images of shape (N, H, W) are expected, "
+                f"got {self.images.dtype} {self.images.shape}"
+            )
+        if self.labels is not None and (self.labels.shape != self.images.shape[:1] or self.labels.dtype != np.int64):
+            raise ValueError(
+                f"Dataset {self.name}: int64 labels of shape ({len(self.images)},) are expected, one per image, "
+                f"got {self.labels.dtype} {self.labels.shape}"
+            )
+
+    @property
+    def flat(self) -> np.ndarray:
+        """The images as vectors: (N, H·W), float32, sharing memory with `images`."""
+        return self.images.reshape(len(self.images), -1)
+
+    def subset(self, index: Any) -> Dataset:
+        """The part at a slice or index array, as a Dataset: `train.subset(slice(1000))`."""
+        return Dataset(self.name, self.images[index], None if self.labels is None else self.labels[index])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.images[index] if self.labels is None else (self.images[index], self.labels[index])
+
+    def __repr__(self) -> str:
+        labels = "no labels" if self.labels is None else f"{len(np.unique(self.labels))} classes"
+        return f"Dataset({self.name}: {len(self)} images of {self.images.shape[1]}×{self.images.shape[2]}, {labels})"
+
+
+class TensorDataset:
+    """Arrays or Tensors of one length, indexed together (torch.utils.data.TensorDataset).
+
+    `dataset[index]` is a tuple with every array at that index.  Tensors on a GPU stay there: batches are gathered on
+    the device, without a copy from the host.
+
+    Raises ValueError when there is no array, one has no dimension, or the lengths differ.
+    """
+
+    def __init__(self, *arrays: Any):
+        if not arrays:
+            raise ValueError("TensorDataset: at least one array is expected, got none")
+        self.tensors = tuple(a if _is_sliceable(a) else np.asarray(a) for a in arrays)
+        if any(len(a.shape) == 0 for a in self.tensors) or len({a.shape[0] for a in self.tensors}) != 1:
+            raise ValueError(
+                "TensorDataset: arrays with the same number of samples are expected, "
+                f"got shapes {', '.join(str(tuple(a.shape)) for a in self.tensors)}"
+            )
+
+    def __len__(self) -> int:
+        return int(self.tensors[0].shape[0])
+
+    def __getitem__(self, index: Any) -> tuple[Any, ...]:
+        return tuple(array[index] for array in self.tensors)
+
+
+class DataLoader:
+    """The batches of a data set, as Tensors (torch.utils.data.DataLoader, for data in memory).
+
+    dataset: a Dataset, a TensorDataset, a bare array or Tensor, or any object with a length whose `dataset[index]`
+        takes a slice or an index array and returns an array or a tuple of arrays.  A whole batch is one such call.
+    shuffle: every epoch in a new random order, drawn on the CPU from `generator`, so that it does not depend on the
+        device; a seed gives the same sequence of epochs for every new loader, None is tinygen's default generator.
+    drop_last: leave out the last batch when it is short.  It is kept otherwise.
+    device: where the batches are to be; None leaves Tensors where they are and puts arrays on the default device.
+
+    Each batch is a fresh copy: a Tensor for a data set of one array, otherwise a tuple of Tensors.
+    Raises ValueError for a batch_size < 1, TypeError for one that is no integer.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int = 1,
+        shuffle: bool = False,
+        generator: AnyGenerator = None,
+        drop_last: bool = False,
+        device: str | backend.Device | None = None,
+    ):
+        if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__"):
+            raise TypeError(f"DataLoader: an integer batch_size is expected, got {batch_size!r}")
+        if batch_size < 1:
+            raise ValueError(f"DataLoader: batch_size >= 1 is expected, got {batch_size}")
+        if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+            raise TypeError(
+                f"DataLoader: a data set with a length and an index is expected, got {type(dataset).__name__}; "
+                "wrap arrays in TensorDataset(...)"
+            )
+        if isinstance(dataset, (list, tuple)):
+            raise TypeError(
+                f"DataLoader: a {type(dataset).__name__} cannot be indexed by a whole batch; "
+                "wrap its arrays in TensorDataset(...), or stack its samples to one array"
+            )
+        self.dataset, self.batch_size, self.shuffle, self.drop_last = dataset, int(batch_size), shuffle, drop_last
+        self.device = None if device is None else backend.device(device)
+        # None is looked up at every epoch, so that a later manual_seed counts; a seed becomes a generator once, here.
+        self._random = None if generator is None else library_generator(generator)
+
+    def __len__(self) -> int:
+        """The number of batches."""
+        n = len(self.dataset)
+        return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+
+    def __iter__(self) -> Iterator[Any]:
+        n = len(self.dataset)
+        if not self.shuffle:
+            for i in range(len(self)):
+                yield self._tensors(self.dataset[i * self.batch_size : min((i + 1) * self.batch_size, n)])
+            return
+        order = (self._random or library_generator(None)).permutation(n)
+        for i in range(len(self)):
+            yield self._tensors(self.dataset[order[i * self.batch_size : (i + 1) * self.batch_size]])
+
+    def _tensors(self, batch: Any) -> Any:
+        if isinstance(batch, (tuple, list)):
+            return tuple(self._tensors(part) for part in batch)
+        return tinygen.tensor(batch, device=self.device)
+
+
+def _is_sliceable(array: Any) -> bool:
+    return isinstance(array, tinygen.Tensor) or backend.is_array(array)
