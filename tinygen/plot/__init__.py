@@ -1,0 +1,11 @@
+"""Pictures: grids of images, curves with their floor and baselines, densities in the plane, matrices with numbers.
+
+Every function takes NumPy arrays or Tensors, returns the matplotlib figure, and writes it when a path is given (its
+folder is made; the ending decides the format).  Figures are made without pyplot: there is no window, no global list of
+open figures, nothing to close, and it works without a display.  matplotlib is imported when the first one is made.
+"""
+
+from tinygen.plot.charts import curves, matrix, panels2d, scatter2d
+from tinygen.plot.images import image_grid, latent_walk, manifold, rows
+
+__all__ = ["image_grid", "rows", "latent_walk", "manifold", "curves", "scatter2d", "panels2d", "matrix"]
