@@ -1,0 +1,78 @@
+"""tinygen: reverse-mode autograd from scratch on NumPy and CuPy, and the generative models of a deep-learning course.
+
+    import tinygen as tg
+
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    y = (x * x).sum()
+    y.backward()            # x.grad is 2x
+
+The names, argument orders and defaults are PyTorch's.  To read the source, start with `engine.py`.
+"""
+
+import numpy as _np
+
+from tinygen import autograd
+from tinygen.autograd import enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled
+from tinygen.backend import (
+    Device,
+    Generator,
+    cuda_available,
+    device,
+    get_default_device,
+    manual_seed,
+    set_default_device,
+    synchronize,
+)
+from tinygen.creation import *  # noqa: F403
+from tinygen.creation import __all__ as _creation
+from tinygen.engine import get_default_dtype, set_default_dtype
+from tinygen.errors import ShapeError
+from tinygen.ops import *  # noqa: F403
+from tinygen.ops import __all__ as _ops
+from tinygen.tensor import Tensor
+
+__version__ = "0.1.0"
+
+float16, float32, float64 = map(_np.dtype, ("float16", "float32", "float64"))
+uint8, int8, int16, int32, int64 = map(_np.dtype, ("uint8", "int8", "int16", "int32", "int64"))
+half, float, double = float16, float32, float64
+short, int, long = int16, int32, int64
+bool = _np.dtype("bool")
+
+__all__ = [
+    "Device",
+    "Generator",
+    "ShapeError",
+    "Tensor",
+    "autograd",
+    "bool",
+    "cuda_available",
+    "device",
+    "double",
+    "enable_grad",
+    "float",
+    "float16",
+    "float32",
+    "float64",
+    "get_default_device",
+    "get_default_dtype",
+    "grad",
+    "half",
+    "int",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "is_grad_enabled",
+    "long",
+    "manual_seed",
+    "no_grad",
+    "set_default_device",
+    "set_default_dtype",
+    "set_grad_enabled",
+    "short",
+    "synchronize",
+    "uint8",
+    *_creation,
+    *_ops,
+]

@@ -1,0 +1,48 @@
+"""Array libraries: which one an array belongs to, where it lives, and the few kernels that differ.
+
+Everything above this room is written once, against a module `xp` that is NumPy or CuPy.  What the two do
+differently (random numbers, scattered addition, special functions, copies between devices) stands behind the
+small interface `Backend`, with one file per library.
+"""
+
+from tinygen.backend.base import Array, Backend, Device
+from tinygen.backend.random import Generator, default_generator, manual_seed
+from tinygen.backend.registry import (
+    ARRAY_MODULES,
+    array_module,
+    backend_of,
+    cuda_available,
+    device,
+    device_of,
+    get_default_device,
+    is_array,
+    register,
+    resolve,
+    set_default_device,
+    synchronize,
+    to_device,
+    to_numpy,
+)
+
+__all__ = [
+    "ARRAY_MODULES",
+    "Array",
+    "Backend",
+    "Device",
+    "Generator",
+    "array_module",
+    "backend_of",
+    "cuda_available",
+    "default_generator",
+    "device",
+    "device_of",
+    "get_default_device",
+    "is_array",
+    "manual_seed",
+    "register",
+    "resolve",
+    "set_default_device",
+    "synchronize",
+    "to_device",
+    "to_numpy",
+]

@@ -1,0 +1,71 @@
+"""The interface that an array library fills in, and the name of a place where arrays live."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+Array = Any
+"""An array of any registered library: numpy.ndarray, cupy.ndarray."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where an array lives: `cpu`, or `cuda` with the index of the GPU."""
+
+    type: str
+    index: int | None = None
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __repr__(self) -> str:
+        return f"device({str(self)!r})"
+
+
+class Backend(ABC):
+    """What differs between array libraries; everything else is written against the module `xp`."""
+
+    type: str
+    """The device type it serves: "cpu", "cuda"."""
+    xp: ModuleType
+    """The library, with NumPy's function names."""
+    array_type: type
+    """The class of its arrays."""
+
+    @abstractmethod
+    def default_device(self) -> Device:
+        """The device meant by the bare device type."""
+
+    @abstractmethod
+    def device_of(self, array: Array) -> Device: ...
+
+    @abstractmethod
+    def from_numpy(self, array: np.ndarray, device: Device) -> Array:
+        """A copy of a NumPy array on `device` (NumPy's own backend returns the array itself)."""
+
+    @abstractmethod
+    def to_numpy(self, array: Array) -> np.ndarray: ...
+
+    @abstractmethod
+    def move(self, array: Array, device: Device) -> Array:
+        """The array on another device of the same library (`cuda:0` to `cuda:1`)."""
+
+    @abstractmethod
+    def add_at(self, target: Array, index: Any, values: Array) -> None:
+        """target[index] += values, in place, where repeated indices add up."""
+
+    @abstractmethod
+    def erf(self, x: Array) -> Array: ...
+
+    @abstractmethod
+    def random(self, seed: int, device: Device) -> Any:
+        """A generator with NumPy's methods standard_normal, random and integers, and `permutation(n)`."""
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Wait until all work that was handed to the device is done (for timing)."""

@@ -1,0 +1,66 @@
+"""CuPy on NVIDIA GPUs.  This module imports CuPy: the registry imports it only when a GPU is asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cupy
+import numpy as np
+
+from tinygen.backend.base import Array, Backend, Device
+
+
+class _Random:
+    """CuPy's generator, with the one method that NumPy's has and it lacks."""
+
+    def __init__(self, seed: int):
+        self._generator = cupy.random.default_rng(seed)
+        self.standard_normal = self._generator.standard_normal
+        self.random = self._generator.random
+        self.integers = self._generator.integers
+
+    def permutation(self, n: int) -> Array:
+        return cupy.argsort(self._generator.random(n))
+
+
+class CupyBackend(Backend):
+    type = "cuda"
+    xp = cupy
+    array_type = cupy.ndarray
+
+    def __init__(self) -> None:
+        self.count = cupy.cuda.runtime.getDeviceCount()  # raises when there is no usable driver or GPU
+
+    def default_device(self) -> Device:
+        return Device("cuda", cupy.cuda.runtime.getDevice())
+
+    def device_of(self, array: Array) -> Device:
+        return Device("cuda", array.device.id)
+
+    def from_numpy(self, array: np.ndarray, device: Device) -> Array:
+        with cupy.cuda.Device(device.index):
+            return cupy.asarray(array)
+
+    def to_numpy(self, array: Array) -> np.ndarray:
+        return cupy.asnumpy(array)
+
+    def move(self, array: Array, device: Device) -> Array:
+        if array.device.id == device.index:
+            return array
+        with cupy.cuda.Device(device.index):
+            return cupy.array(array)
+
+    def add_at(self, target: Array, index: Any, values: Array) -> None:
+        cupy.add.at(target, index, values)
+
+    def erf(self, x: Array) -> Array:
+        from cupyx.scipy.special import erf
+
+        return erf(x)
+
+    def random(self, seed: int, device: Device) -> Any:
+        with cupy.cuda.Device(device.index):
+            return _Random(seed)
+
+    def synchronize(self) -> None:
+        cupy.cuda.get_current_stream().synchronize()

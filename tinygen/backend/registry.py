@@ -1,0 +1,138 @@
+"""From an array or a device's name to the library that serves it."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+
+from tinygen.backend.base import Array, Backend, Device
+from tinygen.backend.numpy_backend import CPU, NumpyBackend
+
+_BY_TYPE: dict[str, Backend] = {}
+_BY_ARRAY: dict[type, Backend] = {}
+ARRAY_MODULES: dict[type, ModuleType] = {}
+"""From the class of an array to its library: {numpy.ndarray: numpy, ...}.  The engine reads it once per operator."""
+
+_default = CPU
+
+
+def register(backend: Backend) -> None:
+    """Make a library known: arrays of its class and devices of its type are served by it from now on."""
+    _BY_TYPE[backend.type] = backend
+    _BY_ARRAY[backend.array_type] = backend
+    ARRAY_MODULES[backend.array_type] = backend.xp
+
+
+register(NumpyBackend())
+
+
+def is_array(x: object) -> bool:
+    """Whether x is an array of a registered library (a NumPy scalar is not)."""
+    return type(x) in ARRAY_MODULES
+
+
+def array_module(x: Array) -> ModuleType:
+    """The library of an array: `numpy`, `cupy`."""
+    return ARRAY_MODULES[type(x)]
+
+
+def backend_of(x: Array) -> Backend:
+    return _BY_ARRAY[type(x)]
+
+
+def device_of(x: Array) -> Device:
+    return _BY_ARRAY[type(x)].device_of(x)
+
+
+def to_numpy(x: Array) -> np.ndarray:
+    """The values as a NumPy array: the array itself on the CPU, a copy from anywhere else."""
+    return _BY_ARRAY[type(x)].to_numpy(x)
+
+
+def to_device(x: Array, device: Device) -> Array:
+    """The array on `device`: itself when it is there already."""
+    here, there = _BY_ARRAY[type(x)], backend_for(device)
+    return here.move(x, device) if here is there else there.from_numpy(here.to_numpy(x), device)
+
+
+def backend_for(device: Device) -> Backend:
+    """The library that serves a device.
+
+    Raises RuntimeError for "cuda" when CuPy is absent or finds no usable GPU, saying which, and what to install.
+    """
+    if device.type == "cuda" and "cuda" not in _BY_TYPE:
+        _load_cuda()
+    try:
+        return _BY_TYPE[device.type]
+    except KeyError:
+        raise ValueError(f"device: no such device {str(device)!r}; use 'cpu', 'cuda' or 'cuda:1'") from None
+
+
+def _load_cuda() -> None:
+    try:
+        from tinygen.backend.cupy_backend import CupyBackend
+    except ImportError as error:
+        raise RuntimeError(
+            "device 'cuda' needs CuPy, which is not installed: pip install 'tinygen[cuda13]' for CUDA 13 "
+            "(or [cuda12]); or use device='cpu'"
+        ) from error
+    try:
+        register(CupyBackend())
+    except Exception as error:  # CuPy's own exception classes differ with the missing piece: driver, runtime, GPU
+        raise RuntimeError(
+            f"device 'cuda': CuPy is installed but finds no usable GPU ({error}); check the driver with nvidia-smi, "
+            "or use device='cpu'"
+        ) from error
+
+
+def cuda_available() -> bool:
+    """Whether device='cuda' would work."""
+    try:
+        return backend_for(Device("cuda")).type == "cuda"
+    except RuntimeError:
+        return False
+
+
+def device(name: str | Device, index: int | None = None) -> Device:
+    """A device from its name: device("cpu"), device("cuda"), device("cuda:1"), device("cuda", 1).
+
+    Raises ValueError for a name that is no device, RuntimeError when there is no such GPU.
+    """
+    if isinstance(name, Device):
+        return name
+    if not isinstance(name, str):
+        raise TypeError(f"device: a name such as 'cpu' or 'cuda:1' is expected, got {type(name).__name__}")
+    kind, colon, number = name.partition(":")
+    if colon and not number.isdecimal():
+        raise ValueError(f"device: {name!r} is not a device; use 'cpu', 'cuda' or 'cuda:1'")
+    index = int(number) if colon else index
+    backend = backend_for(Device(kind))
+    default = backend.default_device()
+    if index is None or default.index is None:
+        return default
+    count = getattr(backend, "count", 1)
+    if index >= count:
+        raise RuntimeError(f"device: {name!r} asks for GPU number {index}, but there are {count}, numbered from 0")
+    return Device(kind, index)
+
+
+def set_default_device(name: str | Device) -> None:
+    """Where new tensors are made when no device is given (torch.set_default_device)."""
+    global _default
+    _default = device(name)
+
+
+def get_default_device() -> Device:
+    return _default
+
+
+def resolve(name: str | Device | None) -> Device:
+    """The device of that name, or the default one for None."""
+    return _default if name is None else device(name)
+
+
+def synchronize() -> None:
+    """Wait for all devices in use: call it before reading a clock."""
+    for backend in _BY_TYPE.values():
+        backend.synchronize()

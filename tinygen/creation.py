@@ -1,0 +1,276 @@
+"""New tensors: from data, constant, in sequence, random.  PyTorch's names, arguments and defaults.
+
+Floating-point tensors are float32 unless told otherwise; every random draw comes from a Generator, and without one from the
+device's default generator, which `manual_seed` seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygen import backend, engine
+from tinygen.backend import Generator, default_generator, resolve, to_device
+from tinygen.engine import Node
+from tinygen.ops.shape import sizes
+from tinygen.tensor import Tensor
+
+__all__ = [
+    "arange",
+    "as_tensor",
+    "bernoulli",
+    "empty",
+    "empty_like",
+    "eye",
+    "from_numpy",
+    "full",
+    "full_like",
+    "linspace",
+    "meshgrid",
+    "multinomial",
+    "normal",
+    "ones",
+    "ones_like",
+    "rand",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "randn",
+    "randn_like",
+    "randperm",
+    "tensor",
+    "zeros",
+    "zeros_like",
+]
+
+
+def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A new tensor with a copy of data: a number, nested lists, or an array, whose dtype is kept.
+
+    Python floats become float32 (the default dtype), integers int64, truth values bool.
+    """
+    if isinstance(data, Node):
+        device, data = device or backend.device_of(data.array), data.array
+    array = data.copy() if backend.is_array(data) else _from_python(data, dtype)
+    array = array if dtype is None else array.astype(np.dtype(dtype), copy=False)
+    if device is not None or isinstance(array, np.ndarray):
+        array = to_device(array, resolve(device))
+    return _new(array, requires_grad)
+
+
+def _from_python(data: Any, dtype: Any) -> np.ndarray:
+    if isinstance(data, list | tuple) and data and any(isinstance(x, Node) for x in data):
+        data = [backend.to_numpy(x.array) if isinstance(x, Node) else x for x in data]
+    try:
+        array = np.array(data, dtype=dtype)
+    except ValueError as error:
+        raise ValueError(f"tensor: the data does not form a regular array: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"tensor: numbers or truth values are expected, got {type(data).__name__} (as array: {array.dtype})")
+    if array.dtype == np.float64 and dtype is None and not isinstance(data, np.float64):
+        array = array.astype(engine.get_default_dtype())
+    return array
+
+
+def _new(array: Any, requires_grad: bool) -> Tensor:
+    return Tensor(array).requires_grad_() if requires_grad else Tensor(array)
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """Like `tensor`, but sharing memory with data where dtype and device allow it."""
+    if isinstance(data, Node):
+        return data.to(dtype=dtype, device=device)
+    if backend.is_array(data):
+        return Tensor(data).to(dtype=dtype, device=device)
+    return tensor(data, dtype, device)
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """A tensor on the CPU that shares memory with the NumPy array."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"from_numpy: a NumPy array is expected, got {type(array).__name__}; use tensor")
+    return Tensor(array)
+
+
+def _filled(make: Callable[..., np.ndarray], size: Any, dtype: Any, device: Any, requires_grad: bool, *args: Any) -> Tensor:
+    shape = _shape(make.__name__, size)
+    array = make(shape, *args, dtype=engine.get_default_dtype() if dtype is None else np.dtype(dtype))
+    return _new(to_device(array, resolve(device)), requires_grad)
+
+
+def _shape(name: str, size: Any) -> tuple[int, ...]:
+    try:
+        shape = sizes(size)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: sizes must be integers, got {size!r}") from error
+    if any(n < 0 for n in shape):
+        raise engine.errors.ShapeError(f"{name}: sizes must not be negative, got {shape}")
+    return shape
+
+
+def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Zeros: zeros(2, 3) or zeros((2, 3))."""
+    return _filled(np.zeros, size, dtype, device, requires_grad)
+
+
+empty = zeros
+"""PyTorch leaves the values of `empty` undefined; here they are 0."""
+
+
+def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones: ones(2, 3) or ones((2, 3))."""
+    return _filled(np.ones, size, dtype, device, requires_grad)
+
+
+def full(size: Any, fill_value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """One value everywhere; without dtype: bool, int64 or the default dtype, after the value."""
+    if dtype is None and isinstance(fill_value, bool | int):
+        dtype = np.bool_ if isinstance(fill_value, bool) else np.int64
+    return _filled(np.full, (size,), dtype, device, requires_grad, fill_value)
+
+
+def eye(n: int, m: int | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones on the diagonal of an n by m matrix."""
+    array = np.eye(n, m, dtype=engine.get_default_dtype() if dtype is None else dtype)
+    return _new(to_device(array, resolve(device)), requires_grad)
+
+
+def arange(start: Any, end: Any = None, step: Any = 1, dtype: Any = None, device: Any = None) -> Tensor:
+    """start, start + step, ... below end: arange(5), arange(2, 5), arange(0, 1, 0.1).  int64 if all three are integers."""
+    start, end = (0, start) if end is None else (start, end)
+    if step == 0:
+        raise ValueError("arange: the step must not be 0")
+    if dtype is None and any(isinstance(x, float) for x in (start, end, step)):
+        dtype = engine.get_default_dtype()
+    count = max(0, math.ceil((end - start) / step))
+    return Tensor(to_device((start + step * np.arange(count)).astype(np.int64 if dtype is None else dtype), resolve(device)))
+
+
+def linspace(start: float, end: float, steps: int, dtype: Any = None, device: Any = None) -> Tensor:
+    """`steps` values from start to end, both included."""
+    array = np.linspace(start, end, steps).astype(engine.get_default_dtype() if dtype is None else dtype)
+    return Tensor(to_device(array, resolve(device)))
+
+
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Coordinates of a grid: one tensor per axis, each of the grid's shape."""
+    arrays = [x.array for x in (tensors[0] if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else tensors)]
+    return tuple(Tensor(a) for a in backend.array_module(arrays[0]).meshgrid(*arrays, indexing=indexing))
+
+
+def _random(
+    draw: Callable[[Generator, tuple[int, ...], Any], Any],
+    name: str,
+    size: Any,
+    dtype: Any,
+    device: Any,
+    generator: Generator | None,
+    requires_grad: bool,
+) -> Tensor:
+    shape = _shape(name, size)
+    dtype = engine.get_default_dtype() if dtype is None else np.dtype(dtype)
+    where = resolve(device) if device is not None or generator is None else generator.device
+    source = generator or default_generator(where)
+    if dtype.kind != "f":
+        raise TypeError(f"{name}: a floating-point dtype is expected, got {dtype}; use randint for integers")
+    wide = dtype if dtype.itemsize >= 4 else np.dtype(np.float32)
+    array = draw(source, shape, wide).astype(dtype, copy=False)
+    return _new(to_device(array, where), requires_grad)
+
+
+def randn(
+    *size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Draws from the standard normal distribution."""
+    return _random(Generator.normal, "randn", size, dtype, device, generator, requires_grad)
+
+
+def rand(
+    *size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Draws from [0, 1)."""
+    return _random(Generator.uniform, "rand", size, dtype, device, generator, requires_grad)
+
+
+def normal(mean: Any, std: Any, size: Any = None, *, generator: Generator | None = None) -> Tensor:
+    """Draws from N(mean, std²); mean and std are numbers (then `size` is needed) or tensors."""
+    like = mean if isinstance(mean, Node) else std
+    noise = randn(size, generator=generator) if size is not None else randn_like(like, generator=generator)
+    return noise * std + mean
+
+
+def randint(
+    low: int, high: Any = None, size: Any = None, *, generator: Generator | None = None, dtype: Any = None, device: Any = None
+) -> Tensor:
+    """Integers from low, ..., high - 1: randint(high, size) or randint(low, high, size).  int64 by default."""
+    if size is None:
+        low, high, size = 0, low, high
+    if size is None:
+        raise TypeError("randint: a size is needed, as in randint(10, (3,))")
+    if low >= high:
+        raise ValueError(f"randint: low must be below high, got {low} and {high}")
+    where = resolve(device) if device is not None or generator is None else generator.device
+    array = (generator or default_generator(where)).integers(low, high, _shape("randint", (size,)))
+    return Tensor(to_device(array.astype(np.int64 if dtype is None else dtype, copy=False), where))
+
+
+def randperm(n: int, *, generator: Generator | None = None, device: Any = None) -> Tensor:
+    """The numbers 0, ..., n - 1 in random order, int64."""
+    where = resolve(device) if device is not None or generator is None else generator.device
+    array = (generator or default_generator(where)).permutation(n)
+    return Tensor(to_device(array.astype(np.int64, copy=False), where))
+
+
+def bernoulli(input: Any, *, generator: Generator | None = None) -> Tensor:
+    """1 with the probability given by each element, else 0.  No gradient."""
+    draws = rand(*input.shape, generator=generator, dtype=np.float64, device=input.device)
+    return Tensor((draws.array < input.array).astype(input.dtype))
+
+
+def multinomial(input: Any, num_samples: int, replacement: bool = False, *, generator: Generator | None = None) -> Tensor:
+    """Indices drawn with probabilities proportional to the rows of input, shape (num_samples,) or (rows, num_samples)."""
+    p = input.detach()
+    if bool((p < 0).any()) or bool((p.sum(-1) <= 0).any()):
+        raise ValueError("multinomial: the weights must not be negative, and every row needs a positive one")
+    rows = p if p.ndim == 2 else p.unsqueeze(0)
+    if replacement:
+        edges = rows.to(np.float64).cumsum(1)
+        u = rand(rows.shape[0], num_samples, generator=generator, dtype=np.float64, device=p.device) * edges[:, -1:]
+        out = (u.unsqueeze(2) >= edges.unsqueeze(1)).sum(2)
+    else:
+        if num_samples > int((rows > 0).sum(1).min()):
+            raise ValueError(f"multinomial: {num_samples} draws without replacement need as many positive weights")
+        u = rand(*rows.shape, generator=generator, dtype=np.float64, device=p.device)
+        keys = -(1 - u).log() / rows  # exponential races: the smallest of Exp(w_i) is i with weight w_i
+        out = keys.argsort(1)[:, :num_samples]
+    return out if p.ndim == 2 else out[0]
+
+
+def _like(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def like(input: Any, *, dtype: Any = None, device: Any = None, **options: Any) -> Tensor:
+        device = backend.device_of(input.array) if device is None else device
+        return make(tuple(input.shape), dtype=input.dtype if dtype is None else dtype, device=device, **options)
+
+    like.__name__ = f"{make.__name__}_like"
+    like.__doc__ = f"Like `{make.__name__}`, with the shape, dtype and device of a tensor."
+    return like
+
+
+zeros_like, ones_like, rand_like, randn_like = map(_like, (zeros, ones, rand, randn))
+empty_like = zeros_like
+
+
+def full_like(input: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Like `full`, with the shape, dtype and device of a tensor."""
+    device = backend.device_of(input.array) if device is None else device
+    return full(tuple(input.shape), fill_value, input.dtype if dtype is None else dtype, device, requires_grad)
+
+
+def randint_like(input: Any, low: int, high: int | None = None, *, generator: Generator | None = None) -> Tensor:
+    """Like `randint`, with the shape, dtype and device of a tensor."""
+    low, high = (0, low) if high is None else (low, high)
+    device = backend.device_of(input.array)
+    return randint(low, high, tuple(input.shape), generator=generator, dtype=input.dtype, device=device)

@@ -1,0 +1,550 @@
+"""The engine: arrays that remember the operator that made them, and the walk back.
+
+Start reading here.  Three ideas carry the whole library:
+
+1. A `Node` is an array plus how it came about: the operator and its inputs.  It *is* the vertex of the graph.
+2. An `Op` is a forward function and one derivative rule per argument.  Called with arrays it only computes;
+   called with nodes it also records.
+3. Reverse mode: visit the nodes from the newest to the oldest, hand each one's gradient to the rules of the operator
+   that made it, and add up what arrives at every input (the chain rule).
+
+The rules are written with the same operators.  So the walk runs them on plain arrays, at the speed of the array library;
+and when the gradient itself is to be differentiated (`create_graph=True`) it runs the very same rules on nodes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
+from operator import attrgetter, iadd
+from types import MethodType
+from typing import Any
+
+import numpy as np
+
+from tinygen import errors
+from tinygen.backend import ARRAY_MODULES, Array
+
+Rule = Callable[..., Any]
+"""vjp(g, out, *inputs, **params) -> dL/d(input), where g = dL/d(out)."""
+
+
+class Node:
+    """An array that remembers the operator that made it.  `tensor.Tensor` adds the methods."""
+
+    __slots__ = (
+        "__weakref__",
+        "array",  # the values: a NumPy or CuPy array
+        "arrays",  # the input arrays, as they were when the operator ran
+        "edges",  # (input node, its rule) for every input that a gradient flows to
+        "grad",  # the gradient that backward() accumulated, a node; leaves only, unless retain_grad()
+        "hooks",  # functions called with the gradient once it is complete
+        "inputs",  # what the operator was called with
+        "line",  # where in the user's program: (code, instruction), decoded on demand
+        "memory",  # shared by all views of the same memory: when was it last changed in place
+        "op",  # the operator that made it; None for a leaf
+        "params",  # the operator's keyword arguments
+        "requires_grad",
+        "time",  # its place in the order of creation
+    )
+    public: type[Node]  # the class of what operators return: Tensor, once tensor.py is loaded
+    __array_ufunc__ = None  # ndarray * node is then handed to node's own operators
+
+    def __init__(self, array: Array, requires_grad: bool = False):
+        self.array = array
+        self.requires_grad = requires_grad
+        self.op: Op | None = None
+        self.grad: Node | None = None
+        self.hooks: list[Callable] | None = None
+        self.memory: Memory | None = None
+        self.time = 0
+        self.edges: Sequence[tuple[Node, Rule]] = ()
+        self.line = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.array.ndim
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.array.dtype
+
+
+Node.public = Node
+
+
+class Memory:
+    """When a piece of memory was last changed in place; shared by all tensors that are views of it."""
+
+    __slots__ = ("changed", "count", "shared")
+
+    def __init__(self) -> None:
+        self.changed = 0  # the time of the last change
+        self.count = 0  # how many there were
+        self.shared = False  # whether several tensors were made on it
+
+
+_clock = count(1)  # ticks once per recorded operator and once per change in place
+_recording = True
+_last_change = 0
+RELEASED: list = []  # stands for the edges of a node whose graph was released
+
+
+class Op:
+    """An operator: a forward function on arrays and one derivative rule per argument.
+
+        mul = Op(lambda xp, x, y: x * y,   lambda g, _, _x, y: g * y,   lambda g, _, x, _y: g * x)
+
+    forward: is handed the array library xp (numpy or cupy), the arrays, and the keyword parameters.
+    rules: `vjp(g, out, *inputs, **params)`; None says "not differentiable in this argument".  An argument whose name
+        begins with an underscore is not read by the rule (its shape may be): changing its values in place is safe.
+        What broadcasting did to an input is undone by the engine, not by the rules.
+    view: the output may share memory with the first input.
+    any_dtype: the output's dtype is the operator's own affair (see `_settle`).
+    """
+
+    __slots__ = ("any_dtype", "forward", "name", "rules", "view")
+
+    def __init__(
+        self,
+        forward: Callable,
+        *rules: Rule | None,
+        each: Callable[[int], Rule] | None = None,
+        view: bool = False,
+        any_dtype: bool = False,
+        name: str | None = None,
+    ):
+        self.forward = forward
+        self.rules = rules if each is None else EachRule(each)
+        self.view = view
+        self.any_dtype = any_dtype
+        self.name = name or forward.__name__.strip("_")
+
+    def __repr__(self) -> str:
+        return f"<Op {self.name}>"
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """An operator that stands in a class is a method: `class Tensor: exp = ops.exp`."""
+        return self if instance is None else MethodType(self, instance)
+
+    def __call__(self, *inputs: Any, **params: Any) -> Any:
+        arrays = []
+        is_node = needs_grad = False
+        xp = None
+        for x in inputs:
+            if isinstance(x, Node):
+                is_node = True
+                if x.requires_grad:
+                    needs_grad = True
+                x = x.array
+            if xp is None:
+                xp = ARRAY_MODULES.get(type(x))
+            arrays.append(x)
+        if xp is None:  # only Python numbers and NumPy scalars
+            xp = np
+        try:
+            out = self.forward(xp, *arrays, **params)
+        except Exception as error:
+            raise errors.explain(self.name, error, arrays, params) from error
+        if not is_node:
+            return out
+        if type(out) not in ARRAY_MODULES or (out.dtype.char in "dO" and not self.any_dtype):
+            out = _settle(xp, out, inputs, self.any_dtype)
+
+        cls = Node.public
+        node = cls.__new__(cls)
+        node.array = out
+        node.grad = node.hooks = node.memory = node.op = node.line = None
+        node.requires_grad = False
+        node.time = 0
+        node.edges = ()
+        if needs_grad and _recording:
+            edges = [
+                (x, rule)
+                for x, rule in zip(inputs, self.rules, strict=False)
+                if rule is not None and isinstance(x, Node) and x.requires_grad
+            ]
+            if edges:
+                node.requires_grad = True
+                node.op = self
+                node.inputs = inputs
+                node.arrays = arrays
+                node.params = params
+                node.edges = edges
+                node.time = next(_clock)
+                frame = sys._getframe(1)
+                while frame.f_code.co_filename in errors.LIBRARY_FILES and frame.f_back is not None:
+                    frame = frame.f_back
+                node.line = (frame.f_code, frame.f_lasti)
+        if self.view:
+            _share_memory(inputs[0], node)
+        return node
+
+
+class EachRule:
+    """The rules of an operator with any number of inputs: `each(i)` makes the rule of input i."""
+
+    def __init__(self, each: Callable[[int], Rule]):
+        self._each = each
+        self._made: list[Rule] = []
+
+    def __getitem__(self, i: int) -> Rule:
+        while len(self._made) <= i:
+            self._made.append(self._each(len(self._made)))
+        return self._made[i]
+
+    def __iter__(self) -> Iterator[Rule]:
+        return (self[i] for i in count())
+
+
+def _settle(xp: Any, out: Any, inputs: Iterable, any_dtype: bool) -> Array:
+    """Make `out` an array (NumPy returns scalars from reductions), and float64 only where float64 came in.
+
+    NumPy computes int64 + float32 and sqrt(int64) in float64; as in PyTorch, the result is float32 (the floating input's
+    dtype or the default one) unless a float64 tensor took part.
+    """
+    out = xp.asarray(out)
+    if out.dtype.char == "O":
+        raise TypeError(f"tensors hold numbers; an argument of type {[type(x).__name__ for x in inputs]} is none")
+    if out.dtype.char == "d" and not any_dtype:
+        dtypes = [x.dtype for x in inputs if isinstance(x, Node) or type(x) in ARRAY_MODULES]
+        if not any(d.char == "d" for d in dtypes):
+            floating = [d for d in dtypes if d.kind == "f"]
+            out = out.astype(max(floating, key=attrgetter("itemsize")) if floating else default_dtype)
+    return out
+
+
+default_dtype = np.dtype(np.float32)
+
+
+def set_default_dtype(dtype: Any) -> None:
+    """The dtype of new floating-point tensors: float32 at first (torch.set_default_dtype)."""
+    global default_dtype
+    dtype = np.dtype(dtype)
+    if dtype.kind != "f":
+        raise TypeError(f"set_default_dtype: a floating-point dtype is expected, got {dtype}")
+    default_dtype = dtype
+
+
+def get_default_dtype() -> np.dtype:
+    return default_dtype
+
+
+# The engine's own three operators: they undo what broadcasting and promotion did to an input.
+
+
+def _sum_to(xp: Any, x: Array, shape: tuple[int, ...]) -> Array:
+    """Sum x over the axes along which an array of `shape` was broadcast."""
+    new = x.ndim - len(shape)
+    if new:
+        x = _sum_leading(xp, x, new)
+    stretched = tuple(i for i, n in enumerate(shape) if n == 1 and x.shape[i] != 1)
+    return x.sum(stretched, keepdims=True) if stretched else x
+
+
+def _sum_leading(xp: Any, x: Array, n: int) -> Array:
+    """Sum over the first n axes.  A row of ones times a matrix does it several times faster than a sum over rows."""
+    if x.ndim == 2 and n == 1 and x.dtype.kind == "f" and x.size:
+        return xp.ones(x.shape[0], x.dtype).dot(x)
+    return x.sum(tuple(range(n)))
+
+
+sum_to = Op(_sum_to, lambda g, _, _x, shape: expand(g, shape=_x.shape), name="sum_to")
+expand = Op(lambda xp, x, shape: xp.broadcast_to(x, shape), lambda g, _, _x, shape: g, view=True, name="expand")
+cast = Op(lambda xp, x, dtype: x.astype(dtype), lambda g, _, _x, dtype: g, any_dtype=True, name="cast")
+
+
+# The walk back.
+
+
+def backpropagate(
+    outputs: Sequence[Node],
+    cotangents: Sequence[Any],
+    targets: Sequence[Node] | None,
+    create_graph: bool,
+    release: bool,
+) -> dict[int, tuple[Node, Any]]:
+    """The gradients of sum(<cotangent, output>) with respect to `targets`, or to all leaves when targets is None.
+
+    The cotangents are arrays, or nodes if create_graph.  Returns {id(node): (node, gradient)} with gradients of the same
+    kind; no two of them share memory.  With `release` the graph lets go of its arrays as it is walked.
+    """
+    order = _newest_first(outputs)
+    needed = None if targets is None else _leading_to(targets, order)
+    wanted = None if targets is None else {id(t) for t in targets}
+    pending: dict[int, Any] = {}  # what has arrived so far at each node; popped when it is complete
+    own: set[int] = set()  # whose pending gradient is a fresh array that nothing else refers to
+    found: dict[int, tuple[Node, Any]] = {}
+
+    for node, g in zip(outputs, cotangents, strict=True):
+        pending[id(node)] = pending[id(node)] + g if id(node) in pending else g
+
+    with _Recording(create_graph):
+        for node in order:
+            key = id(node)
+            g = pending.pop(key, None)
+            if g is None:
+                continue
+            if node.hooks is not None:
+                g = _run_hooks(node, g)
+                own.discard(key)
+            if node.op is None if wanted is None else key in wanted:
+                found[key] = (node, g if create_graph else _unaliased(g, key in own, node))
+                if node.op is None:
+                    continue
+            op = node.op
+            if op is None:
+                continue
+            if node.edges is RELEASED:
+                raise RuntimeError(_released_message(node))
+            if _last_change > node.time:
+                _check_unchanged(node)
+            if create_graph:
+                out, args = node, node.inputs
+            else:
+                out, args = node.array, node.arrays
+            params = node.params
+            for x, rule in node.edges:
+                k = id(x)
+                if needed is not None and k not in needed:
+                    continue
+                try:
+                    gx = rule(g, out, *args, **params)
+                    if gx.shape != x.array.shape:
+                        gx = sum_to(gx, shape=x.array.shape)
+                    if gx.dtype != x.array.dtype:
+                        gx = cast(gx, dtype=x.array.dtype)
+                except Exception as error:
+                    raise errors.explain_rule(op.name, node, error) from error
+                if k not in pending:
+                    pending[k] = gx
+                    if gx is not g and not create_graph and gx.base is None:
+                        own.add(k)
+                elif k in own:
+                    pending[k] = iadd(pending[k], gx)
+                else:
+                    pending[k] = pending[k] + gx
+                    if not create_graph:
+                        own.add(k)
+            if release:
+                _release(node)
+    return found
+
+
+def _newest_first(outputs: Iterable[Node]) -> list[Node]:
+    """All nodes that the outputs depend on.  An operator is made after its inputs, so creation order is a valid order."""
+    seen: dict[int, Node] = {}
+    stack = list(outputs)
+    while stack:
+        node = stack.pop()
+        if id(node) not in seen:
+            seen[id(node)] = node
+            for x, _ in node.edges:
+                if x.time > node.time:
+                    raise RuntimeError(_rebound_message(node, x))
+                stack.append(x)
+    return sorted(seen.values(), key=attrgetter("time"), reverse=True)
+
+
+def _leading_to(targets: Iterable[Node], order: list[Node]) -> set[int]:
+    """The nodes from which some target can be reached: no other gradient needs to be computed."""
+    needed = {id(t) for t in targets}
+    for node in reversed(order):
+        if any(id(x) in needed for x, _ in node.edges):
+            needed.add(id(node))
+    return needed
+
+
+def _unaliased(g: Array, is_own: bool, node: Node) -> Array:
+    if type(g) not in ARRAY_MODULES:  # NumPy's arithmetic returns scalars for 0-dimensional arrays
+        return ARRAY_MODULES[type(node.array)].asarray(g)
+    return g if is_own else g.copy()
+
+
+def _run_hooks(node: Node, g: Any) -> Any:
+    for hook in list(node.hooks or ()):
+        given = g if isinstance(g, Node) else Node.public(g)
+        result = hook(given)
+        if result is not None:
+            if result.shape != node.shape:
+                raise errors.ShapeError(
+                    f"register_hook: the hook returned shape {result.shape} for a gradient of shape {node.shape}"
+                )
+            g = result if isinstance(g, Node) else result.array
+    return g
+
+
+def _release(node: Node) -> None:
+    node.edges = RELEASED
+    node.inputs = node.arrays = node.params = None
+
+
+def _released_message(node: Node) -> str:
+    return (
+        f"backward: the graph through {node.op.name!r} (shape {node.shape}{errors.at(node)}) was released by an earlier "
+        "backward pass; pass retain_graph=True to the first one, or run the forward pass again"
+    )
+
+
+# Recording on and off.
+
+
+class _Recording:
+    """Context manager and decorator that turns recording on or off."""
+
+    def __init__(self, mode: bool):
+        self._mode = mode
+
+    def __enter__(self) -> None:
+        global _recording
+        self._previous, _recording = _recording, self._mode
+
+    def __exit__(self, *_: object) -> None:
+        global _recording
+        _recording = self._previous
+
+    def __call__(self, function: Callable) -> Callable:
+        from functools import wraps
+
+        @wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with type(self)(self._mode):
+                return function(*args, **kwargs)
+
+        return wrapper
+
+
+class set_grad_enabled(_Recording):
+    """Record operators (True) or only compute (False), until changed or inside a `with` (torch.set_grad_enabled)."""
+
+    def __init__(self, mode: bool):
+        global _recording
+        super().__init__(bool(mode))
+        self._previous, _recording = _recording, self._mode
+
+    def __enter__(self) -> None:
+        pass
+
+
+class no_grad(_Recording):
+    """Inside `with no_grad():`, or in a function decorated with `@no_grad()`, operators compute but do not record."""
+
+    def __init__(self, mode: bool = False):
+        super().__init__(mode)
+
+
+class enable_grad(_Recording):
+    """Record again inside a `no_grad` block."""
+
+    def __init__(self, mode: bool = True):
+        super().__init__(mode)
+
+
+def is_grad_enabled() -> bool:
+    return _recording
+
+
+# Changes in place.  Views share one Memory, whose clock says when any of them was last written to; a node that was made
+# before that and whose rule reads the memory must not be differentiated.
+
+
+def _share_memory(x: Any, view: Node) -> None:
+    if isinstance(x, Node):
+        if x.memory is None:
+            x.memory = Memory()
+        x.memory.shared = True
+        view.memory = x.memory
+
+
+def rebind(node: Node, op: Op, *args: Any, **params: Any) -> None:
+    """Change a node in place by a recorded operator: node becomes op(what it was, *args).
+
+    What it was lives on as a node of its own, with a copy of the values.
+    """
+    if node.memory is not None and node.memory.shared:
+        raise RuntimeError(
+            f"{op.name}_: this tensor shares its memory with a view, and a gradient is being recorded; the change would reach the "
+            "view but not its gradient. Change a clone(), or use the operator that is not in place"
+        )
+    old = Node.public(node.array.copy())
+    for slot in ("requires_grad", "op", "edges", "time", "line"):
+        setattr(old, slot, getattr(node, slot))
+    if node.op is not None:
+        old.inputs, old.arrays, old.params = node.inputs, node.arrays, node.params
+    new = op(old, *(old if x is node else x for x in args), **params)
+    write(node, new.array)
+    for slot in ("requires_grad", "op", "edges", "line", "inputs", "arrays", "params"):
+        setattr(node, slot, getattr(new, slot))
+    node.time = next(_clock)
+
+
+def write(node: Node, values: Array) -> None:
+    """Overwrite the array of a node.  Raises if the shape or the kind of dtype differ."""
+    if values.shape != node.array.shape:
+        raise errors.ShapeError(f"in place: a result of shape {values.shape} does not fit a tensor of shape {node.array.shape}")
+    kinds = "biuf"
+    if kinds.index(values.dtype.kind) > kinds.index(node.array.dtype.kind):
+        raise TypeError(f"in place: a result of dtype {values.dtype} cannot be stored in a tensor of dtype {node.array.dtype}")
+    node.array[...] = values
+    note_change(node)
+
+
+def note_change(node: Node) -> None:
+    """Remember that the array of `node` was written to just now."""
+    global _last_change
+    if node.memory is None:
+        node.memory = Memory()
+    node.memory.changed = _last_change = next(_clock)
+    node.memory.count += 1
+
+
+def _check_unchanged(node: Node) -> None:
+    op = node.op
+    for _, rule in node.edges:
+        for position, name in _values_read(rule, len(node.inputs)):
+            x = node if position == 0 else node.inputs[position - 1]
+            if isinstance(x, Node) and x.memory is not None and x.memory.changed > node.time:
+                what = "its output" if position == 0 else f"its argument {position} ({name!r}"
+                what += f", shape {x.shape})" if position else f" (shape {x.shape})"
+                raise RuntimeError(
+                    f"backward: the derivative of {op.name!r}{errors.at(node)} needs {what}, which was changed in place "
+                    "after the operator used it; change a clone() instead, or use the operator that is not in place"
+                )
+
+
+def _values_read(rule: Rule, inputs: int) -> Iterator[tuple[int, str]]:
+    """(position, name) of the arguments whose values a rule reads: 0 is the output, i the i-th input."""
+    code = getattr(rule, "__code__", None)
+    if code is None:
+        yield from ((i, "?") for i in range(inputs + 1))
+        return
+    names = code.co_varnames[1 : code.co_argcount]
+    yield from ((i, name) for i, name in enumerate(names) if not name.startswith("_"))
+    if code.co_flags & 0x04 and not code.co_varnames[code.co_argcount + code.co_kwonlyargcount].startswith("_"):
+        yield from ((i, "*") for i in range(len(names), inputs + 1))
+
+
+def _rebound_message(node: Node, x: Node) -> str:
+    return (
+        f"backward: {node.op.name!r}{errors.at(node)} used a tensor of shape {x.shape} that was later changed in place by "
+        f"{x.op.name if x.op else 'an operator'!r}{errors.at(x)}; change a clone() instead, or write y = x + ... for x += ..."
+    )
+
+
+# The table of operators.
+
+OPERATORS: dict[str, Op] = {"sum_to": sum_to, "expand": expand, "cast": cast}
+"""Every operator by its name."""
+
+
+def name_operators(module: dict[str, Any]) -> None:
+    """Name the operators of a module after the variables that hold them, and enter them in the table."""
+    for name, value in list(module.items()):
+        if isinstance(value, Op):
+            value.name = name.strip("_")
+            OPERATORS[value.name] = value

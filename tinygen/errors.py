@@ -1,0 +1,93 @@
+"""Errors that teach: which function, what came, what was expected, what to do.
+
+They are built only after something went wrong, so a correct program pays nothing for them.
+"""
+
+from __future__ import annotations
+
+import dis
+import os
+from typing import Any
+
+from tinygen.backend import device_of, is_array
+
+_ROOT = os.path.dirname(os.path.abspath(__file__))
+
+
+class ShapeError(ValueError, RuntimeError):
+    """Shapes that do not fit.  PyTorch raises RuntimeError, Python's own word is ValueError: this is both."""
+
+
+class _LibraryFiles(dict):
+    """Is a file part of the library's machinery?  Models are not: a learner wants to see the model's line."""
+
+    def __contains__(self, filename: object) -> bool:
+        return self[filename]
+
+    def __missing__(self, filename: str) -> bool:
+        path = os.path.abspath(filename)
+        inside = path.startswith(_ROOT + os.sep) and not path.startswith(os.path.join(_ROOT, "models"))
+        self[filename] = inside
+        return inside
+
+
+LIBRARY_FILES = _LibraryFiles()
+
+
+def source_line(node: Any) -> tuple[str, int] | None:
+    """(file, line) of the user's program that made a node, or None for a leaf."""
+    if node.line is None:
+        return None
+    code, instruction = node.line
+    number = code.co_firstlineno
+    for start, line in dis.findlinestarts(code):
+        if start > instruction:
+            break
+        number = line or number
+    return code.co_filename, number
+
+
+def at(node: Any) -> str:
+    """' at file.py:12', or nothing for a leaf."""
+    place = source_line(node)
+    return f" at {os.path.basename(place[0])}:{place[1]}" if place else ""
+
+
+def describe(x: Any) -> str:
+    """An argument in a few words: float32 (64, 3) on cpu."""
+    if is_array(x):
+        return f"{x.dtype} {tuple(x.shape)} on {device_of(x)}"
+    text = repr(x)
+    return f"{type(x).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
+
+
+def explain(name: str, error: Exception, arrays: list, params: dict) -> Exception:
+    """The error of an array library, retold with the operator's name and what it was called with."""
+    message = str(error)
+    if message.startswith(f"{name}:"):
+        return error
+    lines = [f"{name}: {message}", *(f"    argument {i}: {describe(x)}" for i, x in enumerate(arrays, 1))]
+    if params:
+        lines.append("    " + ", ".join(f"{key}={value!r}" for key, value in params.items()))
+    devices = {str(device_of(x)) for x in arrays if is_array(x)}
+    if len(devices) > 1:
+        lines[0] = f"{name}: the arguments are on different devices, {' and '.join(sorted(devices))}"
+        lines.append(f"    move them to one, for instance with x.to({sorted(devices)[0]!r})")
+        return RuntimeError("\n".join(lines))
+    kinds = (TypeError, IndexError, NotImplementedError, OverflowError, MemoryError, KeyError)
+    kind: type[Exception] = next((k for k in kinds if isinstance(error, k)), RuntimeError)
+    if isinstance(error, ValueError):
+        kind = ShapeError
+        if "broadcast" in message:
+            shapes = " and ".join(str(tuple(x.shape)) for x in arrays if is_array(x))
+            lines[0] = f"{name}: shapes {shapes} cannot be broadcast together"
+            lines.append("    counted from the last axis, sizes must be equal or 1; use reshape or unsqueeze")
+    return kind("\n".join(lines))
+
+
+def explain_rule(name: str, node: Any, error: Exception) -> Exception:
+    """An error inside a derivative rule, with the operator it belongs to."""
+    try:
+        return type(error)(f"in the derivative of {name!r}{at(node)} (output shape {node.shape}): {error}")
+    except TypeError:  # an exception class with other arguments
+        return error

@@ -1,0 +1,71 @@
+"""PyTorch's signatures, where they offer more than the operator in the table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygen.engine import Node
+from tinygen.ops import elementwise as e
+
+
+def add(input: Any, other: Any, *, alpha: float = 1) -> Any:
+    """input + alpha * other."""
+    return e.add(input, other if alpha == 1 else other * alpha)
+
+
+def sub(input: Any, other: Any, *, alpha: float = 1) -> Any:
+    """input - alpha * other."""
+    return e.sub(input, other if alpha == 1 else other * alpha)
+
+
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
+    """input / other, also for integers; rounding_mode "floor" rounds down, "trunc" towards zero."""
+    if rounding_mode is None:
+        return e.div(input, other)
+    if rounding_mode == "floor":
+        return e.floor(e.div(input, other))
+    if rounding_mode == "trunc":
+        quotient = e.div(input, other)
+        return e.where(quotient < 0, e.ceil(quotient), e.floor(quotient))
+    raise ValueError(f"div: rounding_mode must be None, 'floor' or 'trunc', got {rounding_mode!r}")
+
+
+def clamp(input: Any, min: Any = None, max: Any = None) -> Any:
+    """Values below `min` become min, values above `max` become max; numbers or tensors, None for no bound.
+
+    The gradient is 1 from min to max, bounds included, and 0 outside (for bounds that are numbers).
+    """
+    if min is None and max is None:
+        raise ValueError("clamp: at least one of min and max must be given")
+    if isinstance(min, Node) or isinstance(max, Node):
+        input = input if min is None else e.maximum(input, min)
+        return input if max is None else e.minimum(input, max)
+    return e.clip(input, low=min, high=max)
+
+
+def lerp(input: Any, end: Any, weight: Any) -> Any:
+    """input + weight * (end - input): the straight line from input (weight 0) to end (weight 1)."""
+    return e.add(input, e.mul(e.sub(end, input), weight))
+
+
+def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
+    """input + value * tensor1 * tensor2."""
+    return add(input, e.mul(tensor1, tensor2), alpha=value)
+
+
+def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
+    """input + value * tensor1 / tensor2."""
+    return add(input, e.div(tensor1, tensor2), alpha=value)
+
+
+def equal(input: Any, other: Any) -> bool:
+    """Whether two tensors have the same shape and the same values."""
+    return input.shape == other.shape and bool((input == other).all())
+
+
+def allclose(input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
+    """Whether |input - other| <= atol + rtol |other| everywhere."""
+    close = (e.abs(input - other) <= atol + rtol * e.abs(other)) | (input == other)
+    if equal_nan:
+        close = close | (e.isnan(input) & e.isnan(other))
+    return bool(close.all())

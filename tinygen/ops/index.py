@@ -1,0 +1,215 @@
+"""Choosing elements: indexing, gather and scatter.  Reading at an index is a linear map; its transpose adds at the index."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygen.backend import backend_of, device_of, is_array, to_device
+from tinygen.engine import Node, Op, cast, expand, name_operators
+from tinygen.errors import ShapeError
+from tinygen.ops.elementwise import where
+from tinygen.ops.shape import _slice, axis_of, flatten, reshape
+
+# fmt: off
+
+# `at` is an index as NumPy understands it: slices, integers, None, ..., boolean masks, integer arrays
+take      = Op(lambda xp, x, at: x[at],                           lambda g, _, _x, at: add_at(g, at=at, shape=_x.shape))
+add_at    = Op(lambda xp, y, at, shape: _add_at(xp, y, at, shape),  lambda g, _, _y, at, shape: take(g, at=at))
+# x with x[at] = y
+put       = Op(lambda xp, x, y, at: _put(xp, x, y, at),           lambda g, _, _x, _y, at: put(g, 0.0, at=at),
+                                                                  lambda g, _, _x, _y, at: take(g, at=at))
+
+# fmt: on
+
+
+def _add_at(xp: Any, y: Any, at: Any, shape: tuple[int, ...]) -> Any:
+    x = xp.zeros(shape, y.dtype)
+    backend_of(x).add_at(x, at, y)
+    return x
+
+
+def _put(xp: Any, x: Any, y: Any, at: Any) -> Any:
+    x = x.copy()
+    x[at] = y
+    return x
+
+
+name_operators(globals())
+
+
+def _is_basic(key: Any) -> bool:
+    """Whether indexing with the key gives a view and reads no element twice."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return all(p is None or p is Ellipsis or isinstance(p, slice | int | np.integer) and not isinstance(p, bool) for p in parts)
+
+
+def raw_index(x: Any, key: Any) -> Any:
+    """The index that a user wrote, with tensors and lists as arrays on the device of x."""
+    if isinstance(key, tuple):
+        return tuple(_raw_part(x, k) for k in key)
+    return _raw_part(x, key)
+
+
+def _raw_part(x: Any, part: Any) -> Any:
+    if part is None or part is Ellipsis or isinstance(part, slice | int | np.integer | np.bool_):
+        return part
+    if isinstance(part, Node):
+        part = part.array
+    elif isinstance(part, list | tuple | range):
+        part = np.asarray(list(part), dtype=None if len(part) else np.int64)
+    if not is_array(part):
+        raise TypeError(f"index: slices, integers, tensors, lists, None and ... are understood, got {type(part).__name__}")
+    if part.dtype.kind not in "biu":
+        raise IndexError(f"index: a tensor used as an index must hold integers or booleans, got {part.dtype}")
+    array = x.array if isinstance(x, Node) else x
+    if device_of(part) != device_of(array):
+        if not isinstance(part, np.ndarray):
+            raise RuntimeError(f"index: the index is on {device_of(part)}, the tensor on {device_of(array)}; move one of them")
+        part = to_device(part, device_of(array))
+    return part
+
+
+def _check_slices(key: Any) -> None:
+    for part in key if isinstance(key, tuple) else (key,):
+        if isinstance(part, slice) and part.step is not None and part.step < 0:
+            raise ValueError("index: the step of a slice must be positive; use flip to reverse a dimension")
+
+
+def index(input: Any, key: Any) -> Any:
+    """input[key] with slices (a view), integers, boolean masks, integer tensors or lists, None and `...`.
+
+    Slices with a negative step raise ValueError, as in PyTorch: use flip.  Raises IndexError when an index is out of range.
+    """
+    _check_slices(key)
+    if _is_basic(key):
+        return _slice(input, at=key)
+    return take(input, at=raw_index(input, key))
+
+
+def masked_fill(input: Any, mask: Any, value: Any) -> Any:
+    """`value` (a number) where mask is true, input elsewhere."""
+    return where(mask, value, input)
+
+
+def masked_select(input: Any, mask: Any) -> Any:
+    """The elements where mask is true, in one dimension."""
+    return index(input, mask)
+
+
+def gather(input: Any, dim: int, index: Any) -> Any:
+    """out[i, j, ...] = input[index[i, j, ...], j, ...] for dim = 0, and so on for other dims."""
+    axis = axis_of("gather", dim, input.ndim)
+    return take(input, at=_along("gather", input.shape, axis, index))
+
+
+def _along(name: str, shape: Sequence[int], axis: int, index: Any) -> tuple[Any, ...]:
+    index = index.array if isinstance(index, Node) else index
+    if index.dtype.kind not in "iu":
+        raise TypeError(f"{name}: the index must hold integers, got {index.dtype}")
+    if index.ndim != len(shape) or any(index.shape[i] > n for i, n in enumerate(shape) if i != axis):
+        raise ShapeError(
+            f"{name}: an index of shape {tuple(index.shape)} does not fit a tensor of shape {tuple(shape)}: the same number of "
+            f"dimensions is needed, and no size larger than the tensor's except along dim {axis}"
+        )
+    if index.size and not (0 <= int(index.min()) and int(index.max()) < shape[axis]):
+        raise IndexError(
+            f"{name}: indices from {int(index.min())} to {int(index.max())} are out of range for dim {axis} of size {shape[axis]}"
+        )
+    grids = []
+    for i in range(len(shape)):
+        line = np.arange(index.shape[i]).reshape(tuple(-1 if k == i else 1 for k in range(len(shape))))
+        grids.append(index if i == axis else to_device(line, device_of(index)))
+    return tuple(grids)
+
+
+def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Any:
+    """A copy of input with src added at the places that gather(dim, index) reads: the transpose of gather."""
+    axis = axis_of("scatter_add", dim, input.ndim)
+    at = _along("scatter_add", input.shape, axis, index)
+    source = _slice(src, at=tuple(slice(n) for n in index.shape))
+    return input + add_at(source, at=at, shape=tuple(input.shape))
+
+
+def scatter(input: Any, dim: int, index: Any, src: Any) -> Any:
+    """A copy of input with src (a tensor or a number) written at the places that gather(dim, index) reads."""
+    axis = axis_of("scatter", dim, input.ndim)
+    at = _along("scatter", input.shape, axis, index)
+    if not isinstance(src, int | float):
+        src = _slice(src, at=tuple(slice(n) for n in index.shape))
+    return put(input, src, at=at)
+
+
+def index_select(input: Any, dim: int, index: Any) -> Any:
+    """The slices along `dim` that the one-dimensional integer tensor lists."""
+    axis = axis_of("index_select", dim, input.ndim)
+    at = (slice(None),) * axis + (raw_index(input, index),)
+    return take(input, at=at)
+
+
+def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
+    """gather, where sizes other than that of `dim` broadcast; with dim=None in the flattened tensor."""
+    if dim is None:
+        return gather(flatten(input), 0, flatten(indices))
+    axis = axis_of("take_along_dim", dim, input.ndim)
+    others = [(a, b) for i, (a, b) in enumerate(zip(input.shape, indices.shape, strict=True)) if i != axis]
+    common = tuple(max(a, b) for a, b in others)
+    def with_axis(n: int) -> tuple[int, ...]:
+        return (*common[:axis], n, *common[axis:])
+
+    return gather(expand(input, shape=with_axis(input.shape[axis])), axis, expand(indices, shape=with_axis(indices.shape[axis])))
+
+
+class ValuesAndIndices(NamedTuple):
+    """What max(dim), min(dim), sort and topk return."""
+
+    values: Any
+    indices: Any
+
+
+def sort(input: Any, dim: int = -1, descending: bool = False) -> Any:
+    """(values, indices) in ascending order along `dim`; equal elements keep their order."""
+    indices = argsort(input, dim, descending)
+    return ValuesAndIndices(gather(input, dim, indices), indices)
+
+
+_argsort = Op(lambda xp, x, axis, descending: _stable_argsort(xp, x, axis, descending))
+
+
+def _stable_argsort(xp: Any, x: Any, axis: int, descending: bool) -> Any:
+    if not descending:
+        return xp.argsort(x, axis=axis, kind="stable")
+    n = x.shape[axis]
+    return xp.flip(n - 1 - xp.argsort(xp.flip(x, axis), axis=axis, kind="stable"), axis)
+
+
+def argsort(input: Any, dim: int = -1, descending: bool = False) -> Any:
+    """The indices that sort the tensor along `dim`.  No gradient."""
+    return _argsort(input, axis=axis_of("argsort", dim, input.ndim), descending=descending)
+
+
+def topk(input: Any, k: int, dim: int = -1, largest: bool = True) -> Any:
+    """(values, indices) of the k largest (or smallest) elements along `dim`, the most extreme first."""
+    axis = axis_of("topk", dim, input.ndim)
+    if not 0 <= k <= input.shape[axis]:
+        raise IndexError(f"topk: k must be between 0 and {input.shape[axis]}, the size of dim {dim}, got {k}")
+    values, indices = sort(input, axis, descending=largest)
+    at = (slice(None),) * axis + (slice(k),)
+    return ValuesAndIndices(_slice(values, at=at), _slice(indices, at=at))
+
+
+def one_hot(input: Any, num_classes: int = -1) -> Any:
+    """int64 tensor of shape (*input.shape, num_classes) with a 1 at each class number."""
+    if num_classes == -1:
+        num_classes = int(input.max().item()) + 1 if math.prod(input.shape) else 0
+    array = input.array if isinstance(input, Node) else input
+    classes = to_device(np.arange(num_classes), device_of(array))
+    if array.size and not (0 <= int(array.min()) and int(array.max()) < num_classes):
+        raise ValueError(f"one_hot: class numbers must be between 0 and {num_classes - 1}, got {int(array.min())} to {int(array.max())}")
+    return cast(reshape(input, (*input.shape, 1)) == classes, dtype=np.dtype(np.int64))
+
+
+name_operators(globals())

@@ -1,0 +1,127 @@
+"""Products of matrices.  The derivative of a linear map is its transpose: y = W x hands Wᵀ g back to x."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygen.engine import Op, name_operators
+from tinygen.errors import ShapeError
+from tinygen.ops.reduce import sum
+from tinygen.ops.shape import mT, reshape, squeeze, unsqueeze
+
+# fmt: off
+
+_matmul = Op(lambda xp, x, y: _product(xp, x, y),        lambda g, _, _x, y: _matmul(g, mT(y)),   lambda g, _, x, _y: _matmul(mT(x), g))
+# y = x Wᵀ + b on the last dimension: one matrix product, whatever the leading dimensions
+_linear = Op(lambda xp, x, w, b: _affine(xp, x, w, b),   lambda g, _, _x, w, _b: _times(g, w),    lambda g, _, x, _w, _b: _matmul(mT(_rows(g)), _rows(x)),
+                                                         lambda g, _, _x, _w, _b: _rows(g))
+
+# fmt: on
+
+
+def _product(xp: Any, x: Any, y: Any) -> Any:
+    return x.dot(y) if x.ndim == 2 == y.ndim else xp.matmul(x, y)
+
+
+def _affine(xp: Any, x: Any, w: Any, b: Any) -> Any:
+    out = x.reshape(-1, x.shape[-1]).dot(w.T) if x.ndim != 2 else x.dot(w.T)
+    if b is not None:
+        if b.dtype == out.dtype:
+            out += b
+        else:
+            out = out + b
+    return out if x.ndim == 2 else out.reshape(*x.shape[:-1], w.shape[0])
+
+
+def _rows(x: Any) -> Any:
+    """All leading dimensions as one."""
+    return x if x.ndim == 2 else reshape(x, (-1, x.shape[-1])) if x.shape[-1] else reshape(x, (0, 0))
+
+
+def _times(g: Any, w: Any) -> Any:
+    return _matmul(g, w) if g.ndim == 2 else reshape(_matmul(_rows(g), w), (*g.shape[:-1], w.shape[1]))
+
+
+name_operators(globals())
+
+
+def matmul(input: Any, other: Any) -> Any:
+    """Matrix product; leading dimensions broadcast; a vector counts as a row on the left and a column on the right."""
+    x, y = input, other
+    if x.ndim == 0 or y.ndim == 0:
+        raise ShapeError(f"matmul: both arguments need at least one dimension, got {x.shape} and {y.shape}; use * for numbers")
+    if x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
+        raise ShapeError(
+            f"matmul: shapes {tuple(x.shape)} and {tuple(y.shape)} do not fit: the last size of the first, {x.shape[-1]}, must "
+            f"equal the {'second to last' if y.ndim > 1 else 'only'} size of the second, {y.shape[-2 if y.ndim > 1 else 0]}"
+        )
+    if x.ndim > 1 and y.ndim > 1:
+        return _matmul(x, y)
+    row, column = x.ndim == 1, y.ndim == 1
+    out = _matmul(unsqueeze(x, 0) if row else x, unsqueeze(y, 1) if column else y)
+    out = squeeze(out, -1) if column else out
+    return squeeze(out, -1 if column else -2) if row else out
+
+
+def _of_rank(name: str, x: Any, y: Any, ranks: tuple[int, int]) -> None:
+    if (x.ndim, y.ndim) != ranks:
+        raise ShapeError(
+            f"{name}: tensors of {ranks[0]} and {ranks[1]} dimensions are expected, got {tuple(x.shape)} and {tuple(y.shape)}; "
+            "matmul takes any number"
+        )
+
+
+def mm(input: Any, mat2: Any) -> Any:
+    """Product of two matrices."""
+    _of_rank("mm", input, mat2, (2, 2))
+    return matmul(input, mat2)
+
+
+def bmm(input: Any, mat2: Any) -> Any:
+    """Products of two batches of matrices, (B, N, M) and (B, M, P)."""
+    _of_rank("bmm", input, mat2, (3, 3))
+    if input.shape[0] != mat2.shape[0]:
+        raise ShapeError(f"bmm: batches of {input.shape[0]} and {mat2.shape[0]} matrices; they must be equal")
+    return matmul(input, mat2)
+
+
+def mv(input: Any, vec: Any) -> Any:
+    """Product of a matrix and a vector."""
+    _of_rank("mv", input, vec, (2, 1))
+    return matmul(input, vec)
+
+
+def dot(input: Any, tensor: Any) -> Any:
+    """Inner product of two vectors."""
+    _of_rank("dot", input, tensor, (1, 1))
+    return matmul(input, tensor)
+
+
+def outer(input: Any, vec2: Any) -> Any:
+    """Outer product of two vectors."""
+    _of_rank("outer", input, vec2, (1, 1))
+    return unsqueeze(input, 1) * unsqueeze(vec2, 0)
+
+
+def linear(input: Any, weight: Any, bias: Any = None) -> Any:
+    """y = x Wᵀ + b.  input: (*, in), weight: (out, in), bias: (out,) or None.  Returns (*, out)."""
+    if input.ndim == 0 or weight.ndim != 2 or input.shape[-1] != weight.shape[1]:
+        raise ShapeError(
+            f"linear: the input's last size must be the weight's second\n    input  {tuple(input.shape)}\n"
+            f"    weight {tuple(weight.shape)}"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ShapeError(f"linear: a bias of shape {tuple(weight.shape[:1])} is expected, got {tuple(bias.shape)}")
+    if input.ndim == 1:
+        return reshape(_linear(reshape(input, (1, -1)), weight, bias), (weight.shape[0],))
+    return _linear(input, weight, bias)
+
+
+def trace(input: Any) -> Any:
+    """Sum of the diagonal of a matrix."""
+    from tinygen.ops.shape import diagonal
+
+    return sum(diagonal(input))
+
+
+__all__ = ["bmm", "dot", "linear", "matmul", "mm", "mv", "outer", "trace"]

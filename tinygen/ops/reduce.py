@@ -1,0 +1,322 @@
+"""Reductions: what sums, selects or normalises along dimensions.
+
+The operators take `axis` as a tuple of non-negative integers; the public functions below them take PyTorch's `dim` and
+`keepdim`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygen.engine import Op, cast, expand, name_operators
+from tinygen.errors import ShapeError
+from tinygen.ops.elementwise import abs, exp, log, pow, sqrt, square, where
+from tinygen.ops.index import ValuesAndIndices, gather
+from tinygen.ops.shape import flip, reshape, transpose, unsqueeze
+
+Dim = int | Sequence[int] | None
+
+# fmt: off
+
+_sum    = Op(lambda xp, x, axis: _fast_sum(xp, x, axis),                   lambda g, _, _x, axis: _spread(g, _x, axis))
+_mean   = Op(lambda xp, x, axis: _fast_sum(xp, x, axis) * (1 / _size(x, axis)),
+                                                                           lambda g, _, _x, axis: _spread(g * (1 / _size(_x, axis)), _x, axis))
+_prod   = Op(lambda xp, x, axis: x.prod(axis),                             lambda g, out, x, axis: _spread(g, x, axis) * _product_of_others(x, out, axis))
+_amax   = Op(lambda xp, x, axis: x.max(axis),                              lambda g, out, x, axis: _spread(g, x, axis) * _share_of_ties(x, out, axis))
+_amin   = Op(lambda xp, x, axis: x.min(axis),                              lambda g, out, x, axis: _spread(g, x, axis) * _share_of_ties(x, out, axis))
+_cumsum = Op(lambda xp, x, axis: xp.cumsum(x, axis),                       lambda g, _, _x, axis: flip(_cumsum(flip(g, (axis,)), axis=axis), (axis,)))
+_argmax = Op(lambda xp, x, axis: x.argmax(axis))
+_argmin = Op(lambda xp, x, axis: x.argmin(axis))
+_any    = Op(lambda xp, x, axis: x.any(axis))
+_all    = Op(lambda xp, x, axis: x.all(axis))
+
+_logsumexp   = Op(lambda xp, x, axis: _stable_logsumexp(xp, x, axis),      lambda g, out, x, axis: _spread(g, x, axis) * exp(x - _spread(out, x, axis)))
+_softmax     = Op(lambda xp, x, axis: _stable_softmax(xp, x, axis),        lambda g, out, _x, axis: out * (g - _spread(_sum(g * out, axis=axis), _x, axis)))
+_log_softmax = Op(lambda xp, x, axis: x - _keep(xp, _stable_logsumexp(xp, x, axis), x, axis),
+                                                                           lambda g, out, _x, axis: g - exp(out) * _spread(_sum(g, axis=axis), _x, axis))
+_norm2       = Op(lambda xp, x, axis: xp.sqrt((x * x).sum(axis)),          lambda g, out, x, axis: _spread(g, x, axis) * _direction(x, out, axis))
+
+# fmt: on
+
+
+def _kept(shape: tuple[int, ...], axis: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape with every reduced axis kept at size 1."""
+    return tuple(1 if i in axis else n for i, n in enumerate(shape))
+
+
+def _keep(xp: Any, reduced: Any, x: Any, axis: tuple[int, ...]) -> Any:
+    return xp.asarray(reduced).reshape(_kept(x.shape, axis))
+
+
+def _spread(g: Any, x: Any, axis: tuple[int, ...]) -> Any:
+    """What a reduction returned, repeated over the axes that it reduced: the transpose of the sum."""
+    return expand(reshape(g, _kept(x.shape, axis)), shape=x.shape)
+
+
+def _size(x: Any, axis: tuple[int, ...]) -> int:
+    return math.prod(x.shape[i] for i in axis)
+
+
+def _fast_sum(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
+    if x.ndim == 2 and len(axis) == 1 and x.dtype.kind == "f" and x.size:  # a matrix times ones is several times faster
+        return x.dot(xp.ones(x.shape[1], x.dtype)) if axis == (1,) else xp.ones(x.shape[0], x.dtype).dot(x)
+    return x.sum(axis)
+
+
+def _product_of_others(x: Any, out: Any, axis: tuple[int, ...]) -> Any:
+    """For every element the product of the others along `axis`: out / x, unless there are zeros.
+
+    With zeros: repeat the n reduced elements n times, put ones on the diagonal, and multiply each row.
+    """
+    if (x != 0).all():
+        return _spread(out, x, axis) / x
+    others = tuple(i for i in range(x.ndim) if i not in axis)
+    n = _size(x, axis)
+    lines = reshape(transpose(x, others + axis), (*(x.shape[i] for i in others), 1, n))
+    lines = expand(lines, shape=(*lines.shape[:-2], n, n))
+    diagonal = np.eye(n, dtype=bool)
+    array = x.array if hasattr(x, "array") else x
+    if not isinstance(array, np.ndarray):
+        from tinygen.backend import device_of, to_device
+
+        diagonal = to_device(diagonal, device_of(array))
+    products = _prod(where(diagonal, 1.0, lines), axis=(lines.ndim - 1,))
+    products = reshape(products, tuple(x.shape[i] for i in others + axis))
+    return transpose(products, tuple(int(i) for i in np.argsort(others + axis)))
+
+
+def _share_of_ties(x: Any, out: Any, axis: tuple[int, ...]) -> Any:
+    """1 / (number of ties) at the extreme elements, 0 elsewhere."""
+    ties = cast(x == _spread(out, x, axis), dtype=x.dtype)
+    return ties / _spread(_sum(ties, axis=axis), x, axis)
+
+
+def _direction(x: Any, norm: Any, axis: tuple[int, ...]) -> Any:
+    """x / |x|, and 0 where x = 0: the subgradient that PyTorch takes."""
+    norm = _spread(norm, x, axis)
+    return where(norm == 0, 0.0, x / where(norm == 0, 1.0, norm))
+
+
+def _stable_logsumexp(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
+    top = x.max(axis, keepdims=True)
+    top = xp.where(xp.isfinite(top), top, x.dtype.type(0))
+    with np.errstate(divide="ignore"):  # log 0 = -inf is the right value for a row of -inf
+        return (xp.log(xp.exp(x - top).sum(axis, keepdims=True)) + top).reshape(
+            tuple(n for i, n in enumerate(x.shape) if i not in axis)
+        )
+
+
+def _stable_softmax(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
+    e = xp.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+
+
+name_operators(globals())
+
+
+# The public functions
+
+
+def axes(name: str, dim: Dim, ndim: int) -> tuple[int, ...]:
+    """PyTorch's `dim` (None, an integer, several; negative ones count from the end) as a tuple of axes."""
+    if dim is None or (isinstance(dim, tuple | list) and not dim):
+        return tuple(range(ndim))
+    dims = (dim,) if isinstance(dim, int | np.integer) else tuple(dim)
+    result = tuple(int(d) + ndim if d < 0 else int(d) for d in dims)
+    for given, axis in zip(dims, result, strict=True):
+        if not 0 <= axis < max(ndim, 1):
+            raise IndexError(f"{name}: dim {given} is out of range for a tensor with {ndim} dimensions")
+    if len(set(result)) != len(result):
+        raise ShapeError(f"{name}: dim {dims} names a dimension twice")
+    return result if ndim else ()
+
+
+def _reduce(op: Op, name: str, x: Any, dim: Dim, keepdim: bool) -> Any:
+    axis = axes(name, dim, x.ndim)
+    out = op(x, axis=axis)
+    return reshape(out, _kept(x.shape, axis)) if keepdim else out
+
+
+def _to_dtype(x: Any, dtype: Any) -> Any:
+    return x if dtype is None or x.dtype == dtype else cast(x, dtype=np.dtype(dtype))
+
+
+def sum(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """Sum of all elements, or along `dim` (an integer or several)."""
+    return _reduce(_sum, "sum", _to_dtype(input, dtype), dim, keepdim)
+
+
+def mean(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """Mean of all elements, or along `dim`; nan for no elements, as in PyTorch."""
+    input = _to_dtype(input, dtype)
+    if not _size(input, axes("mean", dim, input.ndim)):
+        return sum(input, dim, keepdim) * math.nan
+    return _reduce(_mean, "mean", input, dim, keepdim)
+
+
+def var(input: Any, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None) -> Any:
+    """Variance: Σ(x - mean)² / (N - correction), with correction 1 by default (0 for unbiased=False)."""
+    correction = int(unbiased) if correction is None else correction
+    n = _size(input, axes("var", dim, input.ndim))
+    total = sum(square(input - mean(input, dim, keepdim=True)), dim, keepdim)
+    return total / (n - correction) if n > correction else total * math.nan
+
+
+def std(input: Any, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None) -> Any:
+    """Standard deviation: the square root of `var`."""
+    return sqrt(var(input, dim, unbiased, keepdim, correction=correction))
+
+
+def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """Product of all elements, or along `dim`; differentiable where factors are zero too."""
+    return _reduce(_prod, "prod", _to_dtype(input, dtype), dim, keepdim)
+
+
+def _not_empty(name: str, x: Any, axis: tuple[int, ...]) -> None:
+    if not _size(x, axis):
+        raise IndexError(f"{name}: a tensor of shape {tuple(x.shape)} has no elements along dim {axis} to choose from")
+
+
+def amax(input: Any, dim: Dim = (), keepdim: bool = False) -> Any:
+    """The largest element, along `dim`; ties share the gradient equally."""
+    _not_empty("amax", input, axes("amax", dim, input.ndim))
+    return _reduce(_amax, "amax", input, dim, keepdim)
+
+
+def amin(input: Any, dim: Dim = (), keepdim: bool = False) -> Any:
+    """The smallest element, along `dim`; ties share the gradient equally."""
+    _not_empty("amin", input, axes("amin", dim, input.ndim))
+    return _reduce(_amin, "amin", input, dim, keepdim)
+
+
+def max(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """max(x): the largest element. max(x, dim): (values, indices). max(x, y): elementwise `maximum`.
+
+    With `dim` the gradient goes to the one element whose index is returned.
+    """
+    return _extreme(input, dim, keepdim, "max", amax, argmax)
+
+
+def min(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """min(x): the smallest element. min(x, dim): (values, indices). min(x, y): elementwise `minimum`."""
+    return _extreme(input, dim, keepdim, "min", amin, argmin)
+
+
+def _extreme(x: Any, dim: Any, keepdim: bool, name: str, whole: Any, arg: Any) -> Any:
+    if dim is None:
+        return whole(x)
+    if not isinstance(dim, int):
+        from tinygen.ops.elementwise import maximum, minimum
+
+        return (maximum if name == "max" else minimum)(x, dim)
+    indices = arg(x, dim, keepdim=True)
+    values = gather(x, dim, indices) if x.ndim else x
+    if not keepdim and x.ndim:
+        (axis,) = axes(name, dim, x.ndim)
+        shape = tuple(n for i, n in enumerate(x.shape) if i != axis)
+        values, indices = reshape(values, shape), reshape(indices, shape)
+    return ValuesAndIndices(values, indices)
+
+
+def argmax(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The index of the largest element (the first of several), along `dim` or in the flattened tensor.  No gradient."""
+    return _arg(_argmax, "argmax", input, dim, keepdim)
+
+
+def argmin(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The index of the smallest element (the first of several), along `dim` or in the flattened tensor.  No gradient."""
+    return _arg(_argmin, "argmin", input, dim, keepdim)
+
+
+def _arg(op: Op, name: str, x: Any, dim: int | None, keepdim: bool) -> Any:
+    if dim is None or not x.ndim:
+        _not_empty(name, x, tuple(range(x.ndim)))
+        out = op(x, axis=None)
+        return reshape(out, (1,) * x.ndim) if keepdim else out
+    (axis,) = axes(name, dim, x.ndim)
+    _not_empty(name, x, (axis,))
+    out = op(x, axis=axis)
+    return unsqueeze(out, axis) if keepdim else out
+
+
+def any(input: Any, dim: Dim = None, keepdim: bool = False) -> Any:
+    """Whether some element is true (not zero)."""
+    return _reduce(_any, "any", input, dim, keepdim)
+
+
+def all(input: Any, dim: Dim = None, keepdim: bool = False) -> Any:
+    """Whether all elements are true (not zero)."""
+    return _reduce(_all, "all", input, dim, keepdim)
+
+
+def cumsum(input: Any, dim: int) -> Any:
+    """Running sums along `dim`."""
+    if not input.ndim:
+        return input * 1
+    (axis,) = axes("cumsum", dim, input.ndim)
+    return _cumsum(input, axis=axis)
+
+
+def logsumexp(input: Any, dim: Dim = None, keepdim: bool = False) -> Any:
+    """log Σ exp x along `dim`, computed without overflow."""
+    if not _size(input, axes("logsumexp", dim, input.ndim)):
+        return log(sum(exp(input), dim, keepdim))
+    return _reduce(_logsumexp, "logsumexp", input, dim, keepdim)
+
+
+def softmax(input: Any, dim: int, dtype: Any = None) -> Any:
+    """exp x / Σ exp x along `dim`, computed without overflow."""
+    input = _to_dtype(input, dtype)
+    return _softmax(input, axis=axes("softmax", dim, input.ndim)) if math.prod(input.shape) else input * 1
+
+
+def log_softmax(input: Any, dim: int, dtype: Any = None) -> Any:
+    """x - log Σ exp x along `dim`, computed without overflow."""
+    input = _to_dtype(input, dtype)
+    return _log_softmax(input, axis=axes("log_softmax", dim, input.ndim)) if math.prod(input.shape) else input * 1
+
+
+def norm(input: Any, p: float | str = "fro", dim: Dim = None, keepdim: bool = False) -> Any:
+    """(Σ|x|^p)^(1/p) along `dim`, for p > 0, p = inf (the largest |x|) or "fro" (p = 2); its gradient at 0 is 0."""
+    if p in ("fro", 2):
+        return _reduce(_norm2, "norm", input, dim, keepdim)
+    if isinstance(p, str) or p <= 0:
+        raise ValueError(f"norm: p must be 'fro', a positive number or inf, got {p!r}")
+    if p == 1:
+        return sum(abs(input), dim, keepdim)
+    if p == math.inf:
+        return amax(abs(input), dim, keepdim)
+    return pow(sum(pow(abs(input), p), dim, keepdim), 1 / p)
+
+
+def count_nonzero(input: Any, dim: Dim = None) -> Any:
+    """The number of elements that are not zero.  No gradient."""
+    return sum(cast(input != 0, dtype=np.dtype(np.int64)), dim)
+
+
+__all__ = [
+    "all",
+    "amax",
+    "amin",
+    "any",
+    "argmax",
+    "argmin",
+    "axes",
+    "count_nonzero",
+    "cumsum",
+    "log_softmax",
+    "logsumexp",
+    "max",
+    "mean",
+    "min",
+    "norm",
+    "prod",
+    "softmax",
+    "std",
+    "sum",
+    "var",
+]
