@@ -25,6 +25,7 @@ import numpy as np
 
 from tinygen import errors
 from tinygen.backend import ARRAY_MODULES, Array
+from tinygen.errors import is_library
 
 Rule = Callable[..., Any]
 """vjp(g, out, *inputs, **params) -> dL/d(input), where g = dL/d(out)."""
@@ -89,6 +90,7 @@ class Memory:
         self.shared = False  # whether several tensors were made on it
 
 
+_MOST_ARGUMENTS = 16  # of an operator that is not made with each=
 _clock = count(1)  # ticks once per recorded operator and once per change in place
 _recording = True
 _last_change = 0
@@ -120,7 +122,7 @@ class Op:
         name: str | None = None,
     ):
         self.forward = forward
-        self.rules = rules if each is None else EachRule(each)
+        self.rules: Iterable[Rule | None] = EachRule(each) if each else rules + (None,) * (_MOST_ARGUMENTS - len(rules))
         self.view = view
         self.any_dtype = any_dtype
         self.name = name or forward.__name__.strip("_")
@@ -133,14 +135,14 @@ class Op:
         return self if instance is None else MethodType(self, instance)
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:
-        arrays = []
-        is_node = needs_grad = False
+        arrays, edges = [], []
+        is_node = False
         xp = None
-        for x in inputs:
+        for x, rule in zip(inputs, self.rules):  # noqa: B905  (the rules are padded: there are at least as many)
             if isinstance(x, Node):
                 is_node = True
-                if x.requires_grad:
-                    needs_grad = True
+                if x.requires_grad and rule is not None:
+                    edges.append((x, rule))
                 x = x.array
             if xp is None:
                 xp = ARRAY_MODULES.get(type(x))
@@ -148,7 +150,7 @@ class Op:
         if xp is None:  # only Python numbers and NumPy scalars
             xp = np
         try:
-            out = self.forward(xp, *arrays, **params)
+            out = self.forward(xp, *arrays, **params) if params else self.forward(xp, *arrays)
         except Exception as error:
             raise errors.explain(self.name, error, arrays, params) from error
         if not is_node:
@@ -159,28 +161,24 @@ class Op:
         cls = Node.public
         node = cls.__new__(cls)
         node.array = out
-        node.grad = node.hooks = node.memory = node.op = node.line = None
-        node.requires_grad = False
-        node.time = 0
-        node.edges = ()
-        if needs_grad and _recording:
-            edges = [
-                (x, rule)
-                for x, rule in zip(inputs, self.rules, strict=False)
-                if rule is not None and isinstance(x, Node) and x.requires_grad
-            ]
-            if edges:
-                node.requires_grad = True
-                node.op = self
-                node.inputs = inputs
-                node.arrays = arrays
-                node.params = params
-                node.edges = edges
-                node.time = next(_clock)
-                frame = sys._getframe(1)
-                while frame.f_code.co_filename in errors.LIBRARY_FILES and frame.f_back is not None:
-                    frame = frame.f_back
-                node.line = (frame.f_code, frame.f_lasti)
+        node.grad = node.hooks = node.memory = None
+        if edges and _recording:
+            node.requires_grad = True
+            node.op = self
+            node.inputs = inputs
+            node.arrays = arrays
+            node.params = params
+            node.edges = edges
+            node.time = next(_clock)
+            frame = sys._getframe(1)
+            while is_library[frame.f_code.co_filename] and frame.f_back is not None:
+                frame = frame.f_back
+            node.line = (frame.f_code, frame.f_lasti)
+        else:
+            node.requires_grad = False
+            node.op = node.line = None
+            node.time = 0
+            node.edges = ()
         if self.view:
             _share_memory(inputs[0], node)
         return node
@@ -293,44 +291,40 @@ def backpropagate(
             if node.hooks is not None:
                 g = _run_hooks(node, g)
                 own.discard(key)
-            if node.op is None if wanted is None else key in wanted:
+            if (node.op is None) if wanted is None else (key in wanted):
                 found[key] = (node, g if create_graph else _unaliased(g, key in own, node))
-                if node.op is None:
-                    continue
-            op = node.op
-            if op is None:
+            if node.op is None:
                 continue
             if node.edges is RELEASED:
                 raise RuntimeError(_released_message(node))
             if _last_change > node.time:
                 _check_unchanged(node)
-            if create_graph:
-                out, args = node, node.inputs
-            else:
-                out, args = node.array, node.arrays
+            out, args = (node, node.inputs) if create_graph else (node.array, node.arrays)
             params = node.params
             for x, rule in node.edges:
-                k = id(x)
-                if needed is not None and k not in needed:
+                key = id(x)
+                if needed is not None and key not in needed:
                     continue
                 try:
-                    gx = rule(g, out, *args, **params)
-                    if gx.shape != x.array.shape:
-                        gx = sum_to(gx, shape=x.array.shape)
-                    if gx.dtype != x.array.dtype:
-                        gx = cast(gx, dtype=x.array.dtype)
+                    gx = rule(g, out, *args, **params) if params else rule(g, out, *args)
+                    like = x.array
+                    if gx.shape != like.shape:
+                        gx = sum_to(gx, shape=like.shape)
+                    if gx.dtype is not like.dtype and gx.dtype != like.dtype:
+                        gx = cast(gx, dtype=like.dtype)
                 except Exception as error:
-                    raise errors.explain_rule(op.name, node, error) from error
-                if k not in pending:
-                    pending[k] = gx
+                    raise errors.explain_rule(node.op.name, node, error) from error
+                earlier = pending.get(key)
+                if earlier is None:
+                    pending[key] = gx
                     if gx is not g and not create_graph and gx.base is None:
-                        own.add(k)
-                elif k in own:
-                    pending[k] = iadd(pending[k], gx)
+                        own.add(key)
+                elif key in own:
+                    pending[key] = iadd(earlier, gx)
                 else:
-                    pending[k] = pending[k] + gx
+                    pending[key] = earlier + gx
                     if not create_graph:
-                        own.add(k)
+                        own.add(key)
             if release:
                 _release(node)
     return found

@@ -18,11 +18,8 @@ class ShapeError(ValueError, RuntimeError):
     """Shapes that do not fit.  PyTorch raises RuntimeError, Python's own word is ValueError: this is both."""
 
 
-class _LibraryFiles(dict):
+class _IsLibrary(dict):
     """Is a file part of the library's machinery?  Models are not: a learner wants to see the model's line."""
-
-    def __contains__(self, filename: object) -> bool:
-        return self[filename]
 
     def __missing__(self, filename: str) -> bool:
         path = os.path.abspath(filename)
@@ -31,7 +28,8 @@ class _LibraryFiles(dict):
         return inside
 
 
-LIBRARY_FILES = _LibraryFiles()
+is_library = _IsLibrary()
+"""File name of some code -> whether it belongs to the library; the answers are remembered."""
 
 
 def source_line(node: Any) -> tuple[str, int] | None:
