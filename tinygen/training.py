@@ -21,7 +21,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -37,7 +37,7 @@ class Progress(Generic[T]):
 
     def __init__(self, iterable: Iterable[T], description: str = "", total: int | None = None, every: float = 10.0):
         self._iterable, self._description, self._every = iterable, description, every
-        self._total = len(iterable) if total is None and hasattr(iterable, "__len__") else total
+        self._total = len(iterable) if total is None and isinstance(iterable, Sized) else total
         self._metrics = ""
         self._bar = _bar(iterable, description, self._total)
 
@@ -225,7 +225,7 @@ def _cells(row: Mapping[str, Any] | Sequence[Any], headers: Sequence[str]) -> li
     unknown = [name for name in row if name not in headers] if isinstance(row, Mapping) else list(row)[len(headers) :]
     if unknown:
         raise ValueError(f"table: no column for {unknown}; the headers are {list(headers)}")
-    values = [row.get(name) for name in headers] if isinstance(row, Mapping) else [*row]
+    values: list[Any] = [row.get(name) for name in headers] if isinstance(row, Mapping) else [*row]
     values += [None] * (len(headers) - len(values))
     return [value.item() if hasattr(value, "item") else value for value in values]
 

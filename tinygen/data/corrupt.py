@@ -53,14 +53,14 @@ def salt_and_pepper(x: Any, fraction: float = 0.5, generator: AnyGenerator = Non
 
 def _corrupt(name: str, x: Any, generator: AnyGenerator, corrupt: Callable[[Any, Any, Any], Any]) -> Any:
     is_tensor = isinstance(x, tinygen.Tensor)
-    array = x.data if is_tensor else x
+    array = x.array if is_tensor else x
     if not backend.is_array(array) or array.dtype.kind != "f":
         raise TypeError(
             f"{name}: an array or Tensor of floats is expected, got {getattr(x, 'dtype', type(x).__name__)}"
         )
     xp, device = backend.array_module(array), backend.device_of(array)
     result = corrupt(xp, array, library_generator(generator, device)).astype(array.dtype, copy=False)
-    return tinygen.tensor(result, device=device) if is_tensor else result
+    return tinygen.as_tensor(result) if is_tensor else result
 
 
 def _check_fraction(name: str, fraction: float) -> None:

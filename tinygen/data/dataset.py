@@ -71,7 +71,7 @@ class TensorDataset:
     def __init__(self, *arrays: Any):
         if not arrays:
             raise ValueError("TensorDataset: at least one array is expected, got none")
-        self.tensors = tuple(a if _is_sliceable(a) else np.asarray(a) for a in arrays)
+        self.tensors = tuple(a if _is_array(a) else tinygen.tensor(a) for a in arrays)
         if any(len(a.shape) == 0 for a in self.tensors) or len({a.shape[0] for a in self.tensors}) != 1:
             raise ValueError(
                 "TensorDataset: arrays with the same number of samples are expected, "
@@ -82,14 +82,14 @@ class TensorDataset:
         return int(self.tensors[0].shape[0])
 
     def __getitem__(self, index: Any) -> tuple[Any, ...]:
-        return tuple(array[index] for array in self.tensors)
+        return tuple(_at(array, index) for array in self.tensors)
 
 
 class DataLoader:
     """The batches of a data set, as Tensors (torch.utils.data.DataLoader, for data in memory).
 
     dataset: a Dataset, a TensorDataset, a bare array or Tensor, or any object with a length whose `dataset[index]`
-        takes a slice or an index array and returns an array or a tuple of arrays.  A whole batch is one such call.
+        takes an index array and returns an array or a tuple of arrays.  A whole batch is one such call.
     shuffle: every epoch in a new random order, drawn on the CPU from `generator`, so that it does not depend on the
         device; a seed gives the same sequence of epochs for every new loader, None is tinygen's default generator.
     drop_last: leave out the last batch when it is short.  It is kept otherwise.
@@ -134,19 +134,29 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[Any]:
         n = len(self.dataset)
-        if not self.shuffle:
-            for i in range(len(self)):
-                yield self._tensors(self.dataset[i * self.batch_size : min((i + 1) * self.batch_size, n)])
-            return
-        order = (self._random or library_generator(None)).permutation(n)
-        for i in range(len(self)):
-            yield self._tensors(self.dataset[order[i * self.batch_size : (i + 1) * self.batch_size]])
+        order = (self._random or library_generator(None)).permutation(n) if self.shuffle else np.arange(n)
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            yield self._tensors(_at(self.dataset, order[start : start + self.batch_size]))
 
     def _tensors(self, batch: Any) -> Any:
         if isinstance(batch, (tuple, list)):
             return tuple(self._tensors(part) for part in batch)
-        return tinygen.tensor(batch, device=self.device)
+        device = backend.get_default_device() if self.device is None and not _on_device(batch) else self.device
+        return tinygen.as_tensor(batch, device=device)
 
 
-def _is_sliceable(array: Any) -> bool:
-    return isinstance(array, tinygen.Tensor) or backend.is_array(array)
+def _is_array(x: Any) -> bool:
+    return isinstance(x, tinygen.Tensor) or backend.is_array(x)
+
+
+def _on_device(x: Any) -> bool:
+    """Whether somebody chose where x is: Tensors and GPU arrays stay, NumPy arrays go to the default device."""
+    return _is_array(x) and not isinstance(x, np.ndarray)
+
+
+def _at(dataset: Any, index: Any) -> Any:
+    """dataset[index]; for an array or Tensor on a GPU, an index array is moved there first."""
+    if _is_array(dataset) and isinstance(index, np.ndarray):
+        array = dataset.array if isinstance(dataset, tinygen.Tensor) else dataset
+        index = backend.to_device(index, backend.device_of(array))
+    return dataset[index]

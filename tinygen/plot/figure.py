@@ -54,7 +54,7 @@ def new_figure(path: str | Path | None, width: float, height: float, title: str 
 
 def as_numpy(x: Any) -> np.ndarray:
     """The values of an array or Tensor of any device, as a NumPy array."""
-    x = x.data if isinstance(x, tinygen.Tensor) else x
+    x = x.array if isinstance(x, tinygen.Tensor) else x
     return backend.to_numpy(x) if backend.is_array(x) else np.asarray(x)
 
 

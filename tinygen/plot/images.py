@@ -11,6 +11,8 @@ import numpy as np
 
 from tinygen.plot.figure import as_numpy, check_labels, new_figure, set_ticks
 
+MAGENTA = np.array([1, 0, 1], np.float32)
+
 
 def image_grid(
     images: Any, path: str | Path | None = None, *, ncols: int = 8, title: str | None = None, cell: float = 0.6
@@ -144,7 +146,7 @@ def _show_mosaic(
             canvas[i * (height + pad) :, j * (width + pad) :][:height, :width] = image
     axes = figure.add_subplot()
     if canvas.ndim == 3:
-        canvas = np.where(np.isnan(canvas).any(axis=-1, keepdims=True), np.float32([1, 0, 1]), canvas)
+        canvas = np.where(np.isnan(canvas).any(axis=-1, keepdims=True), MAGENTA, canvas)
         axes.imshow(canvas, interpolation="nearest")
     else:
         import matplotlib

@@ -1,0 +1,132 @@
+"""The plumbing of the examples."""
+
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+
+import tinygen
+from tinygen import training
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    pytest.importorskip("tqdm")
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    return stream
+
+
+def test_progress_passes_every_item_on(capsys):
+    assert list(training.progress("abc", "letters")) == ["a", "b", "c"]
+    assert list(training.progress(iter([]), "nothing")) == []
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in lines] == ["letters: 3/3", "nothing: 0"]
+
+
+def test_progress_lines_are_occasional_and_carry_the_metric_with_its_unit(capsys):
+    for i in (bar := training.progress(range(50), "train", every=0)):
+        bar.set("nats", loss=i / 3)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 50 and lines[-1].startswith("train: 50/50, ") and lines[-1].endswith(", loss 16.33 nats")
+    for i in (bar := training.progress(range(50), "train", every=1000)):
+        bar.set(accuracy=tinygen.tensor(0.5), step=i)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("accuracy 0.5, step 49")
+
+
+def test_progress_without_a_length(capsys):
+    bar = training.progress((i for i in range(3)), "free")
+    with pytest.raises(TypeError, match="no length"):
+        len(bar)
+    assert sum(bar) == 3
+    assert len(training.progress((i for i in range(3)), total=3)) == 3
+    assert "free: 3, " in capsys.readouterr().err
+
+
+def test_progress_is_a_bar_on_a_terminal(terminal):
+    for _ in (bar := training.progress(range(3), "epoch 1")):
+        bar.set("nats", loss=106.25)
+    shown = terminal.getvalue()
+    assert "epoch 1" in shown and "3/3" in shown and "loss 106.2 nats" in shown
+
+
+def test_progress_on_a_terminal_without_tqdm(terminal, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    assert list(training.progress(range(2), "plain")) == [0, 1]
+    assert terminal.getvalue().startswith("plain: 2/2, ")
+
+
+def test_select_device():
+    assert str(training.select_device("cpu")) == "cpu"
+    assert training.select_device("auto").type == ("cuda" if tinygen.cuda_available() else "cpu")
+    with pytest.raises(ValueError, match="tpu"):
+        training.select_device("tpu")
+    if not tinygen.cuda_available():
+        with pytest.raises(RuntimeError, match="cuda"):
+            training.select_device("cuda")
+
+
+def test_parser_has_the_shared_arguments_with_the_examples_defaults():
+    args = training.parser("An example.", epochs=3, batch_size=100, lr=1e-3).parse_args([])
+    assert (args.epochs, args.batch_size, args.lr, args.seed) == (3, 100, 1e-3, 0)
+    assert (args.device, str(args.out), args.dry_run) == ("auto", "runs", False)
+    args = training.parser(epochs=3, lr=1e-3).parse_args("--epochs 5 --lr 0.1 --seed 7 --device cpu --dry-run".split())
+    assert (args.epochs, args.lr, args.seed, args.device, args.dry_run) == (5, 0.1, 7, "cpu", True)
+    assert not hasattr(training.parser().parse_args([]), "epochs"), "only what the example has"
+
+
+@pytest.mark.parametrize(
+    "words", ["--epochs 0", "--epochs 1.5", "--lr 0", "--lr nan", "--lr inf", "--seed -1", "--batch-size x"]
+)
+def test_parser_refuses_what_makes_no_sense(words, capsys):
+    with pytest.raises(SystemExit):
+        training.parser(epochs=1, lr=1.0, batch_size=1).parse_args(words.split())
+    assert "is expected, got" in capsys.readouterr().err
+
+
+def test_run_collects_metrics(tmp_path):
+    run = training.Run("vae", tmp_path / "out")
+    assert run.path("x.png") == tmp_path / "out" / "vae" / "x.png" and run.folder.is_dir()
+    run.save_metrics(loss=np.float32(0.5), curve=[1, np.int64(2)], per_class={"a": tinygen.tensor(3.0)})
+    file = run.save_metrics(bound=float("-inf"), picture=run.path("x.png"), name="é", array=np.eye(2))
+    assert json.loads(file.read_text("utf-8")) == {
+        "loss": 0.5,
+        "curve": [1, 2],
+        "per_class": {"a": 3.0},
+        "bound": "-inf",
+        "picture": str(run.path("x.png")),
+        "name": "é",
+        "array": [[1.0, 0.0], [0.0, 1.0]],
+    }
+    assert [f.name for f in run.folder.iterdir()] == ["metrics.json"]
+
+
+def test_table_aligns_numbers_right_and_texts_left():
+    rows = [
+        {"model": "VAE", "metric": "-ELBO", "unit": "nats", "value": 105.941, "published": 105.6},
+        ("RealNVP", "NLL", "nats/point", np.float32(1.05), 1.903, tinygen.tensor(1.008)),
+        ("GAN", "samples", "", 10_000, 12345.6),
+    ]
+    assert training.table(rows).splitlines() == [
+        "model    metric   unit        value  baseline  floor  published",
+        "───────  ───────  ──────────  ─────  ────────  ─────  ─────────",
+        "VAE      -ELBO    nats        105.9         -      -      105.6",
+        "RealNVP  NLL      nats/point   1.05     1.903  1.008          -",
+        "GAN      samples              10000    12,346      -          -",
+    ]
+
+
+def test_table_refuses_what_has_no_column():
+    with pytest.raises(ValueError, match="no column for \\['colour'\\]"):
+        training.table([{"colour": 1}])
+    with pytest.raises(ValueError, match="no column for \\[3\\]"):
+        training.table([(1, 2, 3)], headers=("a", "b"))
+    assert training.table([], headers=("a", "b")).splitlines()[0] == "a  b"
