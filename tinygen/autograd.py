@@ -9,13 +9,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygen import engine
+from tinygen.anomaly import AnomalyError, detect_anomaly
 from tinygen.backend import ARRAY_MODULES, is_array
 from tinygen.engine import Node, enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from tinygen.errors import ShapeError
 from tinygen.ops import reshape, stack
 
 __all__ = [
+    "AnomalyError",
     "backward",
+    "detect_anomaly",
     "enable_grad",
     "grad",
     "hessian",

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from operator import attrgetter, iadd
-from types import MethodType
+from types import CodeType, MethodType
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,7 @@ _MOST_ARGUMENTS = 16  # of an operator that is not made with each=
 _clock = count(1)  # ticks once per recorded operator and once per change in place
 _recording = True
 _last_change = 0
+watcher: Any = None  # sees every operator's result and every rule's gradient while anomaly.detect_anomaly is on
 RELEASED: list = []  # stands for the edges of a node whose graph was released
 
 
@@ -170,10 +171,7 @@ class Op:
             node.params = params
             node.edges = edges
             node.time = next(_clock)
-            frame = sys._getframe(1)
-            while is_library[frame.f_code.co_filename] and frame.f_back is not None:
-                frame = frame.f_back
-            node.line = (frame.f_code, frame.f_lasti)
+            node.line = _users_line()
         else:
             node.requires_grad = False
             node.op = node.line = None
@@ -181,7 +179,17 @@ class Op:
             node.edges = ()
         if self.view:
             _share_memory(inputs[0], node)
+        if watcher is not None:
+            watcher.forward(self, out, arrays, node.line or _users_line())
         return node
+
+
+def _users_line() -> tuple[CodeType, int]:
+    """(code, instruction) of the innermost call that is not the library's own."""
+    frame = sys._getframe(2)
+    while is_library[frame.f_code.co_filename] and frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_code, frame.f_lasti
 
 
 class EachRule:
@@ -314,6 +322,8 @@ def backpropagate(
                         gx = cast(gx, dtype=like.dtype)
                 except Exception as error:
                     raise errors.explain_rule(node.op.name, node, error) from error
+                if watcher is not None:
+                    watcher.backward(node, x, gx, g)
                 earlier = pending.get(key)
                 if earlier is None:
                     pending[key] = gx

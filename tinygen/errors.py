@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dis
 import os
+from types import CodeType
 from typing import Any
 
 from tinygen.backend import device_of, is_array
@@ -32,22 +33,22 @@ is_library = _IsLibrary()
 """File name of some code -> whether it belongs to the library; the answers are remembered."""
 
 
-def source_line(node: Any) -> tuple[str, int] | None:
-    """(file, line) of the user's program that made a node, or None for a leaf."""
-    if node.line is None:
+def source_line(line: tuple[CodeType, int] | None) -> tuple[str, int] | None:
+    """(file, line number) from what a node remembers of its maker: (code, instruction); None for a leaf."""
+    if line is None:
         return None
-    code, instruction = node.line
+    code, instruction = line
     number = code.co_firstlineno
-    for start, line in dis.findlinestarts(code):
+    for start, starts_line in dis.findlinestarts(code):
         if start > instruction:
             break
-        number = line or number
+        number = starts_line or number
     return code.co_filename, number
 
 
 def at(node: Any) -> str:
     """' at file.py:12', or nothing for a leaf."""
-    place = source_line(node)
+    place = source_line(node.line)
     return f" at {os.path.basename(place[0])}:{place[1]}" if place else ""
 
 
