@@ -16,12 +16,10 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture
-def terminal(monkeypatch):
-    pytest.importorskip("tqdm")
-    stream = Terminal()
-    monkeypatch.setattr(sys, "stderr", stream)
-    return stream
+def on_a_terminal(monkeypatch):
+    """Not a fixture: pytest puts its own stderr in place between set-up and test."""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    return sys.stderr
 
 
 def test_progress_passes_every_item_on(capsys):
@@ -51,14 +49,17 @@ def test_progress_without_a_length(capsys):
     assert "free: 3, " in capsys.readouterr().err
 
 
-def test_progress_is_a_bar_on_a_terminal(terminal):
+def test_progress_is_a_bar_on_a_terminal(monkeypatch):
+    pytest.importorskip("tqdm")
+    terminal = on_a_terminal(monkeypatch)
     for _ in (bar := training.progress(range(3), "epoch 1")):
         bar.set("nats", loss=106.25)
     shown = terminal.getvalue()
     assert "epoch 1" in shown and "3/3" in shown and "loss 106.2 nats" in shown
 
 
-def test_progress_on_a_terminal_without_tqdm(terminal, monkeypatch):
+def test_progress_on_a_terminal_without_tqdm(monkeypatch):
+    terminal = on_a_terminal(monkeypatch)
     monkeypatch.setitem(sys.modules, "tqdm", None)
     assert list(training.progress(range(2), "plain")) == [0, 1]
     assert terminal.getvalue().startswith("plain: 2/2, ")
