@@ -25,10 +25,10 @@ from tinygen.backend import (
 )
 from tinygen.creation import *  # noqa: F403
 from tinygen.creation import __all__ as _creation
-from tinygen.engine import get_default_dtype, set_default_dtype
 from tinygen.errors import ShapeError
 from tinygen.ops import *  # noqa: F403
 from tinygen.ops import __all__ as _ops
+from tinygen.promotion import get_default_dtype, set_default_dtype
 from tinygen.tensor import Tensor
 
 __version__ = "0.1.0"

@@ -34,7 +34,10 @@ class detect_anomaly:
         """Called by the engine after every operator."""
         bad = _count_bad(out)
         if bad and not any(_count_bad(x) for x in arrays):
-            lines = [f"{op.name} made {bad} from finite numbers, in the forward pass{_at(line)}", f"    output     {errors.describe(out)}"]
+            lines = [
+                f"{op.name} made {bad} from finite numbers, in the forward pass{_at(line)}",
+                f"    output     {errors.describe(out)}",
+            ]
             raise AnomalyError("\n".join(lines + [_magnitude(f"argument {i}", x) for i, x in enumerate(arrays, 1)]))
 
     def backward(self, node: Node, x: Node, gx: Any, g: Any) -> None:
@@ -44,9 +47,14 @@ class detect_anomaly:
         if bad and not _count_bad(incoming) and node.op is not None:
             position = next(i for i, y in enumerate(node.inputs, 1) if y is x)
             head = f"the derivative of {node.op.name} with respect to argument {position} made {bad} from a finite gradient"
-            lines = [head + f", in the backward pass; the operator was called{_at(node.line)}", _magnitude("gradient in", incoming)]
+            lines = [
+                head + f", in the backward pass; the operator was called{_at(node.line)}",
+                _magnitude("gradient in", incoming),
+            ]
             lines.append(_magnitude("output", node.array))
-            raise AnomalyError("\n".join(lines + [_magnitude(f"argument {i}", a) for i, a in enumerate(node.arrays, 1)]))
+            raise AnomalyError(
+                "\n".join(lines + [_magnitude(f"argument {i}", a) for i, a in enumerate(node.arrays, 1)])
+            )
 
 
 def _at(line: tuple | None) -> str:

@@ -13,6 +13,7 @@ from tinygen.anomaly import AnomalyError, detect_anomaly
 from tinygen.backend import ARRAY_MODULES, is_array
 from tinygen.engine import Node, enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from tinygen.errors import ShapeError
+from tinygen.memory import note_change
 from tinygen.ops import reshape, stack
 
 __all__ = [
@@ -62,7 +63,9 @@ def _cotangents(name: str, outputs: Sequence[Node], given: Any, create_graph: bo
         if not isinstance(g, Node):
             raise TypeError(f"{name}: a tensor is expected as gradient, got {type(g).__name__}")
         if g.shape != y.shape:
-            raise ShapeError(f"{name}: the gradient to start from has shape {g.shape}, the output {y.shape}; they must be equal")
+            raise ShapeError(
+                f"{name}: the gradient to start from has shape {g.shape}, the output {y.shape}; they must be equal"
+            )
         if g.dtype != y.dtype:
             g = engine.cast(g, dtype=y.dtype)
         result.append(g if create_graph else g.array)
@@ -92,7 +95,9 @@ def grad(
         if not isinstance(x, Node):
             raise TypeError(f"grad: tensors are expected as inputs, got {type(x).__name__}")
         if not x.requires_grad:
-            raise RuntimeError(f"grad: an input of shape {x.shape} does not require a gradient; call requires_grad_() on it before use")
+            raise RuntimeError(
+                f"grad: an input of shape {x.shape} does not require a gradient; call requires_grad_() on it before use"
+            )
     cotangents = _cotangents("grad", outputs, grad_outputs, create_graph)
     release = not (create_graph if retain_graph is None else retain_graph)
     found = engine.backpropagate(outputs, cotangents, inputs, create_graph, release)
@@ -127,7 +132,7 @@ def accumulate(leaf: Node, g: Any) -> None:
         leaf.grad = leaf.grad + g
     else:
         leaf.grad.array += g
-        engine.note_change(leaf.grad)
+        note_change(leaf.grad)
 
 
 # Jacobians.  func takes tensors and returns a tensor.  All of these are differentiable with create_graph=True.

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from tinygen import backend, engine
+from tinygen import backend
 from tinygen.backend import Generator, default_generator, resolve, to_device
 from tinygen.engine import Node
+from tinygen.errors import ShapeError
 from tinygen.ops.shape import sizes
+from tinygen.promotion import get_default_dtype
 from tinygen.tensor import Tensor
 
 __all__ = [
@@ -69,9 +71,11 @@ def _from_python(data: Any, dtype: Any) -> np.ndarray:
     except ValueError as error:
         raise ValueError(f"tensor: the data does not form a regular array: {error}") from error
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"tensor: numbers or truth values are expected, got {type(data).__name__} (as array: {array.dtype})")
+        raise TypeError(
+            f"tensor: numbers or truth values are expected, got {type(data).__name__} (as array: {array.dtype})"
+        )
     if array.dtype == np.float64 and dtype is None and not isinstance(data, np.float64):
-        array = array.astype(engine.get_default_dtype())
+        array = array.astype(get_default_dtype())
     return array
 
 
@@ -95,9 +99,11 @@ def from_numpy(array: np.ndarray) -> Tensor:
     return Tensor(array)
 
 
-def _filled(make: Callable[..., np.ndarray], size: Any, dtype: Any, device: Any, requires_grad: bool, *args: Any) -> Tensor:
+def _filled(
+    make: Callable[..., np.ndarray], size: Any, dtype: Any, device: Any, requires_grad: bool, *args: Any
+) -> Tensor:
     shape = _shape(make.__name__, size)
-    array = make(shape, *args, dtype=engine.get_default_dtype() if dtype is None else np.dtype(dtype))
+    array = make(shape, *args, dtype=get_default_dtype() if dtype is None else np.dtype(dtype))
     return _new(to_device(array, resolve(device)), requires_grad)
 
 
@@ -107,7 +113,7 @@ def _shape(name: str, size: Any) -> tuple[int, ...]:
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name}: sizes must be integers, got {size!r}") from error
     if any(n < 0 for n in shape):
-        raise engine.errors.ShapeError(f"{name}: sizes must not be negative, got {shape}")
+        raise ShapeError(f"{name}: sizes must not be negative, got {shape}")
     return shape
 
 
@@ -134,7 +140,7 @@ def full(size: Any, fill_value: Any, dtype: Any = None, device: Any = None, requ
 
 def eye(n: int, m: int | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones on the diagonal of an n by m matrix."""
-    array = np.eye(n, m, dtype=engine.get_default_dtype() if dtype is None else dtype)
+    array = np.eye(n, m, dtype=get_default_dtype() if dtype is None else dtype)
     return _new(to_device(array, resolve(device)), requires_grad)
 
 
@@ -144,14 +150,16 @@ def arange(start: Any, end: Any = None, step: Any = 1, dtype: Any = None, device
     if step == 0:
         raise ValueError("arange: the step must not be 0")
     if dtype is None and any(isinstance(x, float) for x in (start, end, step)):
-        dtype = engine.get_default_dtype()
+        dtype = get_default_dtype()
     count = max(0, math.ceil((end - start) / step))
-    return Tensor(to_device((start + step * np.arange(count)).astype(np.int64 if dtype is None else dtype), resolve(device)))
+    return Tensor(
+        to_device((start + step * np.arange(count)).astype(np.int64 if dtype is None else dtype), resolve(device))
+    )
 
 
 def linspace(start: float, end: float, steps: int, dtype: Any = None, device: Any = None) -> Tensor:
     """`steps` values from start to end, both included."""
-    array = np.linspace(start, end, steps).astype(engine.get_default_dtype() if dtype is None else dtype)
+    array = np.linspace(start, end, steps).astype(get_default_dtype() if dtype is None else dtype)
     return Tensor(to_device(array, resolve(device)))
 
 
@@ -171,7 +179,7 @@ def _random(
     requires_grad: bool,
 ) -> Tensor:
     shape = _shape(name, size)
-    dtype = engine.get_default_dtype() if dtype is None else np.dtype(dtype)
+    dtype = get_default_dtype() if dtype is None else np.dtype(dtype)
     where = resolve(device) if device is not None or generator is None else generator.device
     source = generator or default_generator(where)
     if dtype.kind != "f":
@@ -203,7 +211,13 @@ def normal(mean: Any, std: Any, size: Any = None, *, generator: Generator | None
 
 
 def randint(
-    low: int, high: Any = None, size: Any = None, *, generator: Generator | None = None, dtype: Any = None, device: Any = None
+    low: int,
+    high: Any = None,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
 ) -> Tensor:
     """Integers from low, ..., high - 1: randint(high, size) or randint(low, high, size).  int64 by default."""
     if size is None:
@@ -230,7 +244,9 @@ def bernoulli(input: Any, *, generator: Generator | None = None) -> Tensor:
     return Tensor((draws.array < input.array).astype(input.dtype))
 
 
-def multinomial(input: Any, num_samples: int, replacement: bool = False, *, generator: Generator | None = None) -> Tensor:
+def multinomial(
+    input: Any, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
+) -> Tensor:
     """Indices drawn with probabilities proportional to the rows of input, shape (num_samples,) or (rows, num_samples)."""
     p = input.detach()
     if bool((p < 0).any()) or bool((p.sum(-1) <= 0).any()):
@@ -263,7 +279,9 @@ zeros_like, ones_like, rand_like, randn_like = map(_like, (zeros, ones, rand, ra
 empty_like = zeros_like
 
 
-def full_like(input: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def full_like(
+    input: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Like `full`, with the shape, dtype and device of a tensor."""
     device = backend.device_of(input.array) if device is None else device
     return full(tuple(input.shape), fill_value, input.dtype if dtype is None else dtype, device, requires_grad)

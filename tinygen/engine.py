@@ -23,9 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygen import errors
+from tinygen import errors, memory
 from tinygen.backend import ARRAY_MODULES, Array
 from tinygen.errors import is_library
+from tinygen.memory import Memory, clock, share_memory
+from tinygen.promotion import settle
 
 Rule = Callable[..., Any]
 """vjp(g, out, *inputs, **params) -> dL/d(input), where g = dL/d(out)."""
@@ -79,21 +81,8 @@ class Node:
 Node.public = Node
 
 
-class Memory:
-    """When a piece of memory was last changed in place; shared by all tensors that are views of it."""
-
-    __slots__ = ("changed", "count", "shared")
-
-    def __init__(self) -> None:
-        self.changed = 0  # the time of the last change
-        self.count = 0  # how many there were
-        self.shared = False  # whether several tensors were made on it
-
-
 _MOST_ARGUMENTS = 16  # of an operator that is not made with each=
-_clock = count(1)  # ticks once per recorded operator and once per change in place
 _recording = True
-_last_change = 0
 watcher: Any = None  # sees every operator's result and every rule's gradient while anomaly.detect_anomaly is on
 RELEASED: list = []  # stands for the edges of a node whose graph was released
 
@@ -108,7 +97,7 @@ class Op:
         begins with an underscore is not read by the rule (its shape may be): changing its values in place is safe.
         What broadcasting did to an input is undone by the engine, not by the rules.
     view: the output may share memory with the first input.
-    any_dtype: the output's dtype is the operator's own affair (see `_settle`).
+    any_dtype: the output's dtype is the operator's own affair (see `promotion`).
     """
 
     __slots__ = ("any_dtype", "forward", "name", "rules", "view")
@@ -139,7 +128,7 @@ class Op:
         arrays, edges = [], []
         is_node = False
         xp = None
-        for x, rule in zip(inputs, self.rules):  # noqa: B905  (the rules are padded: there are at least as many)
+        for x, rule in zip(inputs, self.rules):
             if isinstance(x, Node):
                 is_node = True
                 if x.requires_grad and rule is not None:
@@ -157,7 +146,7 @@ class Op:
         if not is_node:
             return out
         if type(out) not in ARRAY_MODULES or (out.dtype.char in "dO" and not self.any_dtype):
-            out = _settle(xp, out, inputs, self.any_dtype)
+            out = settle(xp, out, inputs, self.any_dtype)
 
         cls = Node.public
         node = cls.__new__(cls)
@@ -170,15 +159,15 @@ class Op:
             node.arrays = arrays
             node.params = params
             node.edges = edges
-            node.time = next(_clock)
+            node.time = next(clock)
             node.line = _users_line()
         else:
             node.requires_grad = False
             node.op = node.line = None
             node.time = 0
             node.edges = ()
-        if self.view:
-            _share_memory(inputs[0], node)
+        if self.view and isinstance(inputs[0], Node):
+            share_memory(inputs[0], node)
         if watcher is not None:
             watcher.forward(self, out, arrays, node.line or _users_line())
         return node
@@ -206,39 +195,6 @@ class EachRule:
 
     def __iter__(self) -> Iterator[Rule]:
         return (self[i] for i in count())
-
-
-def _settle(xp: Any, out: Any, inputs: Iterable, any_dtype: bool) -> Array:
-    """Make `out` an array (NumPy returns scalars from reductions), and float64 only where float64 came in.
-
-    NumPy computes int64 + float32 and sqrt(int64) in float64; as in PyTorch, the result is float32 (the floating input's
-    dtype or the default one) unless a float64 tensor took part.
-    """
-    out = xp.asarray(out)
-    if out.dtype.char == "O":
-        raise TypeError(f"tensors hold numbers; an argument of type {[type(x).__name__ for x in inputs]} is none")
-    if out.dtype.char == "d" and not any_dtype:
-        dtypes = [x.dtype for x in inputs if isinstance(x, Node) or type(x) in ARRAY_MODULES]
-        if not any(d.char == "d" for d in dtypes):
-            floating = [d for d in dtypes if d.kind == "f"]
-            out = out.astype(max(floating, key=attrgetter("itemsize")) if floating else default_dtype)
-    return out
-
-
-default_dtype = np.dtype(np.float32)
-
-
-def set_default_dtype(dtype: Any) -> None:
-    """The dtype of new floating-point tensors: float32 at first (torch.set_default_dtype)."""
-    global default_dtype
-    dtype = np.dtype(dtype)
-    if dtype.kind != "f":
-        raise TypeError(f"set_default_dtype: a floating-point dtype is expected, got {dtype}")
-    default_dtype = dtype
-
-
-def get_default_dtype() -> np.dtype:
-    return default_dtype
 
 
 # The engine's own three operators: they undo what broadcasting and promotion did to an input.
@@ -305,8 +261,8 @@ def backpropagate(
                 continue
             if node.edges is RELEASED:
                 raise RuntimeError(_released_message(node))
-            if _last_change > node.time:
-                _check_unchanged(node)
+            if memory.last_change > node.time:
+                memory.check_unchanged(node)
             out, args = (node, node.inputs) if create_graph else (node.array, node.arrays)
             params = node.params
             for x, rule in node.edges:
@@ -350,7 +306,7 @@ def _newest_first(outputs: Iterable[Node]) -> list[Node]:
             seen[id(node)] = node
             for x, _ in node.edges:
                 if x.time > node.time:
-                    raise RuntimeError(_rebound_message(node, x))
+                    raise RuntimeError(memory.rebound_message(node, x))
                 stack.append(x)
     return sorted(seen.values(), key=attrgetter("time"), reverse=True)
 
@@ -451,93 +407,6 @@ class enable_grad(_Recording):
 
 def is_grad_enabled() -> bool:
     return _recording
-
-
-# Changes in place.  Views share one Memory, whose clock says when any of them was last written to; a node that was made
-# before that and whose rule reads the memory must not be differentiated.
-
-
-def _share_memory(x: Any, view: Node) -> None:
-    if isinstance(x, Node):
-        if x.memory is None:
-            x.memory = Memory()
-        x.memory.shared = True
-        view.memory = x.memory
-
-
-def rebind(node: Node, op: Op, *args: Any, **params: Any) -> None:
-    """Change a node in place by a recorded operator: node becomes op(what it was, *args).
-
-    What it was lives on as a node of its own, with a copy of the values.
-    """
-    if node.memory is not None and node.memory.shared:
-        raise RuntimeError(
-            f"{op.name}_: this tensor shares its memory with a view, and a gradient is being recorded; the change would reach the "
-            "view but not its gradient. Change a clone(), or use the operator that is not in place"
-        )
-    old = Node.public(node.array.copy())
-    for slot in ("requires_grad", "op", "edges", "time", "line"):
-        setattr(old, slot, getattr(node, slot))
-    if node.op is not None:
-        old.inputs, old.arrays, old.params = node.inputs, node.arrays, node.params
-    new = op(old, *(old if x is node else x for x in args), **params)
-    write(node, new.array)
-    for slot in ("requires_grad", "op", "edges", "line", "inputs", "arrays", "params"):
-        setattr(node, slot, getattr(new, slot))
-    node.time = next(_clock)
-
-
-def write(node: Node, values: Array) -> None:
-    """Overwrite the array of a node.  Raises if the shape or the kind of dtype differ."""
-    if values.shape != node.array.shape:
-        raise errors.ShapeError(f"in place: a result of shape {values.shape} does not fit a tensor of shape {node.array.shape}")
-    kinds = "biuf"
-    if kinds.index(values.dtype.kind) > kinds.index(node.array.dtype.kind):
-        raise TypeError(f"in place: a result of dtype {values.dtype} cannot be stored in a tensor of dtype {node.array.dtype}")
-    node.array[...] = values
-    note_change(node)
-
-
-def note_change(node: Node) -> None:
-    """Remember that the array of `node` was written to just now."""
-    global _last_change
-    if node.memory is None:
-        node.memory = Memory()
-    node.memory.changed = _last_change = next(_clock)
-    node.memory.count += 1
-
-
-def _check_unchanged(node: Node) -> None:
-    op = node.op
-    for _, rule in node.edges:
-        for position, name in _values_read(rule, len(node.inputs)):
-            x = node if position == 0 else node.inputs[position - 1]
-            if isinstance(x, Node) and x.memory is not None and x.memory.changed > node.time:
-                what = "its output" if position == 0 else f"its argument {position} ({name!r}"
-                what += f", shape {x.shape})" if position else f" (shape {x.shape})"
-                raise RuntimeError(
-                    f"backward: the derivative of {op.name!r}{errors.at(node)} needs {what}, which was changed in place "
-                    "after the operator used it; change a clone() instead, or use the operator that is not in place"
-                )
-
-
-def _values_read(rule: Rule, inputs: int) -> Iterator[tuple[int, str]]:
-    """(position, name) of the arguments whose values a rule reads: 0 is the output, i the i-th input."""
-    code = getattr(rule, "__code__", None)
-    if code is None:
-        yield from ((i, "?") for i in range(inputs + 1))
-        return
-    names = code.co_varnames[1 : code.co_argcount]
-    yield from ((i, name) for i, name in enumerate(names) if not name.startswith("_"))
-    if code.co_flags & 0x04 and not code.co_varnames[code.co_argcount + code.co_kwonlyargcount].startswith("_"):
-        yield from ((i, "*") for i in range(len(names), inputs + 1))
-
-
-def _rebound_message(node: Node, x: Node) -> str:
-    return (
-        f"backward: {node.op.name!r}{errors.at(node)} used a tensor of shape {x.shape} that was later changed in place by "
-        f"{x.op.name if x.op else 'an operator'!r}{errors.at(x)}; change a clone() instead, or write y = x + ... for x += ..."
-    )
 
 
 # The table of operators.

@@ -11,11 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from tinygen import autograd, backend, engine, ops
-from tinygen.backend import Array, Device
+from tinygen import autograd, backend, engine, inplace, ops
+from tinygen.backend import Device
 from tinygen.engine import Node, Op, cast
+from tinygen.errors import ShapeError
+from tinygen.inplace import in_place
+from tinygen.memory import note_change, share_memory
 from tinygen.ops import elementwise as e
 from tinygen.ops.index import put, raw_index
+from tinygen.promotion import get_default_dtype
 
 _transfer = Op(
     lambda xp, x, device: backend.to_device(x, device),
@@ -23,79 +27,6 @@ _transfer = Op(
     name="to",
 )
 engine.OPERATORS["to"] = _transfer
-
-
-def _in_place(op: Callable) -> Callable:
-    """The method that writes op's result over the tensor itself."""
-    name = getattr(op, "name", getattr(op, "__name__", "operator"))
-
-    def method(self: Tensor, *args: Any, **params: Any) -> Tensor:
-        """Like the operator without underscore, but the result overwrites this tensor, which is returned."""
-        graph = engine.is_grad_enabled() and (
-            self.requires_grad or any(isinstance(x, Node) and x.requires_grad for x in (*args, *params.values()))
-        )
-        if not graph:
-            with engine.no_grad():
-                engine.write(self, op(self, *args, **params).array)
-            return self
-        if self.op is None and self.requires_grad:
-            raise RuntimeError(
-                f"{name}_: a leaf that requires a gradient cannot be changed in place while recording; wrap the change in "
-                "`with tinygen.no_grad():`, or change a clone()"
-            )
-        engine.rebind(self, op, *args, **params)
-        return self
-
-    method.__name__ = name + "_"
-    return method
-
-
-def _filler(name: str, make: Callable) -> Callable:
-    """An in-place method whose new values do not depend on the old ones."""
-    op = Op(lambda xp, x, values: values, lambda g, *_: g * 0, any_dtype=True, name=name)
-
-    def method(self: Tensor, *args: Any, **params: Any) -> Tensor:
-        values = make(self, *args, **params).astype(self.dtype, copy=False)
-        return _in_place(op)(self, values=values)
-
-    method.__name__, method.__doc__ = name + "_", make.__doc__
-    return method
-
-
-def _zeros(x: Tensor) -> Array:
-    """Every element becomes 0."""
-    return x._xp.zeros(x.shape, x.dtype)
-
-
-def _full(x: Tensor, value: float) -> Array:
-    """Every element becomes `value`."""
-    if isinstance(value, Node):
-        value = value.item()
-    return x._xp.full(x.shape, value, x.dtype)
-
-
-def _generator(x: Tensor, generator: backend.Generator | None) -> backend.Generator:
-    return generator or backend.default_generator(x.device)
-
-
-def _normal(x: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: backend.Generator | None = None) -> Array:
-    """Every element becomes a draw from N(mean, std²)."""
-    return _generator(x, generator).normal(x.shape, x.dtype) * std + mean
-
-
-def _uniform(x: Tensor, a: float = 0.0, b: float = 1.0, *, generator: backend.Generator | None = None) -> Array:
-    """Every element becomes a draw from [a, b)."""
-    return _generator(x, generator).uniform(x.shape, x.dtype) * (b - a) + a
-
-
-def _bernoulli(x: Tensor, p: float = 0.5, *, generator: backend.Generator | None = None) -> Array:
-    """Every element becomes 1 with probability p, else 0."""
-    return _generator(x, generator).uniform(x.shape, np.float64) < p
-
-
-def _exponential(x: Tensor, lambd: float = 1.0, *, generator: backend.Generator | None = None) -> Array:
-    """Every element becomes a draw from the exponential distribution with rate lambd."""
-    return -x._xp.log1p(-_generator(x, generator).uniform(x.shape, x.dtype)) / lambd
 
 
 class Tensor(Node):
@@ -113,9 +44,9 @@ class Tensor(Node):
         if len(data) == 1 and backend.is_array(data[0]):
             array = data[0]
         elif all(isinstance(n, int) for n in data):
-            array = np.zeros(data, engine.get_default_dtype())
+            array = np.zeros(data, get_default_dtype())
         elif len(data) == 1:
-            array = np.array(data[0].array if isinstance(data[0], Node) else data[0], dtype=engine.get_default_dtype())
+            array = np.array(data[0].array if isinstance(data[0], Node) else data[0], dtype=get_default_dtype())
         else:
             raise TypeError(f"Tensor: sizes, or one sequence of values, are expected, got {data!r}; see tinygen.tensor")
         super().__init__(array, requires_grad)
@@ -154,7 +85,7 @@ class Tensor(Node):
     def data(self, value: Any) -> None:
         self.array = value.array if isinstance(value, Node) else value
         self.memory = None
-        engine.note_change(self)
+        note_change(self)
 
     @property
     def T(self) -> Tensor:
@@ -165,7 +96,7 @@ class Tensor(Node):
     def mT(self) -> Tensor:
         """The last two dimensions swapped: the transpose of every matrix."""
         if self.ndim < 2:
-            raise engine.errors.ShapeError(f"mT: a matrix (or several) is expected, got shape {self.shape}")
+            raise ShapeError(f"mT: a matrix (or several) is expected, got shape {self.shape}")
         return ops.mT(self)
 
     @property
@@ -216,7 +147,7 @@ class Tensor(Node):
     def __repr__(self) -> str:
         values = backend.to_numpy(self.array)
         text = np.array2string(values, separator=", ", prefix="tensor(", precision=4, threshold=200)
-        notes = [] if self.dtype in (engine.get_default_dtype(), np.int64, np.bool_) else [f"dtype={self.dtype}"]
+        notes = [] if self.dtype in (get_default_dtype(), np.int64, np.bool_) else [f"dtype={self.dtype}"]
         if values.size == 0 and self.ndim != 1:
             notes.insert(0, f"size={self.shape}")
         if self.device.type != "cpu":
@@ -247,7 +178,9 @@ class Tensor(Node):
     def numpy(self) -> np.ndarray:
         """The NumPy array itself, which shares memory with the tensor.  CPU only, and not while a gradient is required."""
         if self.requires_grad:
-            raise RuntimeError("numpy: this tensor requires a gradient, which NumPy would not see; use detach().numpy()")
+            raise RuntimeError(
+                "numpy: this tensor requires a gradient, which NumPy would not see; use detach().numpy()"
+            )
         if not isinstance(self.array, np.ndarray):
             raise TypeError(f"numpy: this tensor is on {self.device}; use cpu().numpy()")
         return self.array
@@ -257,7 +190,9 @@ class Tensor(Node):
 
     def __bool__(self) -> bool:
         if self.array.size != 1:
-            raise RuntimeError(f"bool: the truth of a tensor with {self.array.size} elements is not clear; use any() or all()")
+            raise RuntimeError(
+                f"bool: the truth of a tensor with {self.array.size} elements is not clear; use any() or all()"
+            )
         return bool(self.array.item())
 
     def __float__(self) -> float:
@@ -274,7 +209,7 @@ class Tensor(Node):
     def detach(self) -> Tensor:
         """The same values, in the same memory, as a constant: no gradient flows through."""
         out = Tensor(self.array)
-        engine._share_memory(self, out)
+        share_memory(self, out)
         return out
 
     def detach_(self) -> Tensor:
@@ -287,13 +222,17 @@ class Tensor(Node):
         if requires_grad and self.dtype.kind != "f":
             raise RuntimeError(f"requires_grad_: only floating-point tensors have gradients, this one is {self.dtype}")
         if not requires_grad and self.op is not None:
-            raise RuntimeError("requires_grad_: the result of a recorded operator always requires a gradient; use detach()")
+            raise RuntimeError(
+                "requires_grad_: the result of a recorded operator always requires a gradient; use detach()"
+            )
         self.requires_grad = requires_grad
         return self
 
     def __deepcopy__(self, memo: dict) -> Tensor:
         if self.op is not None:
-            raise RuntimeError("deepcopy: only leaves can be copied, this tensor was made by an operator; use detach().clone()")
+            raise RuntimeError(
+                "deepcopy: only leaves can be copied, this tensor was made by an operator; use detach().clone()"
+            )
         copy = type(self).__new__(type(self))
         Node.__init__(copy, self.array.copy(), self.requires_grad)
         memo[id(self)] = copy
@@ -403,14 +342,14 @@ class Tensor(Node):
         at = raw_index(self, key)
         recorded = engine.is_grad_enabled() and (self.requires_grad or isinstance(value, Node) and value.requires_grad)
         if recorded or isinstance(value, Node) and value.device != self.device:
-            _in_place(put)(self, value, at=at)
+            in_place(put)(self, value, at=at)
             return
         try:
             self.array[at] = value.array if isinstance(value, Node) else value
         except (ValueError, IndexError) as error:
-            kind = IndexError if isinstance(error, IndexError) else engine.errors.ShapeError
+            kind = IndexError if isinstance(error, IndexError) else ShapeError
             raise kind(f"setitem: x[{key!r}] = value for x of shape {self.shape}: {error}") from error
-        engine.note_change(self)
+        note_change(self)
 
     def __contains__(self, value: Any) -> bool:
         return bool((self == value).any())
@@ -422,19 +361,57 @@ class Tensor(Node):
     sin, cos, tan, atan, sinh, cosh, tanh = ops.sin, ops.cos, ops.tan, ops.atan, ops.sinh, ops.cosh, ops.tanh
     sigmoid, erf, relu, floor, ceil, round = ops.sigmoid, ops.erf, ops.relu, ops.floor, ops.ceil, ops.round
     clamp, clip, maximum, minimum, logaddexp = ops.clamp, ops.clamp, ops.maximum, ops.minimum, ops.logaddexp
-    lerp, addcmul, addcdiv, remainder, floor_divide = ops.lerp, ops.addcmul, ops.addcdiv, ops.remainder, ops.floor_divide
+    lerp, addcmul, addcdiv, remainder, floor_divide = (
+        ops.lerp,
+        ops.addcmul,
+        ops.addcdiv,
+        ops.remainder,
+        ops.floor_divide,
+    )
     eq, ne, lt, le, gt, ge = ops.eq, ops.ne, ops.lt, ops.le, ops.gt, ops.ge
     isnan, isinf, isfinite, equal, allclose = ops.isnan, ops.isinf, ops.isfinite, ops.equal, ops.allclose
-    logical_not, logical_and, logical_or, logical_xor = ops.logical_not, ops.logical_and, ops.logical_or, ops.logical_xor
+    logical_not, logical_and, logical_or, logical_xor = (
+        ops.logical_not,
+        ops.logical_and,
+        ops.logical_or,
+        ops.logical_xor,
+    )
     sum, mean, var, std, prod, amax, amin = ops.sum, ops.mean, ops.var, ops.std, ops.prod, ops.amax, ops.amin
     max, min, argmax, argmin, any, all = ops.max, ops.min, ops.argmax, ops.argmin, ops.any, ops.all
     cumsum, logsumexp, softmax, log_softmax, norm = ops.cumsum, ops.logsumexp, ops.softmax, ops.log_softmax, ops.norm
     count_nonzero, sort, argsort, topk = ops.count_nonzero, ops.sort, ops.argsort, ops.topk
     reshape, view, view_as, flatten, unflatten = ops.reshape, ops.view, ops.view_as, ops.flatten, ops.unflatten
-    permute, transpose, t, movedim, squeeze, unsqueeze = ops.permute, ops.transpose, ops.t, ops.movedim, ops.squeeze, ops.unsqueeze
-    expand, expand_as, broadcast_to, repeat, tile = ops.expand_dims, ops.expand_as, ops.broadcast_to, ops.repeat, ops.tile
-    repeat_interleave, split, chunk, narrow, select = ops.repeat_interleave, ops.split, ops.chunk, ops.narrow, ops.select
-    unbind, flip, roll, tril, triu, diagonal, diag = ops.unbind, ops.flip, ops.roll, ops.tril, ops.triu, ops.diagonal, ops.diag
+    permute, transpose, t, movedim, squeeze, unsqueeze = (
+        ops.permute,
+        ops.transpose,
+        ops.t,
+        ops.movedim,
+        ops.squeeze,
+        ops.unsqueeze,
+    )
+    expand, expand_as, broadcast_to, repeat, tile = (
+        ops.expand_dims,
+        ops.expand_as,
+        ops.broadcast_to,
+        ops.repeat,
+        ops.tile,
+    )
+    repeat_interleave, split, chunk, narrow, select = (
+        ops.repeat_interleave,
+        ops.split,
+        ops.chunk,
+        ops.narrow,
+        ops.select,
+    )
+    unbind, flip, roll, tril, triu, diagonal, diag = (
+        ops.unbind,
+        ops.flip,
+        ops.roll,
+        ops.tril,
+        ops.triu,
+        ops.diagonal,
+        ops.diag,
+    )
     gather, scatter, scatter_add, index_select = ops.gather, ops.scatter, ops.scatter_add, ops.index_select
     masked_fill, masked_select, take_along_dim = ops.masked_fill, ops.masked_select, ops.take_along_dim
     matmul, mm, bmm, mv, dot, outer, trace = ops.matmul, ops.mm, ops.bmm, ops.mv, ops.dot, ops.outer, ops.trace
@@ -450,30 +427,30 @@ class Tensor(Node):
 
     # In place
 
-    __iadd__ = add_ = _in_place(ops.add)
-    __isub__ = sub_ = _in_place(ops.sub)
-    __imul__ = mul_ = _in_place(ops.mul)
-    __itruediv__ = div_ = _in_place(ops.div)
-    __ipow__ = pow_ = _in_place(ops.pow)
-    neg_, exp_, log_, sqrt_, rsqrt_ = map(_in_place, (ops.neg, ops.exp, ops.log, ops.sqrt, ops.rsqrt))
-    abs_, square_, reciprocal_, round_ = map(_in_place, (ops.abs, ops.square, ops.reciprocal, ops.round))
-    sigmoid_, tanh_, relu_, floor_, ceil_ = map(_in_place, (ops.sigmoid, ops.tanh, ops.relu, ops.floor, ops.ceil))
-    clamp_ = clip_ = _in_place(ops.clamp)
-    lerp_, addcmul_, addcdiv_ = map(_in_place, (ops.lerp, ops.addcmul, ops.addcdiv))
-    masked_fill_, scatter_, scatter_add_ = map(_in_place, (ops.masked_fill, ops.scatter, ops.scatter_add))
-    zero_ = _filler("zero", _zeros)
-    fill_ = _filler("fill", _full)
-    normal_ = _filler("normal", _normal)
-    uniform_ = _filler("uniform", _uniform)
-    bernoulli_ = _filler("bernoulli", _bernoulli)
-    exponential_ = _filler("exponential", _exponential)
+    __iadd__ = add_ = in_place(ops.add)
+    __isub__ = sub_ = in_place(ops.sub)
+    __imul__ = mul_ = in_place(ops.mul)
+    __itruediv__ = div_ = in_place(ops.div)
+    __ipow__ = pow_ = in_place(ops.pow)
+    neg_, exp_, log_, sqrt_, rsqrt_ = map(in_place, (ops.neg, ops.exp, ops.log, ops.sqrt, ops.rsqrt))
+    abs_, square_, reciprocal_, round_ = map(in_place, (ops.abs, ops.square, ops.reciprocal, ops.round))
+    sigmoid_, tanh_, relu_, floor_, ceil_ = map(in_place, (ops.sigmoid, ops.tanh, ops.relu, ops.floor, ops.ceil))
+    clamp_ = clip_ = in_place(ops.clamp)
+    lerp_, addcmul_, addcdiv_ = map(in_place, (ops.lerp, ops.addcmul, ops.addcdiv))
+    masked_fill_, scatter_, scatter_add_ = map(in_place, (ops.masked_fill, ops.scatter, ops.scatter_add))
+    zero_ = inplace.filler("zero", inplace.zeros)
+    fill_ = inplace.filler("fill", inplace.full)
+    normal_ = inplace.filler("normal", inplace.normal)
+    uniform_ = inplace.filler("uniform", inplace.uniform)
+    bernoulli_ = inplace.filler("bernoulli", inplace.bernoulli)
+    exponential_ = inplace.filler("exponential", inplace.exponential)
 
     def copy_(self, src: Any) -> Tensor:
         """Overwrite the values with those of src, which may broadcast and have another dtype or device."""
         source = src if isinstance(src, Node) else Tensor(self._xp.asarray(src))
         value = source if source.device == self.device else _transfer(source, device=self.device)
         value = ops.broadcast_to(value if value.dtype == self.dtype else cast(value, dtype=self.dtype), self.shape)
-        return _in_place(_second)(self, value)
+        return in_place(_second)(self, value)
 
     # Other dtypes and devices
 

@@ -109,8 +109,8 @@ from tinygen.ops.shape import (
     expand_dims,
     flatten,
     flip,
-    mT,
     movedim,
+    mT,
     narrow,
     permute,
     repeat,
@@ -135,4 +135,8 @@ from tinygen.ops.shape import (
 
 absolute, negative, multiply, divide, subtract, clip = abs, neg, mul, div, sub, clamp
 
-__all__ = [name for name in dir() if not name.startswith("_") and name not in ("elementwise", "functions", "linalg", "reduce", "shape")]
+__all__ = [
+    name
+    for name in dir()
+    if not name.startswith("_") and name not in ("elementwise", "functions", "linalg", "reduce", "shape")
+]

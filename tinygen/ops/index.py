@@ -44,7 +44,9 @@ name_operators(globals())
 def _is_basic(key: Any) -> bool:
     """Whether indexing with the key gives a view and reads no element twice."""
     parts = key if isinstance(key, tuple) else (key,)
-    return all(p is None or p is Ellipsis or isinstance(p, slice | int | np.integer) and not isinstance(p, bool) for p in parts)
+    return all(
+        p is None or p is Ellipsis or isinstance(p, slice | int | np.integer) and not isinstance(p, bool) for p in parts
+    )
 
 
 def raw_index(x: Any, key: Any) -> Any:
@@ -62,13 +64,17 @@ def _raw_part(x: Any, part: Any) -> Any:
     elif isinstance(part, list | tuple | range):
         part = np.asarray(list(part), dtype=None if len(part) else np.int64)
     if not is_array(part):
-        raise TypeError(f"index: slices, integers, tensors, lists, None and ... are understood, got {type(part).__name__}")
+        raise TypeError(
+            f"index: slices, integers, tensors, lists, None and ... are understood, got {type(part).__name__}"
+        )
     if part.dtype.kind not in "biu":
         raise IndexError(f"index: a tensor used as an index must hold integers or booleans, got {part.dtype}")
     array = x.array if isinstance(x, Node) else x
     if device_of(part) != device_of(array):
         if not isinstance(part, np.ndarray):
-            raise RuntimeError(f"index: the index is on {device_of(part)}, the tensor on {device_of(array)}; move one of them")
+            raise RuntimeError(
+                f"index: the index is on {device_of(part)}, the tensor on {device_of(array)}; move one of them"
+            )
         part = to_device(part, device_of(array))
     return part
 
@@ -157,10 +163,13 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
     axis = axis_of("take_along_dim", dim, input.ndim)
     others = [(a, b) for i, (a, b) in enumerate(zip(input.shape, indices.shape, strict=True)) if i != axis]
     common = tuple(max(a, b) for a, b in others)
+
     def with_axis(n: int) -> tuple[int, ...]:
         return (*common[:axis], n, *common[axis:])
 
-    return gather(expand(input, shape=with_axis(input.shape[axis])), axis, expand(indices, shape=with_axis(indices.shape[axis])))
+    return gather(
+        expand(input, shape=with_axis(input.shape[axis])), axis, expand(indices, shape=with_axis(indices.shape[axis]))
+    )
 
 
 class ValuesAndIndices(NamedTuple):
@@ -208,7 +217,9 @@ def one_hot(input: Any, num_classes: int = -1) -> Any:
     array = input.array if isinstance(input, Node) else input
     classes = to_device(np.arange(num_classes), device_of(array))
     if array.size and not (0 <= int(array.min()) and int(array.max()) < num_classes):
-        raise ValueError(f"one_hot: class numbers must be between 0 and {num_classes - 1}, got {int(array.min())} to {int(array.max())}")
+        raise ValueError(
+            f"one_hot: class numbers must be between 0 and {num_classes - 1}, got {int(array.min())} to {int(array.max())}"
+        )
     return cast(reshape(input, (*input.shape, 1)) == classes, dtype=np.dtype(np.int64))
 
 

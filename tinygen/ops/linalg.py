@@ -49,7 +49,9 @@ def matmul(input: Any, other: Any) -> Any:
     """Matrix product; leading dimensions broadcast; a vector counts as a row on the left and a column on the right."""
     x, y = input, other
     if x.ndim == 0 or y.ndim == 0:
-        raise ShapeError(f"matmul: both arguments need at least one dimension, got {x.shape} and {y.shape}; use * for numbers")
+        raise ShapeError(
+            f"matmul: both arguments need at least one dimension, got {x.shape} and {y.shape}; use * for numbers"
+        )
     if x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
         raise ShapeError(
             f"matmul: shapes {tuple(x.shape)} and {tuple(y.shape)} do not fit: the last size of the first, {x.shape[-1]}, must "

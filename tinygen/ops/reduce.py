@@ -158,7 +158,9 @@ def mean(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = Non
     return _reduce(_mean, "mean", input, dim, keepdim)
 
 
-def var(input: Any, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None) -> Any:
+def var(
+    input: Any, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None
+) -> Any:
     """Variance: Σ(x - mean)² / (N - correction), with correction 1 by default (0 for unbiased=False)."""
     correction = int(unbiased) if correction is None else correction
     n = _size(input, axes("var", dim, input.ndim))
@@ -166,7 +168,9 @@ def var(input: Any, dim: Dim = None, unbiased: bool = True, keepdim: bool = Fals
     return total / (n - correction) if n > correction else total * math.nan
 
 
-def std(input: Any, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None) -> Any:
+def std(
+    input: Any, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None
+) -> Any:
     """Standard deviation: the square root of `var`."""
     return sqrt(var(input, dim, unbiased, keepdim, correction=correction))
 

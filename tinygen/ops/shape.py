@@ -156,7 +156,9 @@ def transpose(input: Any, dim0: int, dim1: int) -> Any:
 def t(input: Any) -> Any:
     """The transpose of a matrix; vectors and numbers stay what they are."""
     if input.ndim > 2:
-        raise ShapeError(f"t: a tensor of at most 2 dimensions is expected, got shape {tuple(input.shape)}; use mT or permute")
+        raise ShapeError(
+            f"t: a tensor of at most 2 dimensions is expected, got shape {tuple(input.shape)}; use mT or permute"
+        )
     return mT(input) if input.ndim == 2 else input
 
 
@@ -185,7 +187,9 @@ def broadcast_to(input: Any, size: Sequence[int]) -> Any:
     """Dimensions of size 1 (and new leading ones) repeated to `size`, without copying; -1 keeps a size."""
     new = tuple(int(n) for n in size)
     old = (None,) * (len(new) - input.ndim) + tuple(input.shape)
-    new = tuple(o if n == -1 and o is not None else n for n, o in zip(new, old[-len(new) :] if new else (), strict=False))
+    new = tuple(
+        o if n == -1 and o is not None else n for n, o in zip(new, old[-len(new) :] if new else (), strict=False)
+    )
     if len(new) < input.ndim or any(o not in (None, 1, n) or n < 0 for n, o in zip(new, old, strict=True)):
         raise ShapeError(
             f"expand: shape {tuple(input.shape)} cannot be expanded to {tuple(size)}; only dimensions of size 1 can grow, "
@@ -219,7 +223,9 @@ def tile(input: Any, *dims: Any) -> Any:
 def repeat(input: Any, *sizes_: Any) -> Any:
     """Like tile, but one number for every dimension is required (torch.Tensor.repeat)."""
     if len(sizes(sizes_)) < input.ndim:
-        raise ShapeError(f"repeat: {sizes(sizes_)} gives fewer numbers than the {input.ndim} dimensions of {input.shape}")
+        raise ShapeError(
+            f"repeat: {sizes(sizes_)} gives fewer numbers than the {input.ndim} dimensions of {input.shape}"
+        )
     return tile(input, *sizes_)
 
 
@@ -272,7 +278,9 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Any:
     n = input.shape[axis]
     begin = start + n if start < 0 else start
     if length < 0 or begin < 0 or begin + length > n:
-        raise IndexError(f"narrow: slices {start} to {start + length} do not exist along dim {dim} of shape {input.shape}")
+        raise IndexError(
+            f"narrow: slices {start} to {start + length} do not exist along dim {dim} of shape {input.shape}"
+        )
     return _slice(input, at=(slice(None),) * axis + (slice(begin, begin + length),))
 
 
@@ -302,7 +310,9 @@ def split(input: Any, split_size_or_sections: int | Sequence[int], dim: int = 0)
     else:
         lengths = [int(k) for k in split_size_or_sections]
         if sum(lengths) != n or min(lengths, default=0) < 0:
-            raise ShapeError(f"split: sizes {lengths} do not add up to {n}, the size of dim {dim} of {tuple(input.shape)}")
+            raise ShapeError(
+                f"split: sizes {lengths} do not add up to {n}, the size of dim {dim} of {tuple(input.shape)}"
+            )
     starts = np.cumsum([0, *lengths])
     return tuple(narrow(input, axis, int(s), k) for s, k in zip(starts, lengths, strict=False))
 

@@ -1,0 +1,131 @@
+"""In-place methods: add_, zero_, item assignment ...: a change that the graph knows of.
+
+Without a graph an in-place method writes over the array.  While recording, the tensor *becomes* the result of the operator,
+and what it was lives on as a node of its own: y.exp_() is y = exp(y) with the memory of y.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygen import backend, engine
+from tinygen.backend import Array
+from tinygen.engine import Node, Op
+from tinygen.errors import ShapeError
+from tinygen.memory import clock, note_change
+
+if TYPE_CHECKING:
+    from tinygen.tensor import Tensor
+
+
+def rebind(node: Node, op: Op, *args: Any, **params: Any) -> None:
+    """Change a node in place by a recorded operator: node becomes op(what it was, *args).
+
+    What it was lives on as a node of its own, with a copy of the values.
+    """
+    if node.memory is not None and node.memory.shared:
+        raise RuntimeError(
+            f"{op.name}_: this tensor shares its memory with a view, and a gradient is being recorded; the change would reach the "
+            "view but not its gradient. Change a clone(), or use the operator that is not in place"
+        )
+    old = Node.public(node.array.copy())
+    for slot in ("requires_grad", "op", "edges", "time", "line"):
+        setattr(old, slot, getattr(node, slot))
+    if node.op is not None:
+        old.inputs, old.arrays, old.params = node.inputs, node.arrays, node.params
+    new = op(old, *(old if x is node else x for x in args), **params)
+    write(node, new.array)
+    for slot in ("requires_grad", "op", "edges", "line", "inputs", "arrays", "params"):
+        setattr(node, slot, getattr(new, slot))
+    node.time = next(clock)
+
+
+def write(node: Node, values: Array) -> None:
+    """Overwrite the array of a node.  Raises if the shape or the kind of dtype differ."""
+    if values.shape != node.array.shape:
+        raise ShapeError(
+            f"in place: a result of shape {values.shape} does not fit a tensor of shape {node.array.shape}"
+        )
+    kinds = "biuf"
+    if kinds.index(values.dtype.kind) > kinds.index(node.array.dtype.kind):
+        raise TypeError(
+            f"in place: a result of dtype {values.dtype} cannot be stored in a tensor of dtype {node.array.dtype}"
+        )
+    node.array[...] = values
+    note_change(node)
+
+
+def in_place(op: Callable) -> Callable:
+    """The method that writes op's result over the tensor itself."""
+    name = getattr(op, "name", getattr(op, "__name__", "operator"))
+
+    def method(self: Tensor, *args: Any, **params: Any) -> Tensor:
+        """Like the operator without underscore, but the result overwrites this tensor, which is returned."""
+        graph = engine.is_grad_enabled() and (
+            self.requires_grad or any(isinstance(x, Node) and x.requires_grad for x in (*args, *params.values()))
+        )
+        if not graph:
+            with engine.no_grad():
+                write(self, op(self, *args, **params).array)
+            return self
+        if self.op is None and self.requires_grad:
+            raise RuntimeError(
+                f"{name}_: a leaf that requires a gradient cannot be changed in place while recording; wrap the change in "
+                "`with tinygen.no_grad():`, or change a clone()"
+            )
+        rebind(self, op, *args, **params)
+        return self
+
+    method.__name__ = name + "_"
+    return method
+
+
+def filler(name: str, make: Callable) -> Callable:
+    """An in-place method whose new values do not depend on the old ones."""
+    op = Op(lambda xp, x, values: values, lambda g, *_: g * 0, any_dtype=True, name=name)
+
+    def method(self: Tensor, *args: Any, **params: Any) -> Tensor:
+        values = make(self, *args, **params).astype(self.dtype, copy=False)
+        return in_place(op)(self, values=values)
+
+    method.__name__, method.__doc__ = name + "_", make.__doc__
+    return method
+
+
+def zeros(x: Tensor) -> Array:
+    """Every element becomes 0."""
+    return backend.array_module(x.array).zeros(x.shape, x.dtype)
+
+
+def full(x: Tensor, value: float) -> Array:
+    """Every element becomes `value`."""
+    if isinstance(value, Node):
+        value = value.item()
+    return backend.array_module(x.array).full(x.shape, value, x.dtype)
+
+
+def _generator(x: Tensor, generator: backend.Generator | None) -> backend.Generator:
+    return generator or backend.default_generator(x.device)
+
+
+def normal(x: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: backend.Generator | None = None) -> Array:
+    """Every element becomes a draw from N(mean, std²)."""
+    return _generator(x, generator).normal(x.shape, x.dtype) * std + mean
+
+
+def uniform(x: Tensor, a: float = 0.0, b: float = 1.0, *, generator: backend.Generator | None = None) -> Array:
+    """Every element becomes a draw from [a, b)."""
+    return _generator(x, generator).uniform(x.shape, x.dtype) * (b - a) + a
+
+
+def bernoulli(x: Tensor, p: float = 0.5, *, generator: backend.Generator | None = None) -> Array:
+    """Every element becomes 1 with probability p, else 0."""
+    return _generator(x, generator).uniform(x.shape, np.float64) < p
+
+
+def exponential(x: Tensor, lambd: float = 1.0, *, generator: backend.Generator | None = None) -> Array:
+    """Every element becomes a draw from the exponential distribution with rate lambd."""
+    return -backend.array_module(x.array).log1p(-_generator(x, generator).uniform(x.shape, x.dtype)) / lambd

@@ -1,0 +1,45 @@
+"""Which dtype a result has: NumPy's promotion, bent to PyTorch's habits in one respect.
+
+NumPy computes int64 + float32, sqrt(int64) and bool * 0.5 in float64.  Here as in PyTorch float64 comes out only where a
+float64 tensor goes in; the result has the floating input's dtype, or the default one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+from tinygen.backend import Array
+
+default_dtype = np.dtype(np.float32)
+
+
+def set_default_dtype(dtype: Any) -> None:
+    """The dtype of new floating-point tensors: float32 at first (torch.set_default_dtype)."""
+    global default_dtype
+    dtype = np.dtype(dtype)
+    if dtype.kind != "f":
+        raise TypeError(f"set_default_dtype: a floating-point dtype is expected, got {dtype}")
+    default_dtype = dtype
+
+
+def get_default_dtype() -> np.dtype:
+    """The dtype of new floating-point tensors."""
+    return default_dtype
+
+
+def settle(xp: Any, out: Any, inputs: Iterable, any_dtype: bool) -> Array:
+    """An operator's result as an array of the right dtype (reductions of NumPy return its scalars)."""
+    out = xp.asarray(out)
+    if out.dtype.char == "O":
+        raise TypeError(f"tensors hold numbers; one of these arguments is none: {[type(x).__name__ for x in inputs]}")
+    if out.dtype.char == "d" and not any_dtype:
+        # Python's and NumPy's single numbers are weak: they follow the tensors
+        dtypes = [x.dtype for x in inputs if hasattr(x, "dtype") and not isinstance(x, np.generic)]
+        if not any(d.char == "d" for d in dtypes):
+            floating = [d for d in dtypes if d.kind == "f"]
+            out = out.astype(max(floating, key=attrgetter("itemsize")) if floating else default_dtype)
+    return out
