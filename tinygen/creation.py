@@ -85,7 +85,7 @@ def _new(array: Any, requires_grad: bool) -> Tensor:
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """Like `tensor`, but sharing memory with data where dtype and device allow it."""
-    if isinstance(data, Node):
+    if isinstance(data, Tensor):
         return data.to(dtype=dtype, device=device)
     if backend.is_array(data):
         return Tensor(data).to(dtype=dtype, device=device)

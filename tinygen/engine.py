@@ -51,7 +51,11 @@ class Node:
         "requires_grad",
         "time",  # its place in the order of creation
     )
-    public: type[Node]  # the class of what operators return: Tensor, once tensor.py is loaded
+    inputs: Sequence[Any]
+    arrays: list[Any]
+    params: dict[str, Any]
+    line: tuple[CodeType, int] | None
+    public: Any  # the class of what operators return: Tensor, once tensor.py is loaded
     __array_ufunc__ = None  # ndarray * node is then handed to node's own operators
 
     def __init__(self, array: Array, requires_grad: bool = False):
@@ -152,7 +156,7 @@ class Op:
         node = cls.__new__(cls)
         node.array = out
         node.grad = node.hooks = node.memory = None
-        if edges and _recording:
+        if edges and _recording and out.dtype.kind == "f":
             node.requires_grad = True
             node.op = self
             node.inputs = inputs
@@ -341,12 +345,12 @@ def _run_hooks(node: Node, g: Any) -> Any:
 
 def _release(node: Node) -> None:
     node.edges = RELEASED
-    node.inputs = node.arrays = node.params = None
+    node.inputs, node.arrays, node.params = (), [], {}
 
 
 def _released_message(node: Node) -> str:
     return (
-        f"backward: the graph through {node.op.name!r} (shape {node.shape}{errors.at(node)}) was released by an earlier "
+        f"backward: the graph through {getattr(node.op, 'name', '?')!r} (shape {node.shape}{errors.at(node)}) was released by an earlier "
         "backward pass; pass retain_graph=True to the first one, or run the forward pass again"
     )
 

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from tinygen.tensor import Tensor
 
 
-def rebind(node: Node, op: Op, *args: Any, **params: Any) -> None:
+def rebind(node: Node, op: Callable, *args: Any, **params: Any) -> None:
     """Change a node in place by a recorded operator: node becomes op(what it was, *args).
 
     What it was lives on as a node of its own, with a copy of the values.
     """
     if node.memory is not None and node.memory.shared:
         raise RuntimeError(
-            f"{op.name}_: this tensor shares its memory with a view, and a gradient is being recorded; the change would reach the "
+            f"{getattr(op, 'name', getattr(op, '__name__', 'operator'))}_: this tensor shares its memory with a view, and a gradient is being recorded; the change would reach the "
             "view but not its gradient. Change a clone(), or use the operator that is not in place"
         )
     old = Node.public(node.array.copy())
@@ -58,7 +58,7 @@ def write(node: Node, values: Array) -> None:
     note_change(node)
 
 
-def in_place(op: Callable) -> Callable:
+def in_place(op: Any) -> Callable:
     """The method that writes op's result over the tensor itself."""
     name = getattr(op, "name", getattr(op, "__name__", "operator"))
 

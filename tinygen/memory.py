@@ -62,7 +62,7 @@ def check_unchanged(node: Node) -> None:
                     else f"its output (shape {x.shape})"
                 )
                 raise RuntimeError(
-                    f"backward: the derivative of {node.op.name!r}{errors.at(node)} needs {what}, which was changed in place "
+                    f"backward: the derivative of {_name(node)!r}{errors.at(node)} needs {what}, which was changed in place "
                     "after the operator used it; change a clone() instead, or use the operator that is not in place"
                 )
 
@@ -76,16 +76,20 @@ def _values_read(rule: Callable, inputs: int) -> Iterator[tuple[int, str]]:
     if code is None:  # not a Python function: assume the worst
         yield from ((i, "?") for i in range(inputs + 1))
         return
-    names = code.co_varnames[1 : code.co_argcount]
+    names = code.co_varnames[1 : min(code.co_argcount, inputs + 2)]  # what follows are the operator's parameters
     yield from ((i, name) for i, name in enumerate(names) if not name.startswith("_"))
     takes_rest = code.co_flags & 0x04
     if takes_rest and not code.co_varnames[code.co_argcount + code.co_kwonlyargcount].startswith("_"):
         yield from ((i, "*") for i in range(len(names), inputs + 1))
 
 
+def _name(node: Node) -> str:
+    return node.op.name if node.op else "a leaf"
+
+
 def rebound_message(node: Node, x: Node) -> str:
     """x was an input of node, and became another operator's result afterwards."""
     return (
-        f"backward: {node.op.name!r}{errors.at(node)} used a tensor of shape {x.shape} that was later changed in place by "
-        f"{x.op.name if x.op else 'an operator'!r}{errors.at(x)}; change a clone() instead, or write y = x + ... for x += ..."
+        f"backward: {_name(node)!r}{errors.at(node)} used a tensor of shape {x.shape} that was later changed in place by "
+        f"{_name(x)!r}{errors.at(x)}; change a clone() instead, or write y = x + ... for x += ..."
     )

@@ -341,7 +341,7 @@ class Tensor(Node):
     def __setitem__(self, key: Any, value: Any) -> None:
         at = raw_index(self, key)
         recorded = engine.is_grad_enabled() and (self.requires_grad or isinstance(value, Node) and value.requires_grad)
-        if recorded or isinstance(value, Node) and value.device != self.device:
+        if recorded or isinstance(value, Tensor) and value.device != self.device:
             in_place(put)(self, value, at=at)
             return
         try:
@@ -447,7 +447,7 @@ class Tensor(Node):
 
     def copy_(self, src: Any) -> Tensor:
         """Overwrite the values with those of src, which may broadcast and have another dtype or device."""
-        source = src if isinstance(src, Node) else Tensor(self._xp.asarray(src))
+        source = src if isinstance(src, Tensor) else Tensor(self._xp.asarray(src))
         value = source if source.device == self.device else _transfer(source, device=self.device)
         value = ops.broadcast_to(value if value.dtype == self.dtype else cast(value, dtype=self.dtype), self.shape)
         return in_place(_second)(self, value)

@@ -34,7 +34,7 @@ class Backend(ABC):
     """The device type it serves: "cpu", "cuda"."""
     xp: ModuleType
     """The library, with NumPy's function names."""
-    array_type: type
+    array_type: Any
     """The class of its arrays."""
 
     @abstractmethod

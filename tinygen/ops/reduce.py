@@ -16,7 +16,7 @@ from tinygen.engine import Op, cast, expand, name_operators
 from tinygen.errors import ShapeError
 from tinygen.ops.elementwise import abs, exp, log, pow, sqrt, square, where
 from tinygen.ops.index import ValuesAndIndices, gather
-from tinygen.ops.shape import flip, reshape, transpose, unsqueeze
+from tinygen.ops.shape import flip, permute, reshape, unsqueeze
 
 Dim = int | Sequence[int] | None
 
@@ -76,7 +76,7 @@ def _product_of_others(x: Any, out: Any, axis: tuple[int, ...]) -> Any:
         return _spread(out, x, axis) / x
     others = tuple(i for i in range(x.ndim) if i not in axis)
     n = _size(x, axis)
-    lines = reshape(transpose(x, others + axis), (*(x.shape[i] for i in others), 1, n))
+    lines = reshape(permute(x, others + axis), (*(x.shape[i] for i in others), 1, n))
     lines = expand(lines, shape=(*lines.shape[:-2], n, n))
     diagonal = np.eye(n, dtype=bool)
     array = x.array if hasattr(x, "array") else x
@@ -86,7 +86,7 @@ def _product_of_others(x: Any, out: Any, axis: tuple[int, ...]) -> Any:
         diagonal = to_device(diagonal, device_of(array))
     products = _prod(where(diagonal, 1.0, lines), axis=(lines.ndim - 1,))
     products = reshape(products, tuple(x.shape[i] for i in others + axis))
-    return transpose(products, tuple(int(i) for i in np.argsort(others + axis)))
+    return permute(products, tuple(int(i) for i in np.argsort(others + axis)))
 
 
 def _share_of_ties(x: Any, out: Any, axis: tuple[int, ...]) -> Any:
@@ -128,7 +128,7 @@ def axes(name: str, dim: Dim, ndim: int) -> tuple[int, ...]:
     dims = (dim,) if isinstance(dim, int | np.integer) else tuple(dim)
     result = tuple(int(d) + ndim if d < 0 else int(d) for d in dims)
     for given, axis in zip(dims, result, strict=True):
-        if not 0 <= axis < max(ndim, 1):
+        if not 0 <= axis < (ndim or 1):  # max is the function below
             raise IndexError(f"{name}: dim {given} is out of range for a tensor with {ndim} dimensions")
     if len(set(result)) != len(result):
         raise ShapeError(f"{name}: dim {dims} names a dimension twice")
