@@ -2,7 +2,6 @@
 # stamp is newer than pyproject.toml, pip is not called at all, so the second run starts at once and works offline.
 
 PYTHON ?= python3
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 ROW ?=
 
 .PHONY: help demo test test-all check format reproduce bench clean
@@ -51,7 +50,7 @@ clean:
 PACKAGES_demo  = -e ".[all]"
 PACKAGES_test  = -e ".[test]"
 PACKAGES_dev   = -e ".[dev]"
-PACKAGES_bench = -e ".[all]" torch --extra-index-url $(TORCH_INDEX)
+PACKAGES_bench = -e ".[all]" torch
 
 define REQUIRE_PYTHON
 import sys
