@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from tinygen.engine import Op, name_operators
@@ -24,7 +25,7 @@ def _product(xp: Any, x: Any, y: Any) -> Any:
 
 
 def _affine(xp: Any, x: Any, w: Any, b: Any) -> Any:
-    out = x.reshape(-1, x.shape[-1]).dot(w.T) if x.ndim != 2 else x.dot(w.T)
+    out = (x if x.ndim == 2 else x.reshape(_row_shape(x))).dot(w.T)
     if b is not None:
         if b.dtype == out.dtype:
             out += b
@@ -33,9 +34,13 @@ def _affine(xp: Any, x: Any, w: Any, b: Any) -> Any:
     return out if x.ndim == 2 else out.reshape(*x.shape[:-1], w.shape[0])
 
 
+def _row_shape(x: Any) -> tuple[int, int]:
+    return math.prod(x.shape[:-1]), x.shape[-1]
+
+
 def _rows(x: Any) -> Any:
     """All leading dimensions as one."""
-    return x if x.ndim == 2 else reshape(x, (-1, x.shape[-1])) if x.shape[-1] else reshape(x, (0, 0))
+    return x if x.ndim == 2 else reshape(x, _row_shape(x))
 
 
 def _times(g: Any, w: Any) -> Any:
