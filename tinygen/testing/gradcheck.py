@@ -28,6 +28,7 @@ from tinygen.backend import Device
 from tinygen.backend import random as default_random
 from tinygen.engine import Node
 from tinygen.tensor import Tensor
+from tinygen.testing.layouts import laid_out_as
 from tinygen.testing.numeric import Slope, slope
 from tinygen.testing.report import Finding, GradientError, GradientReport
 
@@ -135,13 +136,13 @@ def _first_map(fn: Callable, inputs: Sequence[Any], dtype: np.dtype | None, seed
     def run(values: Sequence[np.ndarray]) -> tuple[list[Tensor], list[Tensor]]:
         given: list[Any] = list(constants)
         leaves = []
-        for i, value, argument in zip(chosen, values[: len(chosen)], arguments, strict=False):
-            given[i] = _leaf(value, argument)
-            leaves.append(given[i])
-        for p, value, argument in zip(parameters, values[len(chosen) :], arguments[len(chosen) :], strict=True):
-            p.array, p.memory, p.grad = backend.to_device(value, argument.device), None, None
-            leaves.append(p)
         with _same_draws(seed), enable_grad():
+            for i, value, argument in zip(chosen, values[: len(chosen)], arguments, strict=False):
+                leaves.append(_leaf(value, argument))
+                given[i] = laid_out_as(leaves[-1], inputs[i].array)
+            for p, value, argument in zip(parameters, values[len(chosen) :], arguments[len(chosen) :], strict=True):
+                p.array, p.memory, p.grad = backend.to_device(value, argument.device), None, None
+                leaves.append(p)
             y = fn(*given)
         outputs = [t for t in (y if isinstance(y, tuple | list) else (y,)) if isinstance(t, Tensor)]
         if not outputs:

@@ -1,0 +1,123 @@
+"""hypothesis strategies for tensors: shapes (empty and zero-dimensional ones too), dtypes, memory layouts.
+
+    from hypothesis import given
+    from tinygen.testing import assert_gradients, strategies
+
+    @given(x=strategies.tensors(strategies.shapes(min_dims=1)))
+    def test_my_function(x):
+        assert_gradients(my_function, x)
+
+Only shapes, dtypes, layouts and a seed are drawn; the values come from a generator with that seed.  That is fast, never
+degenerates to all zeros, and a failure still shrinks to a small shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+try:
+    from hypothesis import strategies as st
+    from hypothesis.extra.numpy import mutually_broadcastable_shapes
+    from hypothesis.strategies import SearchStrategy
+except ImportError as error:
+    raise ImportError("tinygen.testing.strategies needs hypothesis: pip install hypothesis") from error
+
+from tinygen import backend
+from tinygen.tensor import Tensor
+from tinygen.testing.layouts import LAYOUTS
+
+Shape = tuple[int, ...]
+
+
+def seeds() -> SearchStrategy[int]:
+    """Seeds of random generators."""
+    return st.integers(0, 2**32 - 1)
+
+
+def shapes(min_dims: int = 0, max_dims: int = 3, min_side: int = 0, max_side: int = 4) -> SearchStrategy[Shape]:
+    """Shapes with min_dims to max_dims dimensions; sizes from min_side (0: empty tensors too) to max_side."""
+    return st.lists(st.integers(min_side, max_side), min_size=min_dims, max_size=max_dims).map(tuple)
+
+
+def broadcastable_shapes(
+    count: int, min_dims: int = 0, max_dims: int = 3, min_side: int = 0, max_side: int = 4
+) -> SearchStrategy[tuple[Shape, ...]]:
+    """`count` shapes that broadcast together: their dimensions, counted from the last, are equal or 1."""
+    return mutually_broadcastable_shapes(
+        num_shapes=count, min_dims=min_dims, max_dims=max_dims, min_side=min_side, max_side=max_side
+    ).map(lambda result: result.input_shapes)
+
+
+def float_dtypes() -> SearchStrategy[np.dtype]:
+    """float32 and float64."""
+    return st.sampled_from([np.dtype(np.float32), np.dtype(np.float64)])
+
+
+def layouts() -> SearchStrategy[str]:
+    """Names of memory layouts: contiguous, transposed, strided, reversed (tinygen.testing.layouts)."""
+    return st.sampled_from(list(LAYOUTS))
+
+
+def axes(ndim: int) -> SearchStrategy[int]:
+    """A dimension of a tensor with ndim > 0 dimensions, counted from either end."""
+    return st.integers(-ndim, ndim - 1)
+
+
+def values(
+    shape: Shape,
+    dtype: Any = np.float64,
+    *,
+    low: float = -2.0,
+    high: float = 2.0,
+    avoid: Sequence[float] = (),
+    gap: float = 0.05,
+    distinct: bool = False,
+) -> SearchStrategy[np.ndarray]:
+    """NumPy arrays with values between low and high.
+
+    avoid: places (kinks, poles) that no value comes closer to than `gap`.
+    distinct: no two values are closer than (high - low) / (2 size), so that no maximum is a tie.
+    Integer and bool dtypes: integers from low, ..., high.
+    """
+
+    def make(seed: int) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        if np.dtype(dtype).kind == "b":
+            return np.asarray(rng.random(shape) < 0.5)
+        if np.dtype(dtype).kind in "iu":
+            return np.asarray(rng.integers(int(low), int(high), shape, endpoint=True), dtype=dtype)
+        if distinct:
+            n = int(np.prod(shape))
+            places = (rng.permutation(n) + 0.25 + 0.5 * rng.random(n)).reshape(shape) / max(n, 1)
+        else:
+            places = rng.random(shape)
+        x = np.asarray(low + (high - low) * places)
+        for kink in avoid:
+            near = np.abs(x - kink) < gap
+            x = np.where(near, kink + np.where(x < kink, -gap, gap) * (1 + np.abs(x - kink)), x)
+        return np.asarray(x, dtype=dtype)
+
+    return seeds().map(make)
+
+
+@st.composite
+def tensors(
+    draw: st.DrawFn,
+    shape: Shape | SearchStrategy[Shape] | None = None,
+    dtype: Any = np.float64,
+    *,
+    device: str = "cpu",
+    layout: str | SearchStrategy[str] | None = None,
+    requires_grad: bool = False,
+    **options: Any,
+) -> Tensor:
+    """Tensors of a drawn (or given) shape, dtype and memory layout.  Options: those of `values`."""
+    chosen = draw(shapes() if shape is None else shape) if not isinstance(shape, tuple) else shape
+    kind = draw(dtype) if isinstance(dtype, SearchStrategy) else dtype
+    name = layout if isinstance(layout, str) else draw(layout or layouts())
+    array = draw(values(chosen, kind, **options))
+    x = LAYOUTS[name](Tensor(backend.to_device(array, backend.device(device))))
+    return Tensor(x.array).requires_grad_(requires_grad)
