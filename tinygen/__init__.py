@@ -11,7 +11,7 @@ The names, argument orders and defaults are PyTorch's.  To read the source, star
 
 import numpy as _np
 
-from tinygen import autograd
+from tinygen import autograd, nn
 from tinygen.autograd import enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled
 from tinygen.backend import (
     Device,
@@ -66,6 +66,7 @@ __all__ = [
     "is_grad_enabled",
     "long",
     "manual_seed",
+    "nn",
     "no_grad",
     "set_default_device",
     "set_default_dtype",

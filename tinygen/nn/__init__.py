@@ -1,0 +1,30 @@
+"""Layers, losses and what they are built from, with PyTorch's names: `from tinygen import nn`.
+
+functional: the functions behind the layers, as in `from tinygen.nn import functional as F`.
+init: starting values of parameters.
+coupling: invertible layers with their log-determinants.
+"""
+
+from tinygen.nn import coupling, functional, init, utils
+from tinygen.nn.containers import ModuleDict, ModuleList, ParameterList, Sequential
+from tinygen.nn.coupling import AdditiveCoupling, AffineCoupling
+from tinygen.nn.layers import *  # noqa: F403
+from tinygen.nn.layers import __all__ as _layers
+from tinygen.nn.module import Module
+from tinygen.nn.parameter import Parameter
+
+__all__ = [
+    "AdditiveCoupling",
+    "AffineCoupling",
+    "Module",
+    "ModuleDict",
+    "ModuleList",
+    "Parameter",
+    "ParameterList",
+    "Sequential",
+    "coupling",
+    "functional",
+    "init",
+    "utils",
+    *_layers,
+]

@@ -1,0 +1,64 @@
+"""The functions behind the layers: `from tinygen.nn import functional as F` (torch.nn.functional).
+
+One file per subject.  Where PyTorch's functions take `inplace`, these accept it and never overwrite their input.
+"""
+
+from tinygen.nn.functional.activation import (
+    elu,
+    gelu,
+    leaky_relu,
+    log_softmax,
+    logsigmoid,
+    relu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    tanh,
+)
+from tinygen.nn.functional.classification import cross_entropy, nll_loss
+from tinygen.nn.functional.dropout import dropout
+from tinygen.nn.functional.linear import bilinear, embedding, linear, one_hot
+from tinygen.nn.functional.loss import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    gaussian_nll_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    smooth_l1_loss,
+)
+from tinygen.nn.functional.normalization import batch_norm, layer_norm, normalize
+
+__all__ = [
+    "batch_norm",
+    "bilinear",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "dropout",
+    "elu",
+    "embedding",
+    "gaussian_nll_loss",
+    "gelu",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "logsigmoid",
+    "mse_loss",
+    "nll_loss",
+    "normalize",
+    "one_hot",
+    "relu",
+    "sigmoid",
+    "silu",
+    "smooth_l1_loss",
+    "softmax",
+    "softplus",
+    "tanh",
+]

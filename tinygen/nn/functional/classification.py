@@ -1,0 +1,118 @@
+"""Losses of class predictions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygen import ops
+from tinygen.engine import Node, cast
+from tinygen.errors import ShapeError
+from tinygen.nn.functional.loss import reduce
+
+__all__ = ["cross_entropy", "nll_loss"]
+
+
+def nll_loss(input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> Any:
+    """-log p[y]: the log-probability of the class y that occurred, with the sign changed.
+
+    input: log-probabilities, (C,), (N, C) or (N, C, d1, ...).  target: class numbers 0 to C - 1, (), (N,) or (N, d1, ...).
+    weight: (C,), one factor per class; "mean" then divides by the sum of the factors that took part.
+    ignore_index: the class number that marks elements to leave out.
+    Raises ShapeError, TypeError (the target does not hold integers) or IndexError (no such class).
+    """
+    return _nll("nll_loss", input, target, weight, ignore_index, reduction, smoothing=0.0)
+
+
+def cross_entropy(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:
+    """-Σ_c t_c log softmax(x)_c, for logits x: nll_loss(log_softmax(x), y) when the target is a class number.
+
+    input: logits, (C,), (N, C) or (N, C, d1, ...).  target: class numbers, (), (N,) or (N, d1, ...), or floating-point
+    probabilities of the input's shape.  weight and ignore_index (class numbers only): see nll_loss.
+    label_smoothing: the share of the target that is spread evenly over all classes.
+    """
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing must be between 0 and 1, got {label_smoothing}")
+    axis = _class_axis("cross_entropy", input)
+    log_p = ops.log_softmax(input, axis)
+    if target.dtype.kind != "f":
+        return _nll("cross_entropy", log_p, target, weight, ignore_index, reduction, label_smoothing)
+    if target.shape != input.shape:
+        raise ShapeError(
+            f"cross_entropy: target probabilities must have the input's shape {tuple(input.shape)}, got {tuple(target.shape)}; "
+            "class numbers must be integers"
+        )
+    if label_smoothing:
+        target = target * (1 - label_smoothing) + label_smoothing / input.shape[axis]
+    terms = target * log_p
+    if weight is not None:
+        terms = terms * _per_class("cross_entropy", weight, input, axis)
+    values = -ops.sum(terms, axis)
+    return reduce("cross_entropy", values, reduction)
+
+
+def _class_axis(name: str, x: Any) -> int:
+    if not x.ndim:
+        raise ShapeError(f"{name}: an input of shape (C,), (N, C) or (N, C, d1, ...) is expected, got a single number")
+    return 0 if x.ndim == 1 else 1
+
+
+def _per_class(name: str, weight: Any, x: Any, axis: int) -> Any:
+    """The weights, shaped to multiply x."""
+    if weight.shape != (x.shape[axis],):
+        raise ShapeError(
+            f"{name}: one weight for each of the {x.shape[axis]} classes is expected, got shape {tuple(weight.shape)}"
+        )
+    return ops.reshape(weight, tuple(-1 if i == axis else 1 for i in range(x.ndim)))
+
+
+def _nll(name: str, log_p: Any, target: Any, weight: Any, ignore_index: int, reduction: str, smoothing: float) -> Any:
+    axis = _class_axis(name, log_p)
+    classes = log_p.shape[axis]
+    y = target.array if isinstance(target, Node) else target
+    if y.dtype.kind not in "iu":
+        raise TypeError(f"{name}: the target must hold class numbers, integers, got {y.dtype}; use target.long()")
+    expected = log_p.shape[:axis] + log_p.shape[axis + 1 :]
+    if y.shape != expected:
+        raise ShapeError(
+            f"{name}: a target of shape {tuple(expected)} is expected\n    input  {tuple(log_p.shape)}\n"
+            f"    target {tuple(y.shape)}"
+        )
+    kept = y != ignore_index
+    everything = bool(kept.all())
+    y = y if everything else y * kept  # any class will do where it does not count
+    if y.size and not (0 <= int(y.min()) and int(y.max()) < classes):
+        raise IndexError(
+            f"{name}: class numbers from {int(y.min())} to {int(y.max())} in the target, and the input of shape "
+            f"{tuple(log_p.shape)} has classes 0 to {classes - 1}"
+        )
+    values = -_pick(log_p, y, axis)
+    factor = None
+    if weight is not None:
+        shaped = _per_class(name, weight, log_p, axis)
+        factor = ops.index(weight, y)
+        values = values * factor
+    if smoothing:
+        even = ops.sum(log_p if weight is None else log_p * shaped, axis)
+        values = values * (1 - smoothing) - even * (smoothing / classes)
+    if not everything:
+        counts = cast(kept, dtype=np.dtype(log_p.dtype))
+        values = ops.where(kept, values, 0.0)
+        factor = counts if factor is None else factor * counts
+    if reduction == "mean" and factor is not None:
+        return ops.sum(values) / ops.sum(factor)
+    return reduce(name, values, reduction)
+
+
+def _pick(x: Any, y: Any, axis: int) -> Any:
+    """x[i, y[i, j], j] for all i and j."""
+    return ops.reshape(ops.gather(x, axis, ops.unsqueeze(y, axis)), y.shape)

@@ -1,0 +1,58 @@
+"""Layers that only rearrange, or leave out at random."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tinygen import ops
+from tinygen.backend import Generator
+from tinygen.nn import functional as F
+from tinygen.nn.module import Module
+
+
+class Flatten(Module):
+    """Dimensions start_dim to end_dim become one; by default all but the first: (N, C, H, W) -> (N, C·H·W)."""
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1):
+        super().__init__()
+        self.start_dim, self.end_dim = start_dim, end_dim
+
+    def forward(self, input: Any) -> Any:
+        return ops.flatten(input, self.start_dim, self.end_dim)
+
+    def extra_repr(self) -> str:
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+class Unflatten(Module):
+    """Dimension `dim` becomes several: Unflatten(1, (1, 28, 28)) maps (N, 784) to (N, 1, 28, 28)."""
+
+    def __init__(self, dim: int, unflattened_size: Sequence[int]):
+        super().__init__()
+        self.dim, self.unflattened_size = dim, tuple(unflattened_size)
+
+    def forward(self, input: Any) -> Any:
+        return ops.unflatten(input, self.dim, self.unflattened_size)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
+
+
+class Dropout(Module):
+    """In training every element is 0 with probability p, and divided by 1 - p otherwise; in evaluation the identity.
+
+    generator: where the draws come from; by default the default generator of the input's device.
+    """
+
+    def __init__(self, p: float = 0.5, inplace: bool = False, *, generator: Generator | None = None):
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise ValueError(f"Dropout: the probability p must be between 0 and 1, got {p}")
+        self.p, self.generator = p, generator
+
+    def forward(self, input: Any) -> Any:
+        return F.dropout(input, self.p, self.training, generator=self.generator)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"

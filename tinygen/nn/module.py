@@ -1,0 +1,350 @@
+"""Module: a function with parameters.
+
+A module's parameters are those of its attributes that are Parameters, its children those that are Modules: nothing is
+registered behind the scenes, and to read an attribute costs what it costs in any Python object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from tinygen.backend import Device
+from tinygen.creation import tensor
+from tinygen.engine import Node, no_grad
+from tinygen.errors import ShapeError
+from tinygen.nn.parameter import Parameter
+from tinygen.tensor import RemovableHandle, Tensor
+
+
+class IncompatibleKeys(NamedTuple):
+    """What `load_state_dict(strict=False)` left aside."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class Module:
+    """Base class of all layers and models: assign Parameters and Modules to attributes, and define `forward`.
+
+        class Affine(nn.Module):
+            def __init__(self, n):
+                super().__init__()
+                self.scale = nn.Parameter(tinygen.ones(n))
+                self.shift = nn.Parameter(tinygen.zeros(n))
+
+            def forward(self, x):
+                return x * self.scale + self.shift
+
+    Names of parameters, `state_dict` keys and the order of both are PyTorch's.
+    """
+
+    training: bool = True
+    """Whether dropout and batch normalisation behave as in training; set by train() and eval()."""
+
+    # Class-level defaults, replaced in the instance at first use: a subclass works without super().__init__() too.
+    _buffers: Mapping[str, bool] = {}  # names of the attributes that are buffers -> whether state_dict saves them
+    _hooks: tuple[list, list] | None = None  # functions called before and after forward
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} defines no method forward(self, ...)")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._hooks is None:
+            return self.forward(*args, **kwargs)
+        before, after = self._hooks
+        for hook in list(before):
+            changed = hook(self, args)
+            if changed is not None:
+                args = changed if isinstance(changed, tuple) else (changed,)
+        out = self.forward(*args, **kwargs)
+        for hook in list(after):
+            changed = hook(self, args, out)
+            if changed is not None:
+                out = changed
+        return out
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute.  A parameter is not silently replaced by something that would never be trained."""
+        old = self.__dict__.get(name)
+        if isinstance(old, Parameter) and not (value is None or isinstance(value, Parameter)):
+            raise TypeError(
+                f"{type(self).__name__}: the parameter {name!r} cannot become a {type(value).__name__}; assign "
+                f"nn.Parameter(...), None, or change its values under no_grad() with {name}.copy_(...)"
+            )
+        object.__setattr__(self, name, value)
+
+    # Registering by name
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """setattr(self, name, param), for a Parameter, or None for one that is left out."""
+        if not (param is None or isinstance(param, Parameter)):
+            raise TypeError(f"register_parameter: {name!r} must be an nn.Parameter or None, got {type(param).__name__}")
+        self._claim("register_parameter", name)
+        setattr(self, name, param)
+
+    def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
+        """An attribute that is state but not trained: it moves with the module, and state_dict saves it if persistent."""
+        if not (tensor is None or isinstance(tensor, Node)):
+            raise TypeError(f"register_buffer: {name!r} must be a tensor or None, got {type(tensor).__name__}")
+        if name not in self._buffers:
+            self._claim("register_buffer", name)
+        object.__setattr__(self, "_buffers", {**self._buffers, name: persistent})
+        setattr(self, name, tensor)
+
+    def register_module(self, name: str, module: Module | None) -> None:
+        """setattr(self, name, module)."""
+        if not (module is None or isinstance(module, Module)):
+            raise TypeError(f"register_module: {name!r} must be an nn.Module or None, got {type(module).__name__}")
+        self._claim("register_module", name)
+        setattr(self, name, module)
+
+    add_module = register_module
+
+    def _claim(self, function: str, name: str) -> None:
+        if not isinstance(name, str) or not name or "." in name:
+            raise KeyError(f"{function}: a name is a non-empty string without dots, got {name!r}")
+        old = self.__dict__.get(name)
+        member = old is None or isinstance(old, Module | Parameter) or name in self._buffers
+        if hasattr(type(self), name) or not member:
+            raise KeyError(f"{function}: {type(self).__name__} has an attribute {name!r} already; choose another name")
+
+    # What is inside
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """(name, module) for every attribute that is a Module; one that has two names comes once."""
+        seen: set[int] = set()
+        for name, value in self.__dict__.items():
+            if isinstance(value, Module) and id(value) not in seen:
+                seen.add(id(value))
+                yield name, value
+
+    def children(self) -> Iterator[Module]:
+        return (m for _, m in self.named_children())
+
+    def named_modules(
+        self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """(path, module) for this module (path "") and everything below: "encoder", "encoder.0", ..."""
+        memo = set() if memo is None else memo
+        if self in memo:
+            return
+        if remove_duplicate:
+            memo.add(self)
+        yield prefix, self
+        for name, value in list(self.__dict__.items()):
+            if isinstance(value, Module):
+                yield from value.named_modules(memo, f"{prefix}.{name}" if prefix else name, remove_duplicate)
+
+    def modules(self) -> Iterator[Module]:
+        return (m for _, m in self.named_modules())
+
+    def _named_tensors(
+        self, own: Callable[[Module], Iterable[tuple[str, Tensor]]], prefix: str, recurse: bool, remove_duplicate: bool
+    ) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        modules = self.named_modules(None, prefix, remove_duplicate) if recurse else [(prefix, self)]
+        for path, module in modules:
+            for name, value in own(module):
+                if not (remove_duplicate and id(value) in seen):
+                    seen.add(id(value))
+                    yield (f"{path}.{name}" if path else name), value
+
+    def _own_parameters(self) -> list[tuple[str, Parameter]]:
+        return [(name, p) for name, p in self.__dict__.items() if isinstance(p, Parameter)]
+
+    def _own_buffers(self) -> list[tuple[str, Tensor]]:
+        return [(name, b) for name in self._buffers if isinstance(b := self.__dict__.get(name), Node)]
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """(path, parameter), here and below; a parameter shared by several modules comes once."""
+        return self._named_tensors(Module._own_parameters, prefix, recurse, remove_duplicate)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """The parameters, here and below: what an optimizer is given."""
+        return (p for _, p in self.named_parameters("", recurse))
+
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """(path, buffer), here and below."""
+        return self._named_tensors(Module._own_buffers, prefix, recurse, remove_duplicate)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        return (b for _, b in self.named_buffers("", recurse))
+
+    def get_submodule(self, target: str) -> Module:
+        """The module at a path such as "encoder.0"; "" is the module itself.  Raises AttributeError if there is none."""
+        module: Any = self
+        for name in target.split(".") if target else ():
+            inner = module.__dict__.get(name)
+            if not isinstance(inner, Module):
+                raise AttributeError(f"get_submodule: {type(module).__name__} has no child {name!r} (path {target!r})")
+            module = inner
+        return module
+
+    # Saving and loading
+
+    def state_dict(self, prefix: str = "", keep_vars: bool = False) -> dict[str, Tensor]:
+        """{path: tensor} of all parameters and persistent buffers.  The tensors share memory with the module's.
+
+        keep_vars: the parameters themselves instead of detached tensors.
+        """
+        return {key: value if keep_vars else value.detach() for key, value in self._state(prefix)}
+
+    def _state(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
+        """PyTorch's order: a module's parameters, its buffers, then child after child; shared ones under each name."""
+        for name, value in self._own_parameters():
+            yield prefix + name, value
+        for name, value in self._own_buffers():
+            if self._buffers[name]:
+                yield prefix + name, value
+        for name, value in self.__dict__.items():
+            if isinstance(value, Module):
+                yield from value._state(f"{prefix}{name}.")
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
+        """Copy values into the parameters and buffers, which stay the same objects in the same memory.
+
+        state_dict: path -> tensor, NumPy array or anything that np.asarray understands; dtype and device are adapted.
+        strict: missing and unexpected keys are errors; otherwise they are returned.  Shapes must always agree.
+
+        Raises RuntimeError (ShapeError if a shape is wrong) that lists all that does not fit; then nothing is changed.
+        """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"load_state_dict: a dict of tensors is expected, got {type(state_dict).__name__}")
+        own = dict(self._state())
+        values = {k: v if isinstance(v, Node) else np.asarray(v) for k, v in state_dict.items() if k in own}
+        missing = [k for k in own if k not in values]
+        unexpected = [k for k in state_dict if k not in own]
+        misshaped = [k for k, v in values.items() if v.shape != own[k].shape]
+        if misshaped or strict and (missing or unexpected):
+            lines = [f"load_state_dict: the values do not fit this {type(self).__name__}"]
+            lines += [f"    missing     {k} {tuple(own[k].shape)}" for k in missing]
+            lines += [f"    unexpected  {k} {tuple(np.shape(state_dict[k]))}" for k in unexpected]
+            lines += [
+                f"    shape       {k}: {tuple(values[k].shape)} given, {tuple(own[k].shape)} needed" for k in misshaped
+            ]
+            if not misshaped:
+                lines.append("    strict=False loads what fits by name")
+            raise (ShapeError if misshaped else RuntimeError)("\n".join(lines))
+        with no_grad():
+            for key, value in values.items():
+                target = own[key]
+                target.copy_(tensor(value, dtype=target.dtype, device=target.device))
+        return IncompatibleKeys(missing, unexpected)
+
+    # Changing all of it
+
+    def apply(self, fn: Callable[[Module], Any]) -> Self:
+        """Call fn on every module below and then on this one."""
+        for child in self.children():
+            child.apply(fn)
+        fn(self)
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode (dropout drops, batch normalisation uses the batch), here and below."""
+        for module in self.modules():
+            module.training = bool(mode)
+        return self
+
+    def eval(self) -> Self:
+        """Evaluation mode: train(False)."""
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Whether the parameters ask for gradients: False freezes them."""
+        for p in self.parameters():
+            p.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, or set them to zeros."""
+        for p in self.parameters():
+            if set_to_none or p.grad is None:
+                p.grad = None
+            else:
+                p.grad = p.grad.detach().zero_()
+
+    def to(self, *target: Any, dtype: Any = None, device: Any = None) -> Self:
+        """Change dtype and device: to("cuda"), to(float64), to("cuda", float64), or like a tensor: to(t).
+
+        The parameters stay the same objects, so an optimizer that holds them follows.  Only floating-point tensors change
+        their dtype.  Raises TypeError when the dtype is not floating-point.
+        """
+
+        def move(x: Any) -> Any:
+            moved = x.detach().to(*target, dtype=dtype, device=device)
+            if moved.dtype.kind != "f" and x.dtype.kind == "f":
+                raise TypeError(f"{type(self).__name__}.to: a floating-point dtype is expected, got {moved.dtype}")
+            return moved if x.dtype.kind == "f" else x.to(device=moved.device)
+
+        return self._apply(move)
+
+    def _apply(self, move: Callable[[Any], Any]) -> Self:
+        for p in self.parameters():
+            values, grad = move(p), None if p.grad is None else move(p.grad)
+            if values.array is not p.array:
+                p.data, p.grad = values, grad
+        moved: dict[int, Any] = {}  # a buffer that two modules share stays shared
+        for module in self.modules():
+            for name, b in module._own_buffers():
+                if id(b) not in moved:
+                    new = move(b)
+                    moved[id(b)] = (b, b if new.array is b.array else new)
+                setattr(module, name, moved[id(b)][1])
+        return self
+
+    def cpu(self) -> Self:
+        return self.to("cpu")
+
+    def cuda(self, device: int | str | Device | None = None) -> Self:
+        """Move to the GPU (of that number)."""
+        return self.to(f"cuda:{device}" if isinstance(device, int) else device or "cuda")
+
+    def float(self) -> Self:
+        return self.to(np.float32)
+
+    def double(self) -> Self:
+        return self.to(np.float64)
+
+    def half(self) -> Self:
+        return self.to(np.float16)
+
+    # Hooks
+
+    def register_forward_pre_hook(self, hook: Callable[[Any, tuple], Any]) -> RemovableHandle:
+        """Call hook(module, args) before forward; what it returns, if not None, replaces the arguments."""
+        return self._register(0, hook)
+
+    def register_forward_hook(self, hook: Callable[[Any, tuple, Any], Any]) -> RemovableHandle:
+        """Call hook(module, args, output) after forward; what it returns, if not None, replaces the output."""
+        return self._register(1, hook)
+
+    def _register(self, when: int, hook: Callable) -> RemovableHandle:
+        if self._hooks is None:
+            self._hooks = ([], [])
+        self._hooks[when].append(hook)
+        return RemovableHandle(self._hooks[when], hook)
+
+    # In print
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets in print: the arguments."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [
+            f"({name}): " + repr(m).replace("\n", "\n  ") for name, m in self.__dict__.items() if isinstance(m, Module)
+        ]
+        extra = self.extra_repr()
+        if not lines:
+            return f"{type(self).__name__}({extra})"
+        if extra:
+            lines.insert(0, extra)
+        return f"{type(self).__name__}(\n  " + "\n  ".join(lines) + "\n)"

@@ -1,0 +1,39 @@
+"""Activations that are one operator because it is quicker or more accurate than the composition."""
+
+from __future__ import annotations
+
+import math
+
+from tinygen.backend import backend_of
+from tinygen.engine import Op, name_operators
+from tinygen.ops.elementwise import _softplus, exp, sigmoid, where
+
+# fmt: off
+
+leaky_relu = Op(lambda xp, x, slope: _leaky_relu(xp, x, slope),     lambda g, _, x, slope: leaky_step(g, x, slope=slope))
+# g where x > 0, slope·g elsewhere: linear in g, and constant in x but for the kink
+leaky_step = Op(lambda xp, g, x, slope: _leaky_step(g, x, slope),   lambda h, _, _g, x, slope: leaky_step(h, x, slope=slope))
+elu        = Op(lambda xp, x, alpha: _elu(xp, x, alpha),            lambda g, out, x, alpha: g * where(x > 0, 1.0, out + alpha))
+logsigmoid = Op(lambda xp, x: -_softplus(xp, -x),                   lambda g, _, x: g * sigmoid(-x))
+# Φ, the distribution function of N(0, 1)
+normal_cdf = Op(lambda xp, x: 0.5 * (1 + backend_of(x).erf(x * math.sqrt(0.5))),
+                                                                    lambda g, _, x: g * (exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))))
+
+# fmt: on
+
+
+def _leaky_relu(xp, x, slope):
+    return xp.maximum(x, x * slope) if slope <= 1 else xp.minimum(x, x * slope)
+
+
+def _leaky_step(g, x, slope):
+    """Arithmetic on the truth values, because it is ten times quicker than `where` (NumPy, random signs)."""
+    one = g.dtype.type
+    return g * ((x > 0) * one(1 - slope) + one(slope))
+
+
+def _elu(xp, x, alpha):
+    return xp.maximum(x, 0) + alpha * xp.expm1(xp.minimum(x, 0))
+
+
+name_operators(globals())

@@ -1,0 +1,60 @@
+"""Losses that are one operator: fewer passes over the data, and formulas that cannot overflow.
+
+All are elementwise in x (the prediction) and y (the target); `nn.functional` reduces them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygen.engine import Op, name_operators
+from tinygen.ops.elementwise import log, sigmoid, where
+from tinygen.ops.functions import clamp
+
+# fmt: off
+
+squared_error = Op(lambda xp, x, y: _squared_error(x, y),            lambda g, _, x, y: (x - y) * 2 * g,           lambda g, _, x, y: (y - x) * 2 * g)
+# d²/2 for |d| <= delta, straight lines beyond, d = x - y
+huber         = Op(lambda xp, x, y, delta: _huber(xp, x, y, delta),  lambda g, _, x, y, delta: g * clamp(x - y, -delta, delta),
+                                                                     lambda g, _, x, y, delta: g * clamp(y - x, -delta, delta))
+# -y log p - (1 - y) log(1 - p)
+bernoulli_nll = Op(lambda xp, p, y: _bernoulli_nll(xp, p, y),        lambda g, _, p, y: g * (p - y) / clamp(p * (1 - p), min=1e-12),
+                                                                     lambda g, _, p, _y: g * (log_at_least(1 - p, low=-100.0) - log_at_least(p, low=-100.0)))
+log_at_least  = Op(lambda xp, x, low: _log_at_least(xp, x, low),     lambda g, out, x, low: g * where(out > low, 1.0 / where(out > low, x, 1.0), 0.0))
+# the same with p = sigmoid(x): log(1 + exp x) - x y
+bernoulli_nll_of_logits = Op(lambda xp, x, y: _of_logits(xp, x, y),  lambda g, _, x, y: (sigmoid(x) - y) * g,      lambda g, _, x, _y: -x * g)
+# t log t, which is 0 for t = 0, where its slope is taken as 0
+negentropy    = Op(lambda xp, t: _negentropy(xp, t),                 lambda g, _, t: g * where(t > 0, log(where(t > 0, t, 1.0)) + 1, 0.0))
+
+# fmt: on
+
+
+def _squared_error(x, y):
+    d = x - y
+    return d * d
+
+
+def _huber(xp, x, y, delta):
+    d = abs(x - y)
+    m = xp.minimum(d, delta)
+    return m * (d - 0.5 * m)
+
+
+def _log_at_least(xp, x, low):
+    with np.errstate(divide="ignore"):  # log 0 = -inf becomes `low`
+        return xp.maximum(xp.log(x), low)
+
+
+def _bernoulli_nll(xp, p, y):
+    return -y * _log_at_least(xp, p, -100.0) - (1 - y) * _log_at_least(xp, 1 - p, -100.0)
+
+
+def _of_logits(xp, x, y):
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-abs(x))) - x * y
+
+
+def _negentropy(xp, t):
+    return t * xp.log(xp.where(t > 0, t, t.dtype.type(1)))
+
+
+name_operators(globals())
