@@ -7,6 +7,8 @@ A StrictArray wraps a NumPy array and behaves as CuPy's arrays do where the two 
 - NumPy arrays, 0-dimensional ones too, are refused in its functions, its operators and as its indices;
 - reductions and single elements are 0-dimensional arrays, never scalars;
 - it has its own random generator.
+
+Importing this file registers it as the device "strict": `tg.randn(3, device="strict")`, `my_layer.to("strict")`.
 """
 
 from __future__ import annotations
