@@ -93,6 +93,8 @@ def _slope(x, y):
 
 def _times_log(out, x, y):
     """d(x^y)/dy = x^y log x, which is 0 for x = 0 and y >= 0."""
+    if isinstance(x, int | float):
+        return out * (math.log(x) if x > 0 else where(y >= 0, 0.0, -math.inf) if x == 0 else math.nan)
     zero = (x == 0) & (y >= 0)
     return out * log(where(zero, 1.0, x)) * where(zero, 0.0, 1.0)
 
