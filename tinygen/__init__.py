@@ -11,7 +11,7 @@ The names, argument orders and defaults are PyTorch's.  To read the source, star
 
 import numpy as _np
 
-from tinygen import autograd, nn
+from tinygen import autograd, nn, optim
 from tinygen.autograd import enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled
 from tinygen.backend import (
     Device,
@@ -68,6 +68,7 @@ __all__ = [
     "manual_seed",
     "nn",
     "no_grad",
+    "optim",
     "set_default_device",
     "set_default_dtype",
     "set_grad_enabled",

@@ -1,0 +1,92 @@
+"""Adam: steps of about the same size for every parameter, whatever the scale of its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import sqrt
+
+from tinygen.optim.optimizer import Group, Optimizer
+from tinygen.optim.sgd import descent
+
+
+def adam(xp, theta, g, s, r, *, t, exp_avg, exp_avg_sq, lr, betas, eps, weight_decay, maximize):
+    """m ← β₁ m + (1-β₁) g,   v ← β₂ v + (1-β₂) g²,   θ ← θ - α m̂ / (√v̂ + ε)
+
+    where m̂ = m/(1-β₁ᵗ) and v̂ = v/(1-β₂ᵗ) make up for the start at 0.  Multiplied out, that is
+
+        θ ← θ - α √(1-β₂ᵗ)/(1-β₁ᵗ) · m / (√v + ε √(1-β₂ᵗ))
+
+    lr α, betas (β₁, β₂), eps ε, weight_decay λ: g is the gradient of the loss plus λθ.
+    Source: Kingma, Ba 2014, algorithm 1 and the remark on its efficiency in section 2.
+    """
+    g = descent(xp, theta, g, r, weight_decay, maximize)
+    m, v, (beta1, beta2) = exp_avg, exp_avg_sq, betas
+    correction1, correction2 = 1 - beta1**t, sqrt(1 - beta2**t)
+    m *= beta1
+    m += xp.multiply(g, 1 - beta1, out=s)
+    v *= beta2
+    v += xp.multiply(xp.multiply(g, g, out=s), 1 - beta2, out=s)
+    xp.sqrt(v, out=s)
+    s += eps * correction2
+    xp.divide(m, s, out=s)
+    s *= lr * correction2 / correction1
+    theta -= s
+
+
+def adamw(xp, theta, *arrays, lr, weight_decay, **rest):
+    """θ ← (1 - αλ) θ, then Adam's step: the weights decay by themselves, not through the gradient and its normalisation.
+
+    Source: Loshchilov, Hutter 2017, algorithm 2, with the decay multiplied by the learning rate as in torch.optim.AdamW.
+    """
+    theta *= 1 - lr * weight_decay
+    adam(xp, theta, *arrays, lr=lr, weight_decay=0, **rest)
+
+
+class Adam(Optimizer):
+    """Adaptive moment estimation: the formula is in `adam`.
+
+    lr: learning rate, about the size of a step.  betas: memory of the averages of gradients and of their squares, state
+    "exp_avg" and "exp_avg_sq".  eps: keeps the division finite.  weight_decay: factor of the penalty λ/2 |θ|²; AdamW is
+    the better way.  maximize: climb instead of descend.
+    """
+
+    rule = adam
+
+    def __init__(
+        self,
+        params: Iterable,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        *,
+        maximize: bool = False,
+    ):
+        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, maximize=maximize))
+
+    def initial_state(self, group: Group) -> dict[str, float]:
+        return {"exp_avg": 0.0, "exp_avg_sq": 0.0}
+
+    def check(self, group: Group) -> None:
+        super().check(group)
+        betas = group["betas"]
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"{self._name}: betas must be two numbers from 0 to below 1, got {betas}")
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: the formula is in `adamw`."""
+
+    rule = adamw
+
+    def __init__(
+        self,
+        params: Iterable,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        *,
+        maximize: bool = False,
+    ):
+        super().__init__(params, lr, betas, eps, weight_decay, maximize=maximize)

@@ -1,0 +1,217 @@
+"""What all optimizers share: groups of parameters, the step, and saving and loading their state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygen.backend import Array, device_of, is_array, to_device
+from tinygen.engine import Node, enable_grad
+from tinygen.errors import ShapeError
+from tinygen.optim.flat import FlatBuffer, by_kind
+from tinygen.tensor import Tensor
+
+Group = dict[str, Any]
+
+
+class Optimizer:
+    """Base class: an optimizer is a rule, and the names of what the rule remembers of every parameter.
+
+    params: tensors to optimise, or groups of them: [{"params": [...], "lr": 1e-2}, ...]; what a group does not say it takes
+        from the optimizer's arguments.
+    defaults: the hyper-parameters of the rule.
+
+    At its first step an optimizer moves the values of its parameters into one array per group (see flat.py).  The parameters
+    stay the same objects; but detached tensors and arrays that were taken from them before that step do not follow them.
+
+    Raises ValueError for hyper-parameters out of range, for no parameters and for a parameter given twice; TypeError for
+    what is not a leaf of a floating-point dtype.
+    """
+
+    rule: ClassVar[Callable]
+    """rule(xp, theta, g, s, r, *, t, **state, **hyper-parameters): see FlatBuffer.update."""
+    counts_steps: ClassVar[bool] = True
+    """Whether PyTorch's state of a parameter holds the number of its steps."""
+
+    def __init__(self, params: Iterable, defaults: Group):
+        self.defaults = defaults
+        self.param_groups: list[Group] = []
+        self._buffers: list[list[FlatBuffer]] = []
+        if isinstance(params, Node | dict):
+            raise TypeError(
+                f"{self._name}: params must be a list of tensors or of groups, got one {type(params).__name__}; write [params]"
+            )
+        params = list(params)
+        if not params:
+            raise ValueError(f"{self._name}: got no parameters; pass the parameters() of a module that has some")
+        for group in params if isinstance(params[0], dict) else [{"params": params}]:
+            self.add_param_group(group)
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def __repr__(self) -> str:
+        groups = []
+        for i, group in enumerate(self.param_groups):
+            numbers = ", ".join(f"{name}={value!r}" for name, value in group.items() if name != "params")
+            groups.append(f"    group {i}: {len(group['params'])} parameters, {numbers}\n")
+        return f"{self._name}(\n{''.join(groups)})"
+
+    def initial_state(self, group: Group) -> dict[str, float]:
+        """Name and first value of every array that the rule keeps beside a parameter."""
+        return {}
+
+    def check(self, group: Group) -> None:
+        """Raise ValueError if a hyper-parameter is out of range."""
+        for name in self.defaults:
+            value = group[name]
+            if isinstance(value, int | float) and not value >= 0:
+                raise ValueError(f"{self._name}: {name} must be >= 0, got {value}")
+
+    def add_param_group(self, param_group: Group) -> None:
+        """One more group of parameters, with hyper-parameters of its own: a layer that is no longer frozen, for instance."""
+        if not isinstance(param_group, Mapping) or "params" not in param_group:
+            raise TypeError(f"{self._name}: a group must be a dict with the key 'params', got {param_group!r}")
+        params = param_group["params"]
+        if isinstance(params, set):
+            raise TypeError(f"{self._name}: the order of a set differs from run to run; pass the parameters as a list")
+        params = [params] if isinstance(params, Node) else list(params)
+        for i, p in enumerate(params):
+            if not isinstance(p, Node):
+                raise TypeError(f"{self._name}: parameter {i} is a {type(p).__name__}; tensors are expected")
+            if p.op is not None or p.dtype.kind != "f":
+                what = f"was made by {p.op.name!r}" if p.op is not None else f"has dtype {p.dtype}"
+                raise TypeError(
+                    f"{self._name}: parameter {i} {what}; only leaves of a floating-point dtype can be optimised"
+                )
+        known = [id(p) for p in chain(self._parameters(), params)]
+        if len(set(known)) < len(known):
+            raise ValueError(f"{self._name}: a parameter was given twice; it would be updated twice in every step")
+        group = {**self.defaults, **param_group, "params": params}
+        self.check(group)
+        self.param_groups.append(group)
+        self._buffers.append([])
+
+    def _parameters(self) -> Iterator[Node]:
+        return chain.from_iterable(group["params"] for group in self.param_groups)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, or fill them with zeros: backward() adds to what is there."""
+        for p in self._parameters():
+            if set_to_none:
+                p.grad = None
+            elif p.grad is not None:
+                p.grad.detach_().zero_()  # type: ignore[attr-defined]
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient.
+
+        closure: if given, it is called first, to compute the loss and the gradients.  Returns what it returns.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        for i, group in enumerate(self.param_groups):
+            hyper = {name: group[name] for name in self.defaults}
+            hyper["lr"] = float(
+                hyper["lr"]
+            )  # a NumPy scalar or a tensor would not be weak: float64 inside a float32 update
+            for buffer in self._buffers_of(i):
+                buffer.update(type(self).rule, **hyper)
+        return loss
+
+    def _buffers_of(self, i: int) -> list[FlatBuffer]:
+        """The buffers of group i.  They are made at the first step, and again when a parameter has moved out of them."""
+        group, buffers = self.param_groups[i], self._buffers[i]
+        names = tuple(self.initial_state(group))
+        complete = sum(len(b.params) for b in buffers) == len(group["params"])
+        if not (complete and all(b.names == names and b.is_home() for b in buffers)):
+            self._make_buffers(i, {p: (steps, state) for b in buffers for p, steps, state in b.state() if steps})
+        return self._buffers[i]
+
+    def _make_buffers(self, i: int, saved: Mapping[Node, tuple[int, Mapping[str, Any]]]) -> None:
+        """Move the parameters of group i into buffers, with the state saved for them: {parameter: (steps, {name: value})}."""
+        group = self.param_groups[i]
+        self._buffers[i] = [FlatBuffer(params, self.initial_state(group)) for params in by_kind(group["params"])]
+        for buffer in self._buffers[i]:
+            buffer.restore(
+                {
+                    p: (saved[p][0], {name: self._like(p, name, value) for name, value in saved[p][1].items()})
+                    for p in buffer.params
+                    if p in saved
+                }
+            )
+
+    def _like(self, p: Node, name: str, value: Any) -> Array:
+        """A saved value (a tensor, an array, or what NumPy makes an array of) with the device and dtype of its parameter."""
+        array = value.array if isinstance(value, Node) else value if is_array(value) else np.asarray(value)
+        if array.shape != p.shape:
+            raise ShapeError(
+                f"{self._name}: {name!r} of shape {array.shape} was saved for a parameter that has shape {p.shape} now"
+            )
+        return to_device(array, device_of(p.array)).astype(p.dtype)
+
+    @property
+    def state(self) -> dict[Node, dict[str, Any]]:
+        """{parameter: {"step": number, name: tensor}} for every parameter that has been updated.
+
+        The tensors share memory with what the next step reads and changes.  To replace state as a whole use load_state_dict.
+        """
+        result = {}
+        for buffer in chain.from_iterable(self._buffers):
+            for p, steps, arrays in buffer.state():
+                if steps and (self.counts_steps or arrays):
+                    count = {"step": steps} if self.counts_steps else {}
+                    result[p] = count | {name: Tensor(array) for name, array in arrays.items()}
+        return result
+
+    def state_dict(self) -> dict[str, Any]:
+        """PyTorch's layout, where a parameter is the number of its place:
+
+            {"state": {0: {"step": 7, "exp_avg": tensor, ...}, ...}, "param_groups": [{"lr": 0.001, ..., "params": [0, ...]}]}
+
+        As in PyTorch the tensors are those in use, not copies: save or copy them before the next step.
+        """
+        number = {p: i for i, p in enumerate(self._parameters())}
+        return {
+            "state": {number[p]: values for p, values in self.state.items()},
+            "param_groups": [{**group, "params": [number[p] for p in group["params"]]} for group in self.param_groups],
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from a state_dict of an optimizer with the same groups; tensors, arrays and PyTorch's tensors are understood.
+
+        The values are copied.  Raises ValueError if groups, shapes or the names of the state do not fit.
+        """
+        groups, state = state_dict["param_groups"], state_dict["state"]
+        sizes, expected = ([len(g["params"]) for g in gs] for gs in (groups, self.param_groups))
+        if sizes != expected:
+            raise ValueError(
+                f"{self._name}.load_state_dict: the state has groups of {sizes} parameters, this optimizer has {expected}"
+            )
+        saved = {}
+        updated = [
+            {**own, **group, "params": own["params"]} for own, group in zip(self.param_groups, groups, strict=True)
+        ]
+        for own, group in zip(updated, groups, strict=True):
+            self.check(own)
+            names = self.initial_state(own).keys()
+            for p, number in zip(own["params"], group["params"], strict=True):
+                if number in state:
+                    values = {name: value for name, value in state[number].items() if value is not None}
+                    steps = int(values.pop("step", 1))
+                    if values.keys() != names:
+                        raise ValueError(
+                            f"{self._name}.load_state_dict: parameter {number} has the state {sorted(values)}, "
+                            f"expected {sorted(names)}"
+                        )
+                    saved[p] = steps, {name: self._like(p, name, value) for name, value in values.items()}
+        for own, group in zip(self.param_groups, updated, strict=True):
+            own.update(group)
+        for i in range(len(self.param_groups)):
+            self._make_buffers(i, saved)
