@@ -144,8 +144,9 @@ def _first_map(fn: Callable, inputs: Sequence[Any], dtype: np.dtype | None, seed
                 p.array, p.memory, p.grad = backend.to_device(value, argument.device), None, None
                 leaves.append(p)
             y = fn(*given)
-        outputs = [t for t in (y if isinstance(y, tuple | list) else (y,)) if isinstance(t, Tensor)]
-        if not outputs:
+        several = y if isinstance(y, tuple | list) else (y,)
+        outputs = [t for t in several if isinstance(t, Tensor)]
+        if several and not outputs:
             raise TypeError(f"gradcheck: the function must return a tensor or several, got {type(y).__name__}")
         return leaves, [t for t in outputs if t.dtype.kind == "f"]
 

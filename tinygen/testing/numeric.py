@@ -26,7 +26,7 @@ class Slope:
     error: np.ndarray
     """An estimate of the absolute error of `value`; infinite where no two estimates could be compared."""
     height: np.ndarray
-    """|f(0)|: the size of the values that were subtracted."""
+    """The size of f near 0: at t = 1/256, because f(0) itself may be 0, as that of t² is."""
     kink: np.ndarray
     """Where the slopes from the left and from the right differ, however small the step."""
 
@@ -54,12 +54,14 @@ def _ridders(f: Callable[[float], np.ndarray], eps: float) -> Slope:
     best, error = np.full(here.shape, np.nan), np.full(here.shape, np.inf)
     previous: list[np.ndarray] = []
     bends = []
+    height = np.abs(here)
     for level in range(_LEVELS):
         t = _FIRST * _RATIO**-level
         ahead, behind = f(t), f(-t)
         row = [(ahead - behind) / (2 * t)]
         # Rounding: of the values of f, and of the argument x + t v, which moves f by its slope.
-        noise = eps * (np.maximum(np.abs(ahead), np.abs(behind)) + np.abs(row[0])) / t
+        top = np.maximum(np.abs(ahead), np.abs(behind))
+        noise = eps * (top + np.abs(row[0])) / t
         for i, coarser in enumerate(previous):
             factor = _RATIO ** (2 * i + 2)
             row.append((factor * row[i] - coarser) / (factor - 1))
@@ -68,14 +70,16 @@ def _ridders(f: Callable[[float], np.ndarray], eps: float) -> Slope:
             best, error = np.where(better, row[-1], best), np.where(better, spread, error)
         previous = row
         bends.append((np.abs(ahead - 2 * here + behind) / t, noise))
-        if level >= 2 and _good_enough(best, error, here, eps):
+        if level <= 2:
+            height = top
+        if level >= 2 and _good_enough(best, error, height, eps):
             break
-    return Slope(best, error, np.abs(here), _is_kink(bends, best))
+    return Slope(best, error, height, _is_kink(bends, best))
 
 
-def _good_enough(value: np.ndarray, error: np.ndarray, here: np.ndarray, eps: float) -> bool:
+def _good_enough(value: np.ndarray, error: np.ndarray, height: np.ndarray, eps: float) -> bool:
     """Whether two thirds of the digits are sure: more steps would only cost time."""
-    size = np.maximum(np.abs(value), np.abs(here))
+    size = np.maximum(np.abs(value), height)
     typical = size[np.isfinite(size)].max(initial=0.0)
     return bool((error <= eps ** (2 / 3) * typical).all())
 
