@@ -40,16 +40,26 @@ class Slope:
         return self.error <= eps**0.25 * max(typical, np.finfo(np.float64).tiny)
 
 
-def slope(f: Callable[[float], np.ndarray], eps: float) -> Slope:
+def slope(f: Callable[[float], np.ndarray], eps: float, rounding: np.ndarray | float = 0.0) -> Slope:
     """Differentiate f: t -> array of shape (n,) at t = 0, where t = 1 is a step as large as the argument itself.
 
     eps: relative rounding error of the values of f (2.2e-16 in float64).
+    rounding: the absolute one, where it is known to be larger than eps |f| (see `rounding_error`).
     """
     with np.errstate(all="ignore"):  # a large step may leave the domain of f: such estimates are nan and never chosen
-        return _ridders(f, eps)
+        return _ridders(f, eps, rounding)
 
 
-def _ridders(f: Callable[[float], np.ndarray], eps: float) -> Slope:
+def rounding_error(f: Callable[[float], np.ndarray], eps: float) -> np.ndarray:
+    """How far the values of f jump when its argument moves by a few units in the last place.
+
+    That is the rounding error of f with all the cancellation inside it, which |f| alone does not show.
+    """
+    here = f(0.0)
+    return np.max([np.abs(f(k * eps) - here) for k in (3, -5, 7, -11)], axis=0)
+
+
+def _ridders(f: Callable[[float], np.ndarray], eps: float, rounding: np.ndarray | float) -> Slope:
     here = f(0.0)
     best, error = np.full(here.shape, np.nan), np.full(here.shape, np.inf)
     previous: list[np.ndarray] = []
@@ -61,7 +71,7 @@ def _ridders(f: Callable[[float], np.ndarray], eps: float) -> Slope:
         row = [(ahead - behind) / (2 * t)]
         # Rounding: of the values of f, and of the argument x + t v, which moves f by its slope.
         top = np.maximum(np.abs(ahead), np.abs(behind))
-        noise = eps * (top + np.abs(row[0])) / t
+        noise = (eps * (top + np.abs(row[0])) + rounding) / t
         for i, coarser in enumerate(previous):
             factor = _RATIO ** (2 * i + 2)
             row.append((factor * row[i] - coarser) / (factor - 1))
