@@ -34,7 +34,7 @@ class _Numbered(Module):
         return len(self._names())
 
     def __iter__(self) -> Iterator[Any]:
-        return iter([self.__dict__[name] for name in self._names()])
+        return iter([value for value in self.__dict__.values() if isinstance(value, self._member)])
 
     def __reversed__(self) -> Iterator[Any]:
         return reversed(list(self))

@@ -18,17 +18,36 @@ from typing import Any
 
 import numpy as np
 
-from tinygen import ops
 from tinygen.backend import Generator
 from tinygen.creation import as_tensor, randperm, tensor
+from tinygen.engine import Op, name_operators
 from tinygen.errors import ShapeError
 from tinygen.nn.module import Module
+from tinygen.ops.elementwise import exp
 from tinygen.promotion import get_default_dtype
 from tinygen.tensor import Tensor
+
+# fmt: off
+
+# y = x exp(m s) + m t with m = 1 - b: the formula above, since x exp(0) + 0 = x where m = 0
+_couple      = Op(lambda xp, x, s, t, m: x * xp.exp(s * m) + t * m,  lambda g, _, _x, s, _t, m: g * exp(s * m),
+                                                                      lambda g, y, _x, _s, t, m: g * m * (y - t * m),
+                                                                      lambda g, _, _x, _s, _t, m: g * m)
+# Σ m s, for every element of the batch
+_moving_sum   = Op(lambda xp, s, m: s.reshape(s.shape[0], m.size).dot(m.reshape(-1)),
+                                                                      lambda g, _, _s, m: _per_element(g, m))
+# m g, for every element of the batch
+_per_element  = Op(lambda xp, g, m: g.reshape(-1, *(1,) * m.ndim) * m,  lambda h, _, _g, m: _moving_sum(h, m))
+
+# fmt: on
+
+name_operators(globals())
 
 
 class _Coupling(Module):
     """The mask, and the checks."""
+
+    mask: Tensor
 
     def __init__(self, mask: Any):
         super().__init__()
@@ -37,30 +56,35 @@ class _Coupling(Module):
             raise ValueError(f"{type(self).__name__}: the mask must consist of 0 and 1, got {mask.tolist()}")
         self.register_buffer("mask", mask)
 
-    def _check(self, x: Any) -> None:
-        if x.shape[1:] != self.mask.shape:
+    def _passing(self, x: Any) -> Any:
+        """b⊙x: what the networks see."""
+        if x.shape[1:] != self.mask.shape or not x.ndim:
             raise ShapeError(
-                f"{type(self).__name__}: an input of shape (batch, *{tuple(self.mask.shape)}) is expected, after the mask; "
-                f"got {tuple(x.shape)}"
+                f"{type(self).__name__}: after the mask, an input of shape {('batch', *self.mask.shape)} is expected, got {x.shape}"
             )
+        return x * self.mask
 
-    def _moving(self, name: str, value: Any, x: Any) -> Any:
-        """A network's output on the part that moves, 0 on the part that passes."""
-        if value.shape != x.shape:
+    @property
+    def _moving(self) -> Any:
+        """m = 1 - b, an array."""
+        return 1 - self.mask.array
+
+    def _run(self, name: str, passing: Any) -> Any:
+        out = getattr(self, name)(passing)
+        if out.shape != passing.shape:
             raise ShapeError(
-                f"{type(self).__name__}: {name} must return the shape of its input, {tuple(x.shape)}, got {tuple(value.shape)}"
+                f"{type(self).__name__}: {name} must return the shape of its input, {passing.shape}, got {out.shape}"
             )
-        return value * (1 - self.mask)
+        return out
 
     def extra_repr(self) -> str:
-        shape = tuple(self.mask.shape)
-        return f"mask={self.mask.long().tolist()}" if self.mask.numel() <= 8 else f"mask of shape {shape}"
+        return f"mask={self.mask.long().tolist()}" if self.mask.numel() <= 8 else f"mask of shape {self.mask.shape}"
 
 
 class AffineCoupling(_Coupling):
     """y = b⊙x + (1-b)⊙(x⊙exp s(b⊙x) + t(b⊙x)),   log|det dy/dx| = Σ (1-b)⊙s(b⊙x)
 
-    scale_net, translate_net: any modules, s and t.  s often ends in a tanh, which bounds the scale to (1/e, e).
+    scale_net, translate_net: any modules, s and t.  s often ends in a tanh, which bounds the factor to (1/e, e).
     """
 
     def __init__(self, mask: Any, scale_net: Module, translate_net: Module):
@@ -68,21 +92,21 @@ class AffineCoupling(_Coupling):
         self.scale_net, self.translate_net = scale_net, translate_net
 
     def scale_and_shift(self, x: Any) -> tuple[Any, Any]:
-        """s and t from the part of x that passes: 0 there."""
-        self._check(x)
-        passing = x * self.mask
-        s = self._moving("scale_net", self.scale_net(passing), x)
-        return s, self._moving("translate_net", self.translate_net(passing), x)
+        """s(b⊙x) and t(b⊙x).  The part that passes is the same in x and y: so are s and t, and that makes it invertible."""
+        passing = self._passing(x)
+        return self._run("scale_net", passing), self._run("translate_net", passing)
 
     def forward(self, x: Any) -> tuple[Any, Any]:
         """x -> y and log|det dy/dx|."""
-        s, t = self.scale_and_shift(x)  # where b is 1, s and t are 0, and x exp(0) + 0 is x
-        return x * ops.exp(s) + t, _sum_to_batch(s)
+        s, t = self.scale_and_shift(x)
+        m = self._moving
+        return _couple(x, s, t, m), _moving_sum(s, m)
 
     def inverse(self, y: Any) -> tuple[Any, Any]:
         """y -> x and log|det dx/dy|."""
-        s, t = self.scale_and_shift(y)  # the part that passes is the same in x and y, and so are s and t
-        return (y - t) * ops.exp(-s), -_sum_to_batch(s)
+        s, t = self.scale_and_shift(y)
+        m = self._moving
+        return (y - t * m) * exp(-s * m), -_moving_sum(s, m)
 
 
 class AdditiveCoupling(_Coupling):
@@ -96,9 +120,8 @@ class AdditiveCoupling(_Coupling):
         self.translate_net = translate_net
 
     def shift(self, x: Any) -> Any:
-        """t from the part of x that passes: 0 there."""
-        self._check(x)
-        return self._moving("translate_net", self.translate_net(x * self.mask), x)
+        """(1-b)⊙t(b⊙x)."""
+        return self._run("translate_net", self._passing(x)) * self._moving
 
     def forward(self, x: Any) -> tuple[Any, Any]:
         """x -> y and log|det dy/dx| = 0."""
@@ -107,10 +130,6 @@ class AdditiveCoupling(_Coupling):
     def inverse(self, y: Any) -> tuple[Any, Any]:
         """y -> x and log|det dx/dy| = 0."""
         return y - self.shift(y), y.new_zeros(y.shape[0])
-
-
-def _sum_to_batch(x: Any) -> Any:
-    return ops.sum(x, tuple(range(1, x.ndim))) if x.ndim > 1 else x
 
 
 def alternating_mask(shape: int | Sequence[int], parity: int = 0) -> Tensor:

@@ -156,7 +156,7 @@ class Module:
         return [(name, p) for name, p in self.__dict__.items() if isinstance(p, Parameter)]
 
     def _own_buffers(self) -> list[tuple[str, Tensor]]:
-        return [(name, b) for name in self._buffers if isinstance(b := self.__dict__.get(name), Node)]
+        return [(name, b) for name in self._buffers if isinstance(b := self.__dict__.get(name), Tensor)]
 
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
@@ -198,14 +198,14 @@ class Module:
 
     def _state(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
         """PyTorch's order: a module's parameters, its buffers, then child after child; shared ones under each name."""
-        for name, value in self._own_parameters():
-            yield prefix + name, value
-        for name, value in self._own_buffers():
+        for name, p in self._own_parameters():
+            yield prefix + name, p
+        for name, b in self._own_buffers():
             if self._buffers[name]:
-                yield prefix + name, value
-        for name, value in self.__dict__.items():
-            if isinstance(value, Module):
-                yield from value._state(f"{prefix}{name}.")
+                yield prefix + name, b
+        for name, module in self.__dict__.items():
+            if isinstance(module, Module):
+                yield from module._state(f"{prefix}{name}.")
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
         """Copy values into the parameters and buffers, which stay the same objects in the same memory.
@@ -266,10 +266,8 @@ class Module:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or set them to zeros."""
         for p in self.parameters():
-            if set_to_none or p.grad is None:
-                p.grad = None
-            else:
-                p.grad = p.grad.detach().zero_()
+            grad: Any = p.grad
+            p.grad = None if set_to_none or grad is None else grad.detach().zero_()
 
     def to(self, *target: Any, dtype: Any = None, device: Any = None) -> Self:
         """Change dtype and device: to("cuda"), to(float64), to("cuda", float64), or like a tensor: to(t).

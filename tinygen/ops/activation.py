@@ -6,14 +6,14 @@ import math
 
 from tinygen.backend import backend_of
 from tinygen.engine import Op, name_operators
-from tinygen.ops.elementwise import _softplus, exp, sigmoid, where
+from tinygen.ops.elementwise import _softplus, exp, minimum, sigmoid, where
 
 # fmt: off
 
 leaky_relu = Op(lambda xp, x, slope: _leaky_relu(xp, x, slope),     lambda g, _, x, slope: leaky_step(g, x, slope=slope))
 # g where x > 0, slope·g elsewhere: linear in g, and constant in x but for the kink
 leaky_step = Op(lambda xp, g, x, slope: _leaky_step(g, x, slope),   lambda h, _, _g, x, slope: leaky_step(h, x, slope=slope))
-elu        = Op(lambda xp, x, alpha: _elu(xp, x, alpha),            lambda g, out, x, alpha: g * where(x > 0, 1.0, out + alpha))
+elu        = Op(lambda xp, x, alpha: _elu(xp, x, alpha),            lambda g, out, x, alpha: g * _elu_slope(x, out, alpha))
 logsigmoid = Op(lambda xp, x: -_softplus(xp, -x),                   lambda g, _, x: g * sigmoid(-x))
 # Φ, the distribution function of N(0, 1)
 normal_cdf = Op(lambda xp, x: 0.5 * (1 + backend_of(x).erf(x * math.sqrt(0.5))),
@@ -34,6 +34,11 @@ def _leaky_step(g, x, slope):
 
 def _elu(xp, x, alpha):
     return xp.maximum(x, 0) + alpha * xp.expm1(xp.minimum(x, 0))
+
+
+def _elu_slope(x, out, alpha):
+    """1 where x > 0, alpha exp x = out + alpha elsewhere; for alpha = 1 without the slow `where`."""
+    return minimum(out, 0.0) + 1.0 if alpha == 1 else where(x > 0, 1.0, out + alpha)
 
 
 name_operators(globals())

@@ -1,6 +1,7 @@
 """Losses that are one operator: fewer passes over the data, and formulas that cannot overflow.
 
-All are elementwise in x (the prediction) and y (the target); `nn.functional` reduces them.
+x is the prediction, y the target, of one shape.  All are elementwise but for the sum of squares, which autoencoders live on;
+`nn.functional` reduces the others.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from tinygen.ops.functions import clamp
 # fmt: off
 
 squared_error = Op(lambda xp, x, y: _squared_error(x, y),            lambda g, _, x, y: (x - y) * 2 * g,           lambda g, _, x, y: (y - x) * 2 * g)
+# Σ (x - y)²
+squared_distance = Op(lambda xp, x, y: _squared_distance(x, y),      lambda g, _, x, y: (x - y) * (2 * g),         lambda g, _, x, y: (y - x) * (2 * g))
 # d²/2 for |d| <= delta, straight lines beyond, d = x - y
 huber         = Op(lambda xp, x, y, delta: _huber(xp, x, y, delta),  lambda g, _, x, y, delta: g * clamp(x - y, -delta, delta),
                                                                      lambda g, _, x, y, delta: g * clamp(y - x, -delta, delta))
@@ -32,6 +35,11 @@ negentropy    = Op(lambda xp, t: _negentropy(xp, t),                 lambda g, _
 def _squared_error(x, y):
     d = x - y
     return d * d
+
+
+def _squared_distance(x, y):
+    d = (x - y).reshape(-1)
+    return d.dot(d)
 
 
 def _huber(xp, x, y, delta):

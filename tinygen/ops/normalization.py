@@ -7,7 +7,7 @@ from typing import Any
 
 from tinygen.engine import Node, Op, name_operators
 from tinygen.ops.elementwise import rsqrt, square
-from tinygen.ops.reduce import mean
+from tinygen.ops.reduce import _fast_sum, mean
 
 # fmt: off
 
@@ -15,7 +15,7 @@ from tinygen.ops.reduce import mean
 # dL/dx = r (g - mean(g) - z mean(g z)): the gradient loses what shifting or scaling x would change, since z does not feel it
 _standardize = Op(lambda xp, x, mu, r, axis, eps: (x - mu) * r,
                   lambda g, z, x, _mu, _r, axis, eps: (g - mean(g, axis, True) - z * mean(g * z, axis, True)) * _scale(x, _r, axis, eps))
-# x a + b in one pass over x
+# x a + b in one pass over x, for a and b that broadcast to the shape of x
 scale_shift  = Op(lambda xp, x, a, b: _scale_shift(x, a, b),
                   lambda g, _, _x, a, _b: g * a,  lambda g, _, x, _a, _b: g * x,  lambda g, *_: g)
 
@@ -24,15 +24,12 @@ scale_shift  = Op(lambda xp, x, a, b: _scale_shift(x, a, b),
 
 def moments(xp: Any, x: Any, axis: tuple[int, ...]) -> tuple[Any, Any]:
     """Mean and variance (divided by N) of an array along `axis`, whose sizes become 1."""
-    n = math.prod(x.shape[i] for i in axis)
-    if x.ndim == 2 and axis == (0,) and x.dtype.kind == "f" and n:  # a row of ones times a matrix is the quick sum
-        row = xp.full(n, 1 / n, x.dtype)
-        mu = row.dot(x)
-        centred = x - mu
-        return mu.reshape(1, -1), row.dot(xp.square(centred, out=centred)).reshape(1, -1)
-    mu = x.mean(axis, keepdims=True)
+    share = 1 / max(math.prod(x.shape[i] for i in axis), 1)
+    kept = tuple(1 if i in axis else n for i, n in enumerate(x.shape))
+    mu = (_fast_sum(xp, x, axis) * share).reshape(kept)
     centred = x - mu
-    return mu, (centred * centred).mean(axis, keepdims=True)
+    centred *= centred
+    return mu, (_fast_sum(xp, centred, axis) * share).reshape(kept)
 
 
 def standardize(x: Any, mu: Any, var: Any, axis: tuple[int, ...], eps: float) -> Any:

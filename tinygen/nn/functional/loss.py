@@ -39,7 +39,12 @@ def reduce(name: str, values: Any, reduction: str) -> Any:
 def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     """(x - y)²."""
     same_shape("mse_loss", input, target)
-    return reduce("mse_loss", fused.squared_error(input, target), reduction)
+    if reduction == "none":
+        return fused.squared_error(input, target)
+    total = fused.squared_distance(input, target)
+    if reduction == "sum":
+        return total
+    return reduce("mse_loss", total / math.prod(input.shape) if math.prod(input.shape) else total * math.nan, reduction)
 
 
 def l1_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
@@ -120,8 +125,8 @@ def gaussian_nll_loss(
     Raises ShapeError when the shapes do not fit, ValueError for a negative variance.
     """
     same_shape("gaussian_nll_loss", input, target)
-    if not isinstance(var, Node):
-        var = input.new_full(input.shape, var) if isinstance(var, int | float) else var
+    if isinstance(var, int | float):
+        var = input.new_full(input.shape, var)
     if var.shape == input.shape[:-1] != input.shape:
         var = ops.unsqueeze(var, -1)
     elif var.shape not in (input.shape, (*input.shape[:-1], 1)):
@@ -129,9 +134,9 @@ def gaussian_nll_loss(
             f"gaussian_nll_loss: a variance of shape {tuple(var.shape)} does not fit an input of shape {tuple(input.shape)}; "
             f"use {tuple(input.shape)}, {(*input.shape[:-1], 1)} or {tuple(input.shape[:-1])}"
         )
-    values = var.detach() if isinstance(var, Node) else var
+    values = var.detach()
     if bool((values < 0).any()):
-        raise ValueError(f"gaussian_nll_loss: the variance must not be negative, got {float(values.min()):.4g}")
+        raise ValueError(f"gaussian_nll_loss: the variance must not be negative, got {values.min().item():.4g}")
     var = var + ops.relu(eps - values)
     loss = 0.5 * (ops.log(var) + ops.square(input - target) / var)
     return reduce("gaussian_nll_loss", loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)

@@ -6,9 +6,14 @@ from typing import Any
 
 from tinygen.nn import functional as F
 from tinygen.nn.module import Module
+from tinygen.tensor import Tensor
 
 
 class _Loss(Module):
+    weight: Tensor | None
+    pos_weight: Tensor | None
+    reduction: str
+
     def __init__(self, *, reduction: str = "mean"):
         super().__init__()
         self.reduction = reduction

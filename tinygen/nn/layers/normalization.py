@@ -14,6 +14,7 @@ from tinygen.nn import functional as F
 from tinygen.nn.layers.linear import positive
 from tinygen.nn.module import Module
 from tinygen.nn.parameter import Parameter
+from tinygen.tensor import Tensor
 
 
 class BatchNorm(Module):
@@ -27,6 +28,9 @@ class BatchNorm(Module):
     """
 
     _ranks: Sequence[int] = ()
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
 
     def __init__(
         self,
@@ -53,7 +57,7 @@ class BatchNorm(Module):
         if self._ranks and input.ndim not in self._ranks or input.shape[1] != self.num_features:
             raise ShapeError(f"{type(self).__name__}: {self._expected()} is expected, got {tuple(input.shape)}")
         batches = 0
-        if self.training and self.track_running_stats:
+        if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.array += 1
             note_change(self.num_batches_tracked)
             if self.momentum is None:
