@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass, field
 
-ORDINALS = {1: "first", 2: "second", 3: "third", 4: "fourth"}
+ORDINALS = {1: "first", 2: "second", 3: "third", 4: "fourth", 5: "fifth", 6: "sixth"}
+DIGITS = {"float32": 7, "float16": 3}
 
 
 class GradientError(AssertionError):
@@ -33,7 +35,11 @@ class Finding:
     wrong_elements: tuple[int, int] | None = None
     """(how many elements disagree, how many were looked at)."""
     suspect: str | None = None
-    """The operator in the graph whose own rule fails, and the line that called it."""
+    """The operator in the graph whose own rule fails (or that is not smooth), and the line that called it."""
+    rule: str | None = None
+    """That rule as it is written."""
+    mistake: str | None = None
+    """Which known mistake the whole gradient looks like (mistakes.py)."""
 
     @property
     def relative_error(self) -> float:
@@ -46,23 +52,29 @@ class Finding:
         where = f"{self.argument}, shape {self.shape}"
         if self.kind == "kink":
             lines = [
-                f"{order} derivative in {where}: not checked at a kink or a jump",
-                "    the differences do not converge to one value, however small the step; a rule can only be judged where the "
-                'function is smooth: move the input, or pass kinks="skip"',
+                f"{order} derivative in {where}: not checked, this is a kink or a jump",
+                "    the differences do not converge to one value, however small the step, and a rule can only be judged where "
+                'the function is smooth: move the input, or pass kinks="skip"',
             ]
-        else:
-            lines = [f"{order} derivative in {where}: the rule and the finite differences disagree"]
-            if self.index is not None:
-                lines += [
-                    f"    at index   {self.index}",
-                    f"    analytic   {self.analytic:.10g}",
-                    f"    numeric    {self.numeric:.10g}  (± {self.uncertainty:.1g})",
-                    f"    relative error {self.relative_error:.2g}",
-                ]
-            if self.wrong_elements is not None:
-                lines.append("    {} of {} elements looked at disagree".format(*self.wrong_elements))
+            if self.suspect:
+                lines.append(_wrapped(f"    found in       {self.suspect}"))
+            return "\n".join(lines)
+        lines = [f"{order} derivative in {where}: the rule and the finite differences disagree"]
+        if self.index is not None:
+            lines += [
+                f"    at index       {self.index}",
+                f"    analytic       {self.analytic:.10g}",
+                f"    numeric        {self.numeric:.10g}  (± {self.uncertainty:.1g})",
+                f"    relative error {self.relative_error:.2g}",
+            ]
+        if self.wrong_elements is not None:
+            lines.append("    extent         {} of {} elements looked at disagree".format(*self.wrong_elements))
         if self.suspect:
-            lines.append(f"    suspect: {self.suspect}")
+            lines.append(_wrapped(f"    suspect        {self.suspect}"))
+        if self.rule:
+            lines.append(textwrap.indent(self.rule, " " * 19))
+        if self.mistake:
+            lines.append(_wrapped(f"    looks like     {self.mistake}"))
         return "\n".join(lines)
 
 
@@ -92,6 +104,15 @@ class GradientReport:
     def __str__(self) -> str:
         head = f"{self.name}: {self.checks} derivatives up to order {self.order} against finite differences in {self.dtype}"
         if self.dtype != "float64":
-            head += f" (in {self.dtype} only coarse mistakes can be seen: prefer the default, float64)"
+            head += (
+                f"\nnote: {self.dtype} has about {DIGITS[self.dtype]} digits, of which differences lose half, so only coarse mistakes "
+                "can be seen; the default, float64, sees them all.  (A function that computes in float32 inside can only be "
+                "checked like this: look for .float(), or tensors made without dtype=x.dtype)"
+            )
         verdict = ["all agree"] if self.ok else []
         return "\n".join([head, *verdict, *map(str, self.findings)])
+
+
+def _wrapped(line: str) -> str:
+    """Long lines continue under the text of the second column."""
+    return textwrap.fill(line, 118, subsequent_indent=" " * 19, break_long_words=False, break_on_hyphens=False)

@@ -27,7 +27,7 @@ STRICT = Device("strict")
 class StrictArray:
     __slots__ = ("_a",)
     __array_ufunc__ = None  # ndarray + strict asks strict.__radd__, which refuses
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, a: np.ndarray):
         assert type(a) is np.ndarray

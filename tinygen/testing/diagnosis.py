@@ -1,0 +1,178 @@
+"""After a failure: which element, which operator, which mistake."""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tinygen import backend, engine, errors
+from tinygen.engine import Node
+from tinygen.rules import rule_text
+from tinygen.tensor import Tensor
+from tinygen.testing.compare import agree, compare
+from tinygen.testing.maps import Map, backward_of, map_of
+from tinygen.testing.mistakes import Evidence, recognise
+from tinygen.testing.numeric import slope
+from tinygen.testing.report import Finding
+
+_LOOKED_AT = 200  # elements of an argument that are differentiated one by one
+
+
+def explain(first: Map, map_: Map, i: int, u: np.ndarray, rng: np.random.Generator) -> Finding:
+    """What is wrong with the derivative of `map_` in argument i.  `first` is the function, `map_` one of its derivatives."""
+    argument = map_.arguments[i]
+    evidence = gather(map_, i, u, rng)
+    counts = (int(evidence.wrong.sum()), evidence.wrong.size)
+    index, analytic, numeric, error = evidence.worst()
+    suspect, rule = None, None
+    for node, at_rule, k, r in _wrong_rules(first, map_.order, rng):
+        evidence = gather(at_rule, k, compare(at_rule, k, rng)[1], rng)
+        evidence.names, evidence.others = _names(node.op), [_values(x) for x in node.inputs]
+        position, function = _ruled(node)[r]
+        again = "" if map_.order == 1 else f" (differentiated again, in {at_rule.arguments[k].name})"
+        suspect = f"the rule of {node.op.name!r} for its argument {position}{again}{_line(node)}"
+        rule = rule_text(function)
+        break
+    else:
+        evidence.others = [a.value for a in map_.arguments]
+        if map_.order == 1:
+            suspect = (
+                "no rule: every operator that was recorded differentiates rightly on its own.  So the value also reaches the "
+                "output without being recorded (detach(), .array, .numpy(), item(), no_grad), or a hook changes gradients"
+            )
+    evidence.order = map_.order
+    return Finding(
+        "wrong",
+        map_.order,
+        argument.name,
+        argument.value.shape,
+        index,
+        analytic,
+        numeric,
+        error,
+        counts,
+        suspect,
+        rule,
+        recognise(evidence),
+    )
+
+
+def gather(map_: Map, i: int, u: np.ndarray, rng: np.random.Generator) -> Evidence:
+    """Differentiate element by element, and pull several cotangents back; u != 0 marks the outputs that are smooth."""
+    argument, eps = map_.arguments[i], map_.eps(i)
+    n = argument.value.size
+    chosen = np.arange(n) if n <= _LOOKED_AT else np.sort(rng.choice(n, _LOOKED_AT, replace=False))
+    us = rng.standard_normal((3, u.size)) * (u != 0)
+    us = np.stack([u, us[0], us[1], u + us[0]])  # the last one shows whether the rule is linear in g
+    gs = [map_.pulled_back(i, each) for each in us]
+    connected = gs[0] is not None
+    analytic = np.stack([np.zeros(argument.value.shape) if g is None else g for g in gs])
+    columns, errors_, wrong = [], [], []
+    for k in chosen:
+        v = np.zeros(argument.value.shape)
+        v[np.unravel_index(k, v.shape)] = argument.scale
+        numeric = slope(lambda t, v=v: map_.moved(i, v * t), eps)  # type: ignore[misc]
+        wrong.append(not agree(numeric, u, analytic[0], v, eps))
+        use = us[0] != 0
+        columns.append(np.where(use, numeric.value, 0) / argument.scale)
+        errors_.append(np.where(use, numeric.error, 0) / argument.scale)
+    outputs = map_.run(map_.values())[1]
+    return Evidence(
+        argument=i,
+        shape=argument.value.shape,
+        chosen=chosen,
+        jacobian=np.array(columns).T.reshape(u.size, len(chosen)),
+        error=np.array(errors_).T.reshape(u.size, len(chosen)),
+        cotangents=us,
+        analytic=analytic.reshape(len(us), n)[:, chosen],
+        wrong=np.array(wrong, dtype=bool),
+        outputs=[_values(y) for y in outputs],
+        connected=connected,
+        eps=eps,
+        map_=map_,
+    )
+
+
+def kink(first: Map, rng: np.random.Generator) -> str | None:
+    """The first operator in the graph that is not smooth at the very arrays it was called with."""
+    for node, single in _operators(first):
+        for k, argument in enumerate(single.arguments):
+            v = rng.standard_normal(argument.value.shape) * argument.scale
+            eps = single.eps(k)
+            numeric = slope(lambda t, k=k, v=v, m=single: m.moved(k, v * t), eps)  # type: ignore[misc]
+            rough = numeric.kink | ~numeric.settled(eps)
+            if rough.any():
+                text = f"{node.op.name!r}{_line(node)}"
+                if node.array.size == rough.size:
+                    index = tuple(int(n) for n in np.unravel_index(int(np.argmax(rough)), node.shape))
+                    text += f", at index {index} of its output"
+                    if argument.value.shape == node.shape:
+                        text += f", where {argument.name} is {argument.value[index]:.6g}"
+                return text
+    return None
+
+
+def _wrong_rules(first: Map, order: int, rng: np.random.Generator) -> Iterator[tuple[Any, Map, int, int]]:
+    """Wherever an operator's own derivative fails at the arrays that it was called with: (node, map, argument, rule).
+
+    The map is the operator alone, or for a higher order the backward pass through one of its rules alone; `argument` is the
+    map's, and `rule` is the number of the rule among those of the differentiable inputs.
+    """
+    for node, single in _operators(first):
+        rules = range(len(single.arguments))
+        for r in rules:
+            at_rule, tried = single, [r]
+            if order > 1:
+                at_rule = backward_of(single, rng, only=r)
+                for _ in range(order - 2):
+                    at_rule = backward_of(at_rule, rng)
+                tried = list(range(len(at_rule.arguments)))
+            for k in tried:
+                if compare(at_rule, k, rng)[0] == "wrong":
+                    yield node, at_rule, k, r
+
+
+def _operators(map_: Map) -> Iterator[tuple[Any, Map]]:
+    """The nodes of the graph, oldest first, each with its operator as a map of its own."""
+    _, outputs = map_.run(map_.values())
+    for node in reversed(engine._newest_first(outputs)):
+        if node.op is None:
+            continue
+        inputs = [Tensor(x.array) if isinstance(x, Node) else x for x in node.inputs]
+        for position, _ in _ruled(node):
+            inputs[position - 1].requires_grad = True
+        call = lambda *xs, op=node.op, params=node.params: op(*xs, **params)
+        yield node, map_of(call, inputs, None, 0)
+
+
+def _ruled(node: Any) -> list[tuple[int, Any]]:
+    """(position, rule) of the floating-point tensors among the inputs that have a rule; positions count from 1."""
+    return [
+        (position, rule)
+        for position, (x, rule) in enumerate(zip(node.inputs, node.op.rules, strict=False), 1)
+        if isinstance(x, Node) and rule is not None and x.dtype.kind == "f"
+    ]
+
+
+def _names(op: Any) -> list[str]:
+    """What the rules call the operator's arguments: ["x", "y"]; unnamed ones are left empty."""
+    names: list[str] = []
+    for _, rule in zip(range(4), op.rules, strict=False):
+        code = getattr(rule, "__code__", None)
+        for k, name in enumerate(code.co_varnames[2 : code.co_argcount] if code else ()):
+            names += [""] * (k + 1 - len(names))
+            names[k] = names[k] or name.strip("_")
+    return names
+
+
+def _values(x: Any) -> Any:
+    return backend.to_numpy(x.array if isinstance(x, Node) else x) if hasattr(x, "dtype") else np.asarray(x)
+
+
+def _line(node: Any) -> str:
+    place = errors.source_line(node.line)
+    text = linecache.getline(*place).strip() if place else ""
+    return f", called{errors.at(node)}" + (f":  {text}" if text else "") if place else ""
