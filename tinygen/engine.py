@@ -206,11 +206,14 @@ class EachRule:
 
 def _sum_to(xp: Any, x: Array, shape: tuple[int, ...]) -> Array:
     """Sum x over the axes along which an array of `shape` was broadcast."""
-    new = x.ndim - len(shape)
-    if new:
+    given, new = x.shape, x.ndim - len(shape)
+    if new > 0:
         x = _sum_leading(xp, x, new)
-    stretched = tuple(i for i, n in enumerate(shape) if n == 1 and x.shape[i] != 1)
-    return x.sum(stretched, keepdims=True) if stretched else x
+    stretched = tuple(i for i, n in enumerate(shape) if n == 1 and x.shape[i:] and x.shape[i] != 1)
+    x = x.sum(stretched, keepdims=True) if stretched else x
+    if x.shape != shape:
+        raise errors.ShapeError(f"sum_to: the argument has shape {shape}, and a gradient of shape {given} was returned for it")
+    return x
 
 
 def _sum_leading(xp: Any, x: Array, n: int) -> Array:

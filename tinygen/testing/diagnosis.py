@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,13 +28,14 @@ def explain(first: Map, map_: Map, i: int, u: np.ndarray, rng: np.random.Generat
     evidence = gather(map_, i, u, rng)
     counts = (int(evidence.wrong.sum()), evidence.wrong.size)
     index, analytic, numeric, error = evidence.worst()
-    suspect, rule = None, None
+    suspect, line, rule = None, None, None
     for node, at_rule, k, r in _wrong_rules(first, map_.order, rng):
         evidence = gather(at_rule, k, compare(at_rule, k, rng)[1], rng)
         evidence.names, evidence.others = _names(node.op), [_values(x) for x in node.inputs]
         position, function = _ruled(node)[r]
         again = "" if map_.order == 1 else f" (differentiated again, in {at_rule.arguments[k].name})"
-        suspect = f"the rule of {node.op.name!r} for its argument {position}{again}{_line(node)}"
+        suspect = f"the rule of {node.op.name!r} for its argument {position}{again}"
+        line = _line(node)
         rule = rule_text(function)
         break
     else:
@@ -55,6 +57,7 @@ def explain(first: Map, map_: Map, i: int, u: np.ndarray, rng: np.random.Generat
         error,
         counts,
         suspect,
+        line,
         rule,
         recognise(evidence),
     )
@@ -96,8 +99,8 @@ def gather(map_: Map, i: int, u: np.ndarray, rng: np.random.Generator) -> Eviden
     )
 
 
-def kink(first: Map, rng: np.random.Generator) -> str | None:
-    """The first operator in the graph that is not smooth at the very arrays it was called with."""
+def kink(first: Map, rng: np.random.Generator) -> tuple[str | None, str | None]:
+    """The first operator in the graph that is not smooth at the very arrays it was called with, and the user's line."""
     for node, single in _operators(first):
         for k, argument in enumerate(single.arguments):
             v = rng.standard_normal(argument.value.shape) * argument.scale
@@ -105,14 +108,14 @@ def kink(first: Map, rng: np.random.Generator) -> str | None:
             numeric = slope(lambda t, k=k, v=v, m=single: m.moved(k, v * t), eps)  # type: ignore[misc]
             rough = numeric.kink | ~numeric.settled(eps)
             if rough.any():
-                text = f"{node.op.name!r}{_line(node)}"
+                text = f"{node.op.name!r}"
                 if node.array.size == rough.size:
                     index = tuple(int(n) for n in np.unravel_index(int(np.argmax(rough)), node.shape))
                     text += f", at index {index} of its output"
                     if argument.value.shape == node.shape:
                         text += f", where {argument.name} is {argument.value[index]:.6g}"
-                return text
-    return None
+                return text, _line(node)
+    return None, None
 
 
 def _wrong_rules(first: Map, order: int, rng: np.random.Generator) -> Iterator[tuple[Any, Map, int, int]]:
@@ -172,7 +175,6 @@ def _values(x: Any) -> Any:
     return backend.to_numpy(x.array if isinstance(x, Node) else x) if hasattr(x, "dtype") else np.asarray(x)
 
 
-def _line(node: Any) -> str:
+def _line(node: Any) -> str | None:
     place = errors.source_line(node.line)
-    text = linecache.getline(*place).strip() if place else ""
-    return f", called{errors.at(node)}" + (f":  {text}" if text else "") if place else ""
+    return f"{os.path.basename(place[0])}:{place[1]}  {linecache.getline(*place).strip()}" if place else None

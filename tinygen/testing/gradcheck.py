@@ -93,6 +93,6 @@ def _check(first: Map, map_: Map, i: int, rng: np.random.Generator, kinks: str) 
     if verdict == "right":
         return None
     if verdict == "kink":
-        where = diagnosis.kink(first, rng) if kinks == "raise" else None
-        return Finding("kink", map_.order, argument.name, argument.value.shape, suspect=where)
+        where, line = diagnosis.kink(first, rng) if kinks == "raise" else (None, None)
+        return Finding("kink", map_.order, argument.name, argument.value.shape, suspect=where, line=line)
     return diagnosis.explain(first, map_, i, u, rng)

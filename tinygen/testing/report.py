@@ -35,7 +35,9 @@ class Finding:
     wrong_elements: tuple[int, int] | None = None
     """(how many elements disagree, how many were looked at)."""
     suspect: str | None = None
-    """The operator in the graph whose own rule fails (or that is not smooth), and the line that called it."""
+    """The operator in the graph whose own rule fails, or that is not smooth."""
+    line: str | None = None
+    """The user's line that called it: "file.py:12  y = f(x)"."""
     rule: str | None = None
     """That rule as it is written."""
     mistake: str | None = None
@@ -53,11 +55,13 @@ class Finding:
         if self.kind == "kink":
             lines = [
                 f"{order} derivative in {where}: not checked, this is a kink or a jump",
-                "    the differences do not converge to one value, however small the step, and a rule can only be judged where "
-                'the function is smooth: move the input, or pass kinks="skip"',
+                "    a rule can only be judged where the function is smooth, and here the differences do not converge to one value,",
+                '    however small the step: move the input, or pass kinks="skip"',
             ]
             if self.suspect:
                 lines.append(_wrapped(f"    found in       {self.suspect}"))
+            if self.line:
+                lines.append(f"    called at      {self.line}")
             return "\n".join(lines)
         lines = [f"{order} derivative in {where}: the rule and the finite differences disagree"]
         if self.index is not None:
@@ -71,8 +75,10 @@ class Finding:
             lines.append("    extent         {} of {} elements looked at disagree".format(*self.wrong_elements))
         if self.suspect:
             lines.append(_wrapped(f"    suspect        {self.suspect}"))
+        if self.line:
+            lines.append(f"    called at      {self.line}")
         if self.rule:
-            lines.append(textwrap.indent(self.rule, " " * 19))
+            lines.append("    as written     " + textwrap.indent(self.rule, " " * 19).lstrip())
         if self.mistake:
             lines.append(_wrapped(f"    looks like     {self.mistake}"))
         return "\n".join(lines)
