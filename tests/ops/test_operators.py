@@ -18,9 +18,14 @@ from tinygen.testing import assert_gradients
 from tinygen.testing import strategies as ts
 from tinygen.testing.layouts import LAYOUTS
 
-SMOOTH = {name: d for name, d in DOMAINS.items() if d.smooth}
-every = pytest.mark.parametrize("name", sorted(DOMAINS))
-smooth = pytest.mark.parametrize("name", sorted(SMOOTH))
+NAMES = sorted(name for name, d in DOMAINS.items() if d.alias_of is None)
+every = pytest.mark.parametrize("name", NAMES)
+smooth = pytest.mark.parametrize("name", [name for name in NAMES if DOMAINS[name].smooth])
+
+
+def examples(share: float) -> settings:
+    """That share of the profile's examples per property."""
+    return settings(max_examples=max(3, round(share * settings.default.max_examples)))
 
 
 def several(out: Any) -> list:
@@ -62,7 +67,7 @@ def test_the_domain_reaches_the_operator(name, monkeypatch):
 
     monkeypatch.setattr(Op, "__call__", spy)
 
-    @settings(max_examples=30, database=None)
+    @settings(database=None)
     @given(DOMAINS[name].examples)
     def run(e: Example) -> None:
         if name not in called:
@@ -74,6 +79,7 @@ def test_the_domain_reaches_the_operator(name, monkeypatch):
 
 @every
 @pytest.mark.parametrize("device", DEVICES)
+@examples(0.6)
 @given(data=st.data())
 def test_value(name: str, device: str, data: st.DataObject) -> None:
     """NumPy's value; the same for arrays as for tensors; inputs untouched; device kept."""
@@ -99,6 +105,7 @@ def test_value(name: str, device: str, data: st.DataObject) -> None:
 
 
 @smooth
+@examples(0.6)
 @given(data=st.data())
 def test_gradients(name: str, data: st.DataObject) -> None:
     """First and second derivatives agree with finite differences, in random directions, whatever the layout."""
@@ -106,24 +113,29 @@ def test_gradients(name: str, data: st.DataObject) -> None:
     e = data.draw(d.examples)
     layout = data.draw(ts.layouts())
     assert_gradients(
-        lambda *xs: d.function(*xs, **e.options), *(as_tensor(x, "cpu", layout) for x in e.arrays), name=name, seed=data.draw(ts.seeds())
+        lambda *xs: d.function(*xs, **e.options),
+        *(as_tensor(x, "cpu", layout) for x in e.arrays),
+        name=name,
+        seed=data.draw(ts.seeds()),
     )
 
 
 @smooth
 @pytest.mark.parametrize("device", [d for d in DEVICES if d != "cpu"])
-@settings(max_examples=5)
+@examples(0.2)
 @given(data=st.data())
 def test_gradients_on_other_devices(name: str, device: str, data: st.DataObject) -> None:
     d = DOMAINS[name]
     e = data.draw(d.examples)
-    assert_gradients(lambda *xs: d.function(*xs, **e.options), *(as_tensor(x, device, "contiguous") for x in e.arrays), name=name)
+    assert_gradients(
+        lambda *xs: d.function(*xs, **e.options), *(as_tensor(x, device, "contiguous") for x in e.arrays), name=name
+    )
 
 
 @smooth
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("device", DEVICES)
-@settings(max_examples=8)
+@examples(0.3)
 @given(data=st.data())
 def test_manners_of_gradients(name: str, device: str, dtype: Any, data: st.DataObject) -> None:
     """A gradient has its tensor's dtype, shape and device, shares memory with nothing, and costs its inputs nothing."""
@@ -136,7 +148,9 @@ def test_manners_of_gradients(name: str, device: str, dtype: Any, data: st.DataO
         assert y.dtype == dtype
     if not outputs:
         return
-    cotangents = [as_tensor(np.random.default_rng(0).normal(size=y.shape), device, "contiguous", dtype).detach() for y in outputs]
+    cotangents = [
+        as_tensor(np.random.default_rng(0).normal(size=y.shape), device, "contiguous", dtype).detach() for y in outputs
+    ]
     leaves = [t for t in tensors if t.requires_grad]
     gradients = tg.grad(outputs, leaves, cotangents, allow_unused=True)
     found = [g for g in gradients if g is not None]

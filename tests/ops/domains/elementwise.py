@@ -79,7 +79,8 @@ domain(
     # 0.3 to 0.8 divided by 1 to 3.5: no quotient is near an integer
     st.builds(
         lambda e, mode: Example(e.arrays, {"rounding_mode": mode}),
-        broadcast({"low": 0.3, "high": 0.8}, {"low": 1.0, "high": 3.5}) | broadcast({"low": -0.8, "high": -0.3}, {"low": 1.0, "high": 3.5}),
+        broadcast({"low": 0.3, "high": 0.8}, {"low": 1.0, "high": 3.5})
+        | broadcast({"low": -0.8, "high": -0.3}, {"low": 1.0, "high": 3.5}),
         st.sampled_from([None, "floor", "trunc"]),
     ),
     _rounded,
@@ -111,7 +112,14 @@ domain("clamp clip", bounded(), lambda x, min=None, max=None: np.clip(x, min, ma
 
 # Without gradients.  Integers, so that equality happens.
 for name in "eq ne lt le gt ge".split():
-    numpy_name = {"eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"}
+    numpy_name = {
+        "eq": "equal",
+        "ne": "not_equal",
+        "lt": "less",
+        "le": "less_equal",
+        "gt": "greater",
+        "ge": "greater_equal",
+    }
     domain(name, broadcast(INTEGERS, INTEGERS), getattr(np, numpy_name[name]), smooth=False)
 for name in "logical_and logical_or logical_xor".split():
     domain(name, broadcast(INTEGERS, BOOLEANS), getattr(np, name), smooth=False)
@@ -121,7 +129,9 @@ domain("logical_not", unary(**INTEGERS), np.logical_not, smooth=False)
 domain("bitwise_not", unary(**INTEGERS) | unary(**BOOLEANS), np.bitwise_not, smooth=False)
 domain("floor_divide", broadcast(ANY, NONZERO), np.floor_divide, smooth=False)
 
-_SPECIAL = st.sampled_from([np.array(v) for v in (np.nan, np.inf, -np.inf, 0.0, 1.0)] + [np.array([np.nan, 1.0, np.inf, -np.inf])])
+_SPECIAL = st.sampled_from(
+    [np.array(v) for v in (np.nan, np.inf, -np.inf, 0.0, 1.0)] + [np.array([np.nan, 1.0, np.inf, -np.inf])]
+)
 for name in "isnan isinf isfinite".split():
     domain(name, call(_SPECIAL), getattr(np, name), smooth=False)
 

@@ -50,7 +50,12 @@ def _added(y, key):
 
 
 domain("unslice", at_keys(BASIC), _added, lambda y, key: OPERATORS["unslice"](y, at=key, shape=(3, 4, 2)))
-domain("add_at", at_keys(BASIC + FANCY), _added, lambda y, key: OPERATORS["add_at"](y, at=raw_index(y, key), shape=(3, 4, 2)))
+domain(
+    "add_at",
+    at_keys(BASIC + FANCY),
+    _added,
+    lambda y, key: OPERATORS["add_at"](y, at=raw_index(y, key), shape=(3, 4, 2)),
+)
 
 
 @st.composite
@@ -145,7 +150,9 @@ domain(
     _scatter,
     lambda x, index, src, dim: ops.scatter(x, dim, index, src),
 )
-domain("scatter_add", gathering(source=True), _scatter_add, lambda x, index, src, dim: ops.scatter_add(x, dim, index, src))
+domain(
+    "scatter_add", gathering(source=True), _scatter_add, lambda x, index, src, dim: ops.scatter_add(x, dim, index, src)
+)
 
 
 @st.composite
@@ -156,7 +163,12 @@ def choosing(draw) -> Example:
     return Example((draw(ts.values(shape)), index), {"dim": dim})
 
 
-domain("index_select", choosing(), lambda x, index, dim: np.take(x, index, dim), lambda x, index, dim: ops.index_select(x, dim, index))
+domain(
+    "index_select",
+    choosing(),
+    lambda x, index, dim: np.take(x, index, dim),
+    lambda x, index, dim: ops.index_select(x, dim, index),
+)
 
 
 @st.composite

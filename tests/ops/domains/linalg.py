@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from tests.ops.domains.table import Example, call, domain, unary
+from tests.ops.domains.table import Example, domain, unary
 from tinygen import backend, ops
 from tinygen.engine import OPERATORS, Node
 from tinygen.testing import strategies as ts
@@ -64,12 +64,22 @@ def summation(draw) -> Example:
     equation = draw(st.sampled_from(EQUATIONS))
     size = {c: draw(SIDE) for c in "abijko"}
     terms = equation.replace(" ", "").split("->")[0].split(",")
-    leading = draw(ts.broadcastable_shapes(len(terms), max_dims=1, max_side=2)) if "..." in equation else [()] * len(terms)
-    shapes = [(*(b if "..." in t else ()), *(size[c] for c in t.replace("...", ""))) for t, b in zip(terms, leading, strict=True)]
+    leading = (
+        draw(ts.broadcastable_shapes(len(terms), max_dims=1, max_side=2)) if "..." in equation else [()] * len(terms)
+    )
+    shapes = [
+        (*(b if "..." in t else ()), *(size[c] for c in t.replace("...", "")))
+        for t, b in zip(terms, leading, strict=True)
+    ]
     return Example(tuple(draw(ts.values(s)) for s in shapes), {"equation": equation})
 
 
-domain("einsum", summation(), lambda *xs, equation: np.einsum(equation, *xs), lambda *xs, equation: ops.einsum(equation, *xs))
+domain(
+    "einsum",
+    summation(),
+    lambda *xs, equation: np.einsum(equation, *xs),
+    lambda *xs, equation: ops.einsum(equation, *xs),
+)
 
 
 def _there(x):

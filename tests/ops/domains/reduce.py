@@ -73,19 +73,37 @@ domain("amax", reduction(full=True, distinct=True), over(np.max))
 domain("amin", reduction(full=True, distinct=True), over(np.min))
 domain("logsumexp", reduction(full=True), over(special.logsumexp))
 domain("cumsum", reduction(whole=False, several=False, keepdim=False), lambda x, dim: np.cumsum(x, dim))
-domain("softmax", reduction(whole=False, several=False, keepdim=False), lambda x, dim: special.softmax(x, axis=dim) if x.size else x)
-domain("log_softmax", reduction(whole=False, several=False, keepdim=False), lambda x, dim: special.log_softmax(x, axis=dim) if x.size else x)
+domain(
+    "softmax",
+    reduction(whole=False, several=False, keepdim=False),
+    lambda x, dim: special.softmax(x, axis=dim) if x.size else x,
+)
+domain(
+    "log_softmax",
+    reduction(whole=False, several=False, keepdim=False),
+    lambda x, dim: special.log_softmax(x, axis=dim) if x.size else x,
+)
 
 
 def _correction(unbiased=True, correction=None, **options):
     return {**options, "ddof": int(unbiased) if correction is None else correction}
 
 
-spread = reduction(min_side=3, extra={"unbiased": st.booleans()}) | reduction(min_side=3, extra={"correction": st.sampled_from([0, 1, 2])})
+spread = reduction(min_side=3, extra={"unbiased": st.booleans()}) | reduction(
+    min_side=3, extra={"correction": st.sampled_from([0, 1, 2])}
+)
 # at least three elements: with two, the standard deviation is |x - y| / 2, which has a kink
 spread = spread.filter(lambda e: e.arrays[0].ndim and e.options["dim"] != ())
-domain("var", spread, lambda x, dim=None, keepdim=False, **o: np.var(x, axis=axis(dim), keepdims=keepdim, **_correction(**o)))
-domain("std", spread, lambda x, dim=None, keepdim=False, **o: np.std(x, axis=axis(dim), keepdims=keepdim, **_correction(**o)))
+domain(
+    "var",
+    spread,
+    lambda x, dim=None, keepdim=False, **o: np.var(x, axis=axis(dim), keepdims=keepdim, **_correction(**o)),
+)
+domain(
+    "std",
+    spread,
+    lambda x, dim=None, keepdim=False, **o: np.std(x, axis=axis(dim), keepdims=keepdim, **_correction(**o)),
+)
 
 
 def _norm(x, p="fro", dim=None, keepdim=False):
@@ -105,7 +123,9 @@ domain(
 )
 domain(
     "norm2",
-    st.sampled_from([(3, 4), (2, 1), (1, 3)]).flatmap(lambda s: call(ts.values(s, avoid=(0.0,)), axis=st.sampled_from([(0,), (1,), (0, 1), ()]))),
+    st.sampled_from([(3, 4), (2, 1), (1, 3)]).flatmap(
+        lambda s: call(ts.values(s, avoid=(0.0,)), axis=st.sampled_from([(0,), (1,), (0, 1), ()]))
+    ),
     lambda x, axis: np.sqrt((x * x).sum(axis)),
     OPERATORS["norm2"],
 )
@@ -123,8 +143,14 @@ def _extreme(value: Any, index: Any) -> Any:
 
 
 def _chosen(keepdim: bool) -> SearchStrategy[Example]:
-    return reduction(whole=False, several=False, full=True, distinct=True) if keepdim else (
-        reduction(whole=True, several=False, full=True, distinct=True, keepdim=False).filter(lambda e: e.options["dim"] is None)
+    return (
+        reduction(whole=False, several=False, full=True, distinct=True)
+        if keepdim
+        else (
+            reduction(whole=True, several=False, full=True, distinct=True, keepdim=False).filter(
+                lambda e: e.options["dim"] is None
+            )
+        )
     )
 
 
@@ -149,7 +175,9 @@ domain("argsort", sorting, _order, smooth=False)
 def largest(draw) -> Example:
     e = draw(reduction(whole=False, several=False, keepdim=False, distinct=True))
     dim = e.options["dim"]
-    return Example(e.arrays, {"k": draw(st.integers(0, e.arrays[0].shape[dim])), "dim": dim, "largest": draw(st.booleans())})
+    return Example(
+        e.arrays, {"k": draw(st.integers(0, e.arrays[0].shape[dim])), "dim": dim, "largest": draw(st.booleans())}
+    )
 
 
 domain("topk", largest(), lambda x, k, dim, largest: _by(np.take(_order(x, dim, largest), np.arange(k), dim), x, dim))
@@ -159,4 +187,9 @@ for name, function in {"argmax": np.argmax, "argmin": np.argmin}.items():
     domain(name, reduction(several=False, full=True, dtype=np.int64, low=-2, high=2), over(function), smooth=False)
 for name, function in {"any": np.any, "all": np.all}.items():
     domain(name, reduction(dtype=np.bool_), over(function), smooth=False)
-domain("count_nonzero", reduction(keepdim=False, zeros=0.5), lambda x, dim: np.count_nonzero(x, axis=axis(dim)), smooth=False)
+domain(
+    "count_nonzero",
+    reduction(keepdim=False, zeros=0.5),
+    lambda x, dim: np.count_nonzero(x, axis=axis(dim)),
+    smooth=False,
+)

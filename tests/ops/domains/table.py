@@ -38,6 +38,7 @@ class Domain:
     oracle: Callable[..., Any]
     function: Callable[..., Any]
     smooth: bool = True
+    alias_of: str | None = None
 
 
 DOMAINS: dict[str, Domain] = {}
@@ -57,7 +58,7 @@ def domain(
         if hasattr(ops, name) and name != first:
             assert getattr(ops, name) is getattr(ops, first), f"{name} is no alias of {first}"
         assert name not in DOMAINS, f"{name} has two domains"
-        DOMAINS[name] = Domain(name, examples, oracle, function, smooth)
+        DOMAINS[name] = Domain(name, examples, oracle, function, smooth, None if name == first else first)
 
 
 def call(*arrays: SearchStrategy[np.ndarray], **options: SearchStrategy[Any]) -> SearchStrategy[Example]:
