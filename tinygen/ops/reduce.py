@@ -36,8 +36,7 @@ _all    = Op(lambda xp, x, axis: x.all(axis))
 
 _logsumexp   = Op(lambda xp, x, axis: _stable_logsumexp(xp, x, axis),      lambda g, out, x, axis: _spread(g, x, axis) * exp(x - _spread(out, x, axis)))
 _softmax     = Op(lambda xp, x, axis: _stable_softmax(xp, x, axis),        lambda g, out, _x, axis: out * (g - _spread(_sum(g * out, axis=axis), _x, axis)))
-_log_softmax = Op(lambda xp, x, axis: x - _keep(xp, _stable_logsumexp(xp, x, axis), x, axis),
-                                                                           lambda g, out, _x, axis: g - exp(out) * _spread(_sum(g, axis=axis), _x, axis))
+_log_softmax = Op(lambda xp, x, axis: _stable_log_softmax(xp, x, axis),    lambda g, out, _x, axis: g - exp(out) * _spread(_sum(g, axis=axis), _x, axis))
 _norm2       = Op(lambda xp, x, axis: xp.sqrt((x * x).sum(axis)),          lambda g, out, x, axis: _spread(g, x, axis) * _direction(x, out, axis))
 
 # fmt: on
@@ -46,10 +45,6 @@ _norm2       = Op(lambda xp, x, axis: xp.sqrt((x * x).sum(axis)),          lambd
 def _kept(shape: tuple[int, ...], axis: tuple[int, ...]) -> tuple[int, ...]:
     """The shape with every reduced axis kept at size 1."""
     return tuple(1 if i in axis else n for i, n in enumerate(shape))
-
-
-def _keep(xp: Any, reduced: Any, x: Any, axis: tuple[int, ...]) -> Any:
-    return xp.asarray(reduced).reshape(_kept(x.shape, axis))
 
 
 def _spread(g: Any, x: Any, axis: tuple[int, ...]) -> Any:
@@ -113,6 +108,12 @@ def _stable_logsumexp(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
 def _stable_softmax(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
     e = xp.exp(x - x.max(axis, keepdims=True))
     return e / e.sum(axis, keepdims=True)
+
+
+def _stable_log_softmax(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
+    """x - max - log Σ exp(x - max): x - logsumexp(x) would lose digits where x is large."""
+    x = x - x.max(axis, keepdims=True)
+    return x - xp.log(xp.exp(x).sum(axis, keepdims=True))
 
 
 name_operators(globals())
