@@ -1,0 +1,81 @@
+"""The functions that measure the published numbers, on a few hundred digits: they run to the end and tell the truth."""
+
+import math
+
+import pytest
+
+from tinygen import data
+from tinygen.models import Result, autoencoder, classifier, gan, realnvp, vae
+
+
+@pytest.fixture(scope="module")
+def digits():
+    train, test = data.digits()
+    return train.subset(slice(600)), test
+
+
+def check(result):
+    for row in result.rows():
+        assert math.isfinite(row.value) and math.isfinite(row.floor) and math.isfinite(row.baseline)
+        assert row.published is None and row.target is None  # those are about MNIST
+        assert row.seconds > 0 and row.unit and row.metric
+
+
+def test_autoencoder_beats_pca(digits):
+    result = autoencoder.reproduce(digits, hidden=128, code=10, epochs=150, batch_size=50, lr=2e-3)
+    check(result)
+    assert result.floor < result.value < result.baseline
+
+
+def test_linear_autoencoder_finds_pca(digits):
+    result = autoencoder.reproduce_linear(digits, code=4, epochs=300, batch_size=50, lr=2e-2)
+    check(result)
+    assert abs(result.value / result.floor - 1) < 0.01
+    assert result.notes["largest principal angle to PCA, degrees"] < 5
+
+
+def test_vae_beats_independent_pixels(digits):
+    result = vae.reproduce(digits, hidden=64, latent=6, epochs=60, batch_size=50, lr=5e-3)
+    check(result)
+    assert result.floor < result.value < result.baseline - 2
+
+
+def test_gaussian_vae_beats_a_gaussian():
+    result = vae.reproduce_gaussian(n=500, epochs=60, batch_size=20)
+    check(result)
+    # the floor is an expectation: 500 test points may lie 2 standard errors (0.06 nats) on its lucky side
+    assert result.floor - 0.06 < result.value < result.baseline - 0.2
+
+
+def test_realnvp_beats_a_gaussian():
+    result = realnvp.reproduce(n=1000, hidden=16, depth=6, epochs=25, batch_size=20, lr=1e-2)
+    check(result)
+    assert result.floor - 0.06 < result.value < result.baseline - 0.4
+
+
+def test_gan_comes_closer_to_the_data_than_independent_pixels(digits):
+    result = gan.reproduce(digits, latent=16, hidden=(32, 64), epochs=60, batch_size=50, samples=500)
+    check(result)
+    (parzen,) = result.more
+    assert parzen.baseline < parzen.value < parzen.floor
+    assert math.isclose(sum(result.notes["shares of the classes 0-9, %"]), 100, abs_tol=1)
+
+
+def test_classifier_is_better_than_guessing(digits):
+    result = classifier.reproduce(digits, hidden=32, epochs=20, batch_size=20, lr=5e-3)
+    check(result)
+    assert 80 < result.value <= result.floor
+
+
+def test_the_same_seed_gives_the_same_number(digits):
+    options = dict(hidden=16, epochs=2, batch_size=50)
+    assert vae.reproduce(digits, **options).value == vae.reproduce(digits, **options).value
+    assert vae.reproduce(digits, **options).value != vae.reproduce(digits, seed=1, **options).value
+
+
+def test_results_survive_the_way_through_json(tmp_path):
+    inner = Result("b", "metric", "nats", 2.0)
+    result = Result("a", "metric", "%", 1.5, floor=0.1, settings={"hidden": [2, 3]}, notes={"x": "y"}, more=(inner,))
+    result.save(tmp_path / "r" / "a.json")
+    assert Result.load(tmp_path / "r" / "a.json") == result
+    assert [r.name for r in result.rows()] == ["a", "b"]

@@ -1,0 +1,34 @@
+"""The models, one file per family: the mathematics, the class, the loss in nats, and the published number as a function.
+
+    autoencoder   Autoencoder, LinearAutoencoder, TiedAutoencoder
+    vae           BernoulliVAE, GaussianVAE
+    gan           GAN
+    realnvp       RealNVP, NICE
+    classifier    Classifier, which measures what the others generate
+
+Losses are summed over pixels and latents and averaged over the batch.  Every file ends in `reproduce(...)`, which trains
+on real data and returns a `Result`: `tinygen.models.vae.reproduce()`.
+"""
+
+from tinygen.models import autoencoder, classifier, gan, realnvp, vae
+from tinygen.models.autoencoder import Autoencoder, LinearAutoencoder, TiedAutoencoder
+from tinygen.models.classifier import Classifier
+from tinygen.models.gan import GAN, Discriminator, Generator
+from tinygen.models.realnvp import NICE, RealNVP
+from tinygen.models.result import Result
+from tinygen.models.vae import BernoulliVAE, GaussianVAE
+
+__all__ = [
+    "Autoencoder",
+    "LinearAutoencoder",
+    "TiedAutoencoder",
+    "BernoulliVAE",
+    "GaussianVAE",
+    "GAN",
+    "Generator",
+    "Discriminator",
+    "RealNVP",
+    "NICE",
+    "Classifier",
+    "Result",
+]

@@ -1,0 +1,308 @@
+"""Variational autoencoders: a density over images, trained through a bound on it.
+
+    z ~ N(0, I),   x ~ p(x|z)                                       the model: the decoder gives p(x|z)
+    q(z|x) = N(μ(x), diag σ²(x))                                    the encoder: a guess at the posterior
+
+    log p(x) ≥ ELBO(x) = E_{z~q(z|x)} log p(x|z) − KL(q(z|x) ‖ N(0, I))
+    KL = −½ Σ_j (1 + log σ_j² − μ_j² − σ_j²)
+
+The gap is KL(q(z|x) ‖ p(z|x)), so the bound is tight when the encoder's guess is right.  The expectation is estimated by
+one sample, z = μ + σ ε with ε ~ N(0, I): written like this, z is a differentiable function of μ and σ.
+
+The encoder returns log σ², any real number; σ = exp(½ log σ²).  All losses are sums over pixels and latents, averaged
+over the batch, in nats: then −loss is the ELBO itself.
+
+Sources: Kingma, Welling, "Auto-encoding variational Bayes", 2014, eq. 3, 10 and appendix B; decks D0, D2, D3, D4.
+Errata: D4's slide 51 prints KL with the wrong sign (its code is right); D2 writes "=" for "≥".
+"""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+
+import tinygen as tg
+from tinygen import data, evaluate, nn, optim, training
+from tinygen.models.autoencoder import mlp
+from tinygen.models.result import Result
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+def kl_to_standard_normal(mu: tg.Tensor, logvar: tg.Tensor) -> tg.Tensor:
+    """KL(N(μ, diag exp(logvar)) ‖ N(0, I)): (batch, d), (batch, d) -> (batch,), in nats.  0 for μ = 0, logvar = 0."""
+    return -0.5 * (1 + logvar - mu**2 - logvar.exp()).sum(1)
+
+
+def gaussian_log_prob(x: tg.Tensor, mu: tg.Tensor, logvar: tg.Tensor) -> tg.Tensor:
+    """log N(x; μ, diag exp(logvar)), summed over the last axis: (..., d) -> (...,), in nats.
+
+    The constant ½ log 2π counts once per dimension; deck D4's listing subtracts it once in all, which does not matter
+    for training but makes a wrong likelihood.
+    """
+    return -0.5 * (LOG_2PI + logvar + (x - mu) ** 2 * (-logvar).exp()).sum(-1)
+
+
+class VAE(nn.Module):
+    """What both VAEs share.  A subclass has an `encoder` (x -> μ and logvar side by side), and says what p(x|z) is:
+    `decode(z)` returns its parameters, `log_prob_given(x, z)` is log p(x|z), `mean(z)` its mean.
+    """
+
+    latent: int
+    encoder: nn.Module
+
+    def encode(self, x: tg.Tensor) -> tuple[tg.Tensor, tg.Tensor]:
+        """The parameters of q(z|x): (batch, D) -> μ, log σ²: (batch, latent) each."""
+        mu, logvar = self.encoder(x).chunk(2, 1)
+        return mu, logvar
+
+    def decode(self, z: tg.Tensor) -> tg.Tensor:
+        raise NotImplementedError
+
+    def log_prob_given(self, x: tg.Tensor, z: tg.Tensor) -> tg.Tensor:
+        raise NotImplementedError
+
+    def mean(self, z: tg.Tensor) -> tg.Tensor:
+        raise NotImplementedError
+
+    def reparameterize(self, mu: tg.Tensor, logvar: tg.Tensor) -> tg.Tensor:
+        """A sample z = μ + σ ε of q(z|x).  In eval mode its mean μ, as the decks do when they show reconstructions."""
+        return _sample(mu, logvar) if self.training else mu
+
+    def forward(self, x: tg.Tensor) -> tuple[tg.Tensor, tg.Tensor, tg.Tensor]:
+        """(decode(z), μ, log σ²) with z from `reparameterize`."""
+        mu, logvar = self.encode(x)
+        return self.decode(self.reparameterize(mu, logvar)), mu, logvar
+
+    def elbo(self, x: tg.Tensor) -> tg.Tensor:
+        """An unbiased estimate of ELBO(x) by one sample of z: (batch,), in nats.
+
+        It samples in eval mode too: with the mean of q in place of a sample the number would not be a bound.
+        """
+        mu, logvar = self.encode(x)
+        return self.log_prob_given(x, _sample(mu, logvar)) - kl_to_standard_normal(mu, logvar)
+
+    def loss(self, x: tg.Tensor) -> tg.Tensor:
+        """−ELBO, averaged over the batch: a number, in nats."""
+        return -self.elbo(x).mean()
+
+    def log_prob(self, x: tg.Tensor, samples: int = 100) -> tg.Tensor:
+        """A closer bound on log p(x) by importance sampling: (batch,), in nats.
+
+            log (1/K) Σ_k p(x|z_k) p(z_k) / q(z_k|x),   z_k ~ q(z|x)
+
+        At most log p(x) on average, rises with K, and becomes exact for K → ∞; K = 1 is the ELBO.
+        Source: Burda, Grosse, Salakhutdinov, "Importance weighted autoencoders", 2016.
+        """
+        mu, logvar = self.encode(x)
+        weights = []
+        for _ in range(samples):
+            z = _sample(mu, logvar)
+            prior = gaussian_log_prob(z, tg.zeros_like(z), tg.zeros_like(z))
+            weights.append(self.log_prob_given(x, z) + prior - gaussian_log_prob(z, mu, logvar))
+        return tg.stack(weights).logsumexp(0) - math.log(samples)
+
+    def reconstruct(self, x: tg.Tensor) -> tg.Tensor:
+        """The mean of p(x|z) at the mean of q(z|x), without recording: (batch, D)."""
+        with tg.no_grad():
+            return self.mean(self.encode(x)[0])
+
+    def latents(self, n: int) -> tg.Tensor:
+        """n draws of z ~ N(0, I), on the model's device."""
+        parameter = next(self.parameters())
+        return tg.randn(n, self.latent, dtype=parameter.dtype, device=parameter.device)
+
+
+def _sample(mu: tg.Tensor, logvar: tg.Tensor) -> tg.Tensor:
+    return mu + (0.5 * logvar).exp() * tg.randn_like(mu)
+
+
+class BernoulliVAE(VAE):
+    """Pixels that are 1 with probability sigmoid(logit): x_i | z ~ Bernoulli.
+
+        encoder  Linear(784, 400), ReLU, Linear(400, 2·latent)       decoder  Linear(latent, 400), ReLU, Linear(400, 784)
+
+    The decoder returns logits a; log p(x|z) = −Σ_i [softplus(a_i) − x_i a_i], the binary cross-entropy, never takes the
+    logarithm of 0.  Grey pixels in [0, 1] are used as if they were probabilities, as everybody does: then −ELBO cannot
+    fall below `evaluate.bernoulli_entropy` of the images.
+
+    x: (batch, size), in [0, 1].  Source: deck D0, latent 10; PyTorch's example, latent 20.
+    """
+
+    def __init__(self, size: int = 784, hidden: int = 400, latent: int = 20):
+        super().__init__()
+        self.latent = latent
+        self.encoder = mlp((size, hidden, 2 * latent))
+        self.decoder = mlp((latent, hidden, size))
+
+    def decode(self, z: tg.Tensor) -> tg.Tensor:
+        """The logits of the pixels: (batch, latent) -> (batch, size)."""
+        return self.decoder(z)
+
+    def log_prob_given(self, x: tg.Tensor, z: tg.Tensor) -> tg.Tensor:
+        """log p(x|z): (batch,), in nats."""
+        logits = self.decode(z)
+        return -nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(1)
+
+    def mean(self, z: tg.Tensor) -> tg.Tensor:
+        """The probabilities of the pixels, which are also their means: (batch, size), in [0, 1]."""
+        return self.decode(z).sigmoid()
+
+    def sample(self, n: int) -> tg.Tensor:
+        """The pixel probabilities at n latents z ~ N(0, I), without recording: (n, size).
+
+        These are what is commonly shown as samples; `tinygen.bernoulli` of them draws the binary images themselves.
+        """
+        with tg.no_grad():
+            return self.mean(self.latents(n))
+
+
+class GaussianVAE(VAE):
+    """Real numbers with a learned mean and variance: x | z ~ N(μ(z), diag σ²(z)).
+
+        encoder  Linear(D, 100), ReLU, Linear(100, 2·latent)         decoder  Linear(latent, 100), ReLU, Linear(100, 2·D)
+
+    x: (batch, size).  Source: deck D4, the two-moons listing.
+    """
+
+    def __init__(self, size: int = 2, hidden: int = 100, latent: int = 2):
+        super().__init__()
+        self.latent = latent
+        self.encoder = mlp((size, hidden, 2 * latent))
+        self.decoder = mlp((latent, hidden, 2 * size))
+
+    def decode(self, z: tg.Tensor) -> tuple[tg.Tensor, tg.Tensor]:  # type: ignore[override]
+        """The parameters of p(x|z): (batch, latent) -> μ, log σ²: (batch, size) each."""
+        mu, logvar = self.decoder(z).chunk(2, 1)
+        return mu, logvar
+
+    def log_prob_given(self, x: tg.Tensor, z: tg.Tensor) -> tg.Tensor:
+        """log p(x|z): (batch,), in nats."""
+        return gaussian_log_prob(x, *self.decode(z))
+
+    def mean(self, z: tg.Tensor) -> tg.Tensor:
+        return self.decode(z)[0]
+
+    def sample(self, n: int) -> tg.Tensor:
+        """n draws of x, with the decoder's noise, without recording: (n, size)."""
+        with tg.no_grad():
+            return _sample(*self.decode(self.latents(n)))
+
+
+def reproduce(
+    dataset: tuple[data.Dataset, data.Dataset] | None = None,
+    hidden: int = 400,
+    latent: int = 20,
+    epochs: int = 10,
+    batch_size: int = 128,
+    lr: float = 1e-3,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Result:
+    """Test −ELBO of the 784-400-20 VAE on MNIST with grey targets, in nats per image.  Lower is better.
+
+    Published: 105.6 (PyTorch's example, 10 epochs, same settings).  Target: at most 107.  Floor: the entropy of the grey
+    values, 45.5.  Baseline: independent pixels, 205.8.
+    dataset: (train, test); MNIST by default.
+    """
+    train, test = data.mnist() if dataset is None else dataset
+    tg.manual_seed(seed)
+    model = BernoulliVAE(train.flat.shape[1], hidden, latent).to(device)
+    optimizer = optim.Adam(model.parameters(), lr=lr)
+    loader = data.DataLoader(train.flat, batch_size, shuffle=True, generator=seed, device=device)
+    start = time.perf_counter()
+    for epoch in range(epochs):
+        for x in (bar := training.progress(loader, f"epoch {epoch + 1}/{epochs}")):
+            optimizer.zero_grad()
+            loss = model.loss(x)
+            loss.backward()
+            optimizer.step()
+            bar.set("nats", loss=loss.item())
+    seconds = time.perf_counter() - start
+    model.eval()
+    return Result(
+        name=f"Bernoulli VAE {train.flat.shape[1]}-{hidden}-{latent}",
+        metric="test −ELBO, grey targets",
+        unit="nats per image",
+        value=_mean_loss(model, test.flat, device),
+        floor=evaluate.bernoulli_entropy(test.flat),
+        baseline=evaluate.bernoulli_nll(train.flat, test.flat),
+        published=105.6 if dataset is None else None,
+        target="<= 107" if dataset is None else None,
+        seed=seed,
+        seconds=seconds,
+        settings={"hidden": hidden, "latent": latent, "epochs": epochs, "batch_size": batch_size, "lr": lr},
+        notes={
+            "floor": "entropy of the grey values",
+            "baseline": "independent pixels",
+            "published": "PyTorch's example with latent 20, 10 epochs",
+            "train −ELBO, nats": round(_mean_loss(model, train.flat, device), 2),
+        },
+    )
+
+
+def reproduce_gaussian(
+    noise: float = 0.1,
+    n: int = 2000,
+    hidden: int = 100,
+    latent: int = 2,
+    epochs: int = 100,
+    batch_size: int = 100,
+    lr: float = 1e-2,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Result:
+    """Test negative log-likelihood of D4's Gaussian VAE on two moons, in nats per point.  Lower is better.
+
+    By importance sampling with 500 draws per point, an upper bound on average.  Floor: the exact entropy, 1.008 for
+    noise 0.1.  Baseline: a Gaussian with full covariance, 1.903.  The deck prints no number.
+    n: training points; as many again are tested.
+    """
+    generator = tg.Generator().manual_seed(seed)
+    train, test = data.two_moons(n, noise, generator), data.two_moons(n, noise, generator)
+    mean, scale = train.mean(axis=0), train.std()  # as the deck: one scale for both coordinates
+    tg.manual_seed(seed)
+    model = GaussianVAE(2, hidden, latent).to(device)
+    optimizer = optim.Adam(model.parameters(), lr=lr)
+    loader = data.DataLoader((train - mean) / scale, batch_size, shuffle=True, generator=seed, device=device)
+    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs * len(loader))
+    start = time.perf_counter()
+    for _ in (bar := training.progress(range(epochs), "Gaussian VAE")):
+        for x in loader:
+            optimizer.zero_grad()
+            loss = model.loss(x)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        bar.set("nats", loss=loss.item())
+    seconds = time.perf_counter() - start
+    with tg.no_grad():
+        x = tg.as_tensor((test - mean) / scale, device=device)
+        bound = np.mean([model.elbo(x).mean().item() for _ in range(100)])
+        estimate = model.log_prob(x, 500).mean().item()
+    units = 2 * math.log(scale)  # log |dx/du| of u = (x − mean)/scale
+    return Result(
+        name="Gaussian VAE, two moons",
+        metric="test negative log-likelihood",
+        unit="nats per point",
+        value=units - estimate,
+        floor=data.two_moons_entropy(noise),
+        baseline=evaluate.gaussian_nll(train, test),
+        seed=seed,
+        seconds=seconds,
+        settings=dict(noise=noise, n=n, hidden=hidden, latent=latent, epochs=epochs, batch_size=batch_size, lr=lr),
+        notes={
+            "floor": "exact entropy of the data",
+            "baseline": "a Gaussian with full covariance",
+            "test −ELBO, nats": round(float(units - bound), 3),
+        },
+    )
+
+
+def _mean_loss(model: VAE, x: np.ndarray, device: str) -> float:
+    """−ELBO per image over all of x, without recording."""
+    with tg.no_grad():
+        total = sum(-model.elbo(batch).sum().item() for batch in data.DataLoader(x, 1000, device=device))
+    return total / len(x)
