@@ -49,6 +49,18 @@ def _rounding_of_rule(map_: Map, i: int, u: np.ndarray, g: np.ndarray | None, v:
     return max(abs(float(((h - g) * v).sum())) for h in near if h is not None)
 
 
+def slope_along(map_: Map, i: int, v: np.ndarray, eps: float) -> Slope:
+    """J v by differences, for argument i."""
+    scale = map_.arguments[i].scale
+    numeric = slope(lambda t: map_.moved(i, v * (scale * t)), eps)
+    if scale < 1e-3 and not numeric.blur < 1e-6:
+        # So small an argument (a bias near 0) may move the outputs by less than their rounding: try steps of size 1.
+        wide = slope(lambda t: map_.moved(i, v * t), eps)
+        if wide.blur < numeric.blur:
+            return wide
+    return numeric.times(1 / scale)
+
+
 def agree(numeric: Slope, u: np.ndarray, g: np.ndarray | None, v: np.ndarray, eps: float, slack: float = 0.0) -> bool:
     """Whether both sides agree within the error of the differences (and of the rule, `slack`), or in half of the digits.
 

@@ -13,10 +13,9 @@ from tinygen import backend, engine, errors
 from tinygen.engine import Node
 from tinygen.rules import rule_text
 from tinygen.tensor import Tensor
-from tinygen.testing.compare import agree, compare
+from tinygen.testing.compare import agree, compare, slope_along
 from tinygen.testing.maps import Map, backward_of, map_of
 from tinygen.testing.mistakes import Evidence, recognise
-from tinygen.testing.numeric import slope
 from tinygen.testing.report import Finding
 
 _LOOKED_AT = 200  # elements of an argument that are differentiated one by one
@@ -76,12 +75,12 @@ def gather(map_: Map, i: int, u: np.ndarray, rng: np.random.Generator) -> Eviden
     columns, errors_, wrong = [], [], []
     for k in chosen:
         v = np.zeros(argument.value.shape)
-        v[np.unravel_index(k, v.shape)] = argument.scale
-        numeric = slope(lambda t, v=v: map_.moved(i, v * t), eps)  # type: ignore[misc]
+        v[np.unravel_index(k, v.shape)] = 1
+        numeric = slope_along(map_, i, v, eps)
         wrong.append(not agree(numeric, u, analytic[0], v, eps))
         use = us[0] != 0
-        columns.append(np.where(use, numeric.value, 0) / argument.scale)
-        errors_.append(np.where(use, numeric.error, 0) / argument.scale)
+        columns.append(np.where(use, numeric.value, 0))
+        errors_.append(np.where(use, numeric.error, 0))
     outputs = map_.run(map_.values())[1]
     return Evidence(
         argument=i,
@@ -103,9 +102,8 @@ def kink(first: Map, rng: np.random.Generator) -> tuple[str | None, str | None]:
     """The first operator in the graph that is not smooth at the very arrays it was called with, and the user's line."""
     for node, single in _operators(first):
         for k, argument in enumerate(single.arguments):
-            v = rng.standard_normal(argument.value.shape) * argument.scale
             eps = single.eps(k)
-            numeric = slope(lambda t, k=k, v=v, m=single: m.moved(k, v * t), eps)  # type: ignore[misc]
+            numeric = slope_along(single, k, rng.standard_normal(argument.value.shape), eps)
             rough = numeric.kink | ~numeric.settled(eps)
             if rough.any():
                 text = f"{node.op.name!r}"

@@ -36,9 +36,8 @@ class Argument:
 
     @property
     def scale(self) -> float:
-        """The size of a typical element: steps are fractions of it."""
-        rms = math.sqrt(float(np.mean(np.square(self.value, dtype=np.float64)))) if self.value.size else 1.0
-        return max(rms, 1e-3)
+        """The size of a typical element, 1 if all are zero: steps are fractions of it."""
+        return math.sqrt(float(np.mean(np.square(self.value, dtype=np.float64)))) or 1.0 if self.value.size else 1.0
 
 
 @dataclass(frozen=True)

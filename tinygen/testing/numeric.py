@@ -39,6 +39,15 @@ class Slope:
         typical = size[np.isfinite(size)].max(initial=0.0)
         return self.error <= eps**0.25 * max(typical, np.finfo(np.float64).tiny)
 
+    def times(self, factor: float) -> Slope:
+        """With respect to t / factor."""
+        return Slope(self.value * factor, self.error * factor, self.height * factor, self.kink)
+
+    @property
+    def blur(self) -> float:
+        """How much of the largest slope is uncertain: 0 is sharp, 1 or more says nothing."""
+        return float(self.error.max(initial=0.0) / max(np.abs(self.value).max(initial=0.0), np.finfo(np.float64).tiny))
+
 
 def slope(f: Callable[[float], np.ndarray], eps: float, rounding: np.ndarray | float = 0.0) -> Slope:
     """Differentiate f: t -> array of shape (n,) at t = 0, where t = 1 is a step as large as the argument itself.
@@ -72,6 +81,9 @@ def _ridders(f: Callable[[float], np.ndarray], eps: float, rounding: np.ndarray 
         # Rounding: of the values of f, and of the argument x + t v, which moves f by its slope.
         top = np.maximum(np.abs(ahead), np.abs(behind))
         noise = (eps * (top + np.abs(row[0])) + rounding) / t
+        if previous:  # f may bend many times within a coarse step: estimates that finer steps contradict are dropped
+            refuted = np.abs(row[0] - best) > 2 * (error + noise + np.abs(row[0] - previous[0]))
+            best, error = np.where(refuted, np.nan, best), np.where(refuted, np.inf, error)
         for i, coarser in enumerate(previous):
             factor = _RATIO ** (2 * i + 2)
             row.append((factor * row[i] - coarser) / (factor - 1))
