@@ -14,7 +14,7 @@ from tinygen.backend import ARRAY_MODULES, is_array
 from tinygen.engine import Node, enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from tinygen.errors import ShapeError
 from tinygen.memory import note_change
-from tinygen.ops import reshape, stack
+from tinygen.ops import clone, reshape, stack
 
 __all__ = [
     "AnomalyError",
@@ -127,7 +127,7 @@ def backward(tensors: Any, gradient: Any = None, retain_graph: bool | None = Non
 def accumulate(leaf: Node, g: Any) -> None:
     """leaf.grad += g, in place unless one of the two is part of a graph."""
     if leaf.grad is None:
-        leaf.grad = g if isinstance(g, Node) else Node.public(g)
+        leaf.grad = clone(g) if isinstance(g, Node) else Node.public(g)  # two leaves may get one node
     elif isinstance(g, Node) or leaf.grad.requires_grad:
         leaf.grad = leaf.grad + g
     else:

@@ -244,8 +244,8 @@ def backpropagate(
     kind; no two of them share memory.  With `release` the graph lets go of its arrays as it is walked.
     """
     order = _newest_first(outputs)
-    needed = None if targets is None else _leading_to(targets, order)
     wanted = None if targets is None else {id(t) for t in targets}
+    leading = None if wanted is None else _leading_to(wanted, order)
     pending: dict[int, Any] = {}  # what has arrived so far at each node; popped when it is complete
     own: set[int] = set()  # whose pending gradient is a fresh array that nothing else refers to
     found: dict[int, tuple[Node, Any]] = {}
@@ -264,7 +264,7 @@ def backpropagate(
                 own.discard(key)
             if (node.op is None) if wanted is None else (key in wanted):
                 found[key] = (node, g if create_graph else _unaliased(g, key in own, node))
-            if node.op is None:
+            if (node.op is None) if leading is None else (key not in leading):
                 continue
             if node.edges is RELEASED:
                 raise RuntimeError(_released_message(node))
@@ -274,7 +274,7 @@ def backpropagate(
             params = node.params
             for x, rule in node.edges:
                 key = id(x)
-                if needed is not None and key not in needed:
+                if leading is not None and key not in leading and key not in wanted:
                     continue
                 try:
                     gx = rule(g, out, *args, **params) if params else rule(g, out, *args)
@@ -318,13 +318,17 @@ def _newest_first(outputs: Iterable[Node]) -> list[Node]:
     return sorted(seen.values(), key=attrgetter("time"), reverse=True)
 
 
-def _leading_to(targets: Iterable[Node], order: list[Node]) -> set[int]:
-    """The nodes from which some target can be reached: no other gradient needs to be computed."""
-    needed = {id(t) for t in targets}
+def _leading_to(wanted: set[int], order: list[Node]) -> set[int]:
+    """The nodes that depend on a wanted one: only their rules need to run, and only they are released.
+
+    What a released node depended on is no longer known; unless it is all that is wanted, it counts as one of them.
+    """
+    leading: set[int] = set()
     for node in reversed(order):
-        if any(id(x) in needed for x, _ in node.edges):
-            needed.add(id(node))
-    return needed
+        lost = node.edges is RELEASED and wanted != {id(node)}
+        if lost or any(id(x) in wanted or id(x) in leading for x, _ in node.edges):
+            leading.add(id(node))
+    return leading
 
 
 def _unaliased(g: Array, is_own: bool, node: Node) -> Array:
