@@ -11,6 +11,7 @@ import tinygen as tg
 from tinygen import nn
 from tinygen.engine import Op
 from tinygen.testing import assert_gradients, gradcheck
+from tinygen.testing.maps import map_of
 
 
 def normal(*shape, seed=0, dtype=np.float64, device="cpu"):
@@ -156,19 +157,19 @@ class Scaled(nn.Module):
         return self.forward(x).sum()
 
 
-def arguments_of(fn, *inputs, **options):
-    """What was checked: the names under which a function that is wrong everywhere is reported."""
-    from tinygen.testing.maps import map_of
-
-    return [a.name for a in map_of(fn, inputs, np.dtype(np.float64), 0).arguments]
+def arguments_of(fn, *inputs, buffers=True):
+    """What is checked."""
+    return [a.name for a in map_of(fn, inputs, np.dtype(np.float64), buffers=buffers).arguments]
 
 
 def test_parameters_buffers_and_inputs_are_arguments():
     layer, x = Scaled(), normal(4, 3)
-    assert_gradients(layer, x)
-    assert_gradients(layer.energy, x)
+    for buffers in (True, False):
+        assert_gradients(layer, x, buffers=buffers)
+        assert_gradients(layer.energy, x, buffers=buffers)
     expected = ["argument 1", "parameter 'weight'", "buffer 'center'"]
     assert arguments_of(layer, x) == expected and arguments_of(layer.energy, x) == expected
+    assert arguments_of(layer, x, buffers=False) == expected[:2]
 
 
 def test_the_checked_module_stays_as_it_is():
@@ -201,7 +202,7 @@ def test_frozen_parameters_are_constants():
 def test_batch_norm_and_dropout_in_both_modes(training):
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Dropout(0.3)).train(training)
     x = normal(5, 3)
-    assert_gradients(model, x)
+    assert_gradients(model, x, buffers=True)
     names = arguments_of(model, x)
     # in evaluation the running moments are read, in training they are only written
     assert ("buffer '1.running_mean'" in names) == ("buffer '1.running_var'" in names) == (not training)

@@ -24,15 +24,11 @@ def compare(map_: Map, i: int, rng: np.random.Generator) -> tuple[str, np.ndarra
 
     u is a random cotangent, 0 for those outputs that are not smooth here.
     """
-    argument, eps = map_.arguments[i], map_.eps(i)
-    v = rng.standard_normal(argument.value.shape) * argument.scale
-
-    def f(t: float) -> np.ndarray:
-        return map_.moved(i, v * t)
-
-    u = rng.standard_normal(f(0.0).shape)
+    eps = map_.eps(i)
+    v = rng.standard_normal(map_.arguments[i].value.shape)
+    u = rng.standard_normal(map_.moved(i, 0 * v).shape)
     for careful in (False, True):  # the second look leaves out kinks, and measures what both sides lose by cancellation
-        numeric = slope(f, eps, rounding_error(f, eps) if careful else 0.0)
+        numeric = slope_along(map_, i, v, eps, careful)
         smooth = numeric.settled(eps) & ~(careful & numeric.kink)
         g = map_.pulled_back(i, u * smooth)
         slack = _rounding_of_rule(map_, i, u * smooth, g, v, eps) if careful else 0.0
@@ -41,24 +37,30 @@ def compare(map_: Map, i: int, rng: np.random.Generator) -> tuple[str, np.ndarra
     return "wrong", u * smooth
 
 
+def slope_along(map_: Map, i: int, v: np.ndarray, eps: float, careful: bool = False) -> Slope:
+    """J v by differences, for argument i.  careful: with the rounding error of the values measured."""
+
+    def measured(scale: float) -> Slope:
+        def f(t: float) -> np.ndarray:
+            return map_.moved(i, v * (scale * t))
+
+        return slope(f, eps, rounding_error(f, eps) if careful else 0.0).times(1 / scale)
+
+    scale = map_.arguments[i].scale
+    numeric = measured(scale)
+    if scale < 1e-3 and not numeric.blur < 1e-6:
+        # So small an argument (a bias near 0) may move the outputs by less than their rounding: try steps of size 1.
+        numeric = min(numeric, measured(1.0), key=lambda s: s.blur)
+    return numeric
+
+
 def _rounding_of_rule(map_: Map, i: int, u: np.ndarray, g: np.ndarray | None, v: np.ndarray, eps: float) -> float:
     """The rounding error of <uᵀJ, v>: how far it jumps when the argument moves by a few units in the last place."""
     if g is None:
         return 0.0
-    near = (map_.pulled_back(i, u, v * (k * eps)) for k in (3, -5, 7, -11))
+    step = v * (map_.arguments[i].scale * eps)
+    near = (map_.pulled_back(i, u, step * k) for k in (3, -5, 7, -11))
     return max(abs(float(((h - g) * v).sum())) for h in near if h is not None)
-
-
-def slope_along(map_: Map, i: int, v: np.ndarray, eps: float) -> Slope:
-    """J v by differences, for argument i."""
-    scale = map_.arguments[i].scale
-    numeric = slope(lambda t: map_.moved(i, v * (scale * t)), eps)
-    if scale < 1e-3 and not numeric.blur < 1e-6:
-        # So small an argument (a bias near 0) may move the outputs by less than their rounding: try steps of size 1.
-        wide = slope(lambda t: map_.moved(i, v * t), eps)
-        if wide.blur < numeric.blur:
-            return wide
-    return numeric.times(1 / scale)
 
 
 def agree(numeric: Slope, u: np.ndarray, g: np.ndarray | None, v: np.ndarray, eps: float, slack: float = 0.0) -> bool:

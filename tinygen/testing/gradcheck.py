@@ -23,18 +23,21 @@ def gradcheck(
     order: int = 2,
     dtype: Any = np.float64,
     kinks: str = "raise",
+    buffers: bool = False,
     seed: int = 0,
     name: str | None = None,
 ) -> GradientReport:
     """Compare the derivatives of fn(*inputs), up to `order`, with finite differences.
 
     fn: returns a tensor or several.  If it is a module, or a method of one (`vae.loss`), its parameters are checked too, on
-        a copy that keeps its mode (train or eval), and those buffers that forward reads and does not change.  Buffers that
-        it changes start from the same values in every evaluation.  What fn draws at random, it draws from the same seed.
+        a copy that keeps its mode (train or eval) and starts from the same buffers in every evaluation.  What fn draws at
+        random, it draws from the same seed.
     inputs: tensors of any shape, dtype and device, and anything else that fn takes.  Checked are the floating-point tensors
         that require a gradient, or all of them if none does; the others are held constant.
     dtype: the check runs on copies of this dtype; None keeps the inputs' own, which in float32 shows only coarse mistakes.
     kinks: "raise" reports a point where fn is not smooth as a failure, "skip" only mentions it.
+    buffers: check also with respect to a module's buffers, those that forward reads without changing them.  (Nobody trains
+        a buffer, so a layer may as well read it as a plain array: then its gradient is not wrong, but not there.)
     seed: of the random directions and cotangents, and of the default generators while fn runs.
 
     Returns a report that is true when every derivative was confirmed; printed, it says where the worst disagreement is, in
@@ -48,7 +51,7 @@ def gradcheck(
     chosen = None if dtype is None else np.dtype(dtype)
     if chosen is not None and chosen.kind != "f":
         raise TypeError(f"gradcheck: dtype must be a floating-point dtype or None, got {chosen}")
-    first = map_ = map_of(fn, inputs, chosen, seed)
+    first = map_ = map_of(fn, inputs, chosen, seed, buffers)
     name = name or getattr(fn, "__name__", None) or getattr(fn, "name", None) or type(fn).__name__
     _check_deterministic(name, map_)
     rng = np.random.default_rng(seed)

@@ -80,8 +80,10 @@ class Map:
         return max(float(np.finfo(x).eps) for x in (self.arguments[i].value.dtype, *(y.dtype for y in outputs)))
 
 
-def map_of(fn: Callable, inputs: Sequence[Any], dtype: np.dtype | None, seed: int) -> Map:
-    """The map of fn(*inputs) in the inputs, and in the parameters and buffers if fn is a module or a module's method."""
+def map_of(
+    fn: Callable, inputs: Sequence[Any], dtype: np.dtype | None = None, seed: int = 0, buffers: bool = False
+) -> Map:
+    """The map of fn(*inputs) in the inputs, and in the parameters (and buffers) if fn is a module or a module's method."""
     floating = [i for i, x in enumerate(inputs) if isinstance(x, Node) and x.dtype.kind == "f"]
     chosen = [i for i in floating if inputs[i].requires_grad] or floating
     constants = [
@@ -123,9 +125,9 @@ def map_of(fn: Callable, inputs: Sequence[Any], dtype: np.dtype | None, seed: in
     def whole() -> Map:
         return Map(run, arguments + [argument for _, argument in trained])
 
-    if state:
+    if buffers:
         run(whole().values())
-    for b in [b for b in state if b.tensor.dtype.kind == "f" and not b.changed()]:
+    for b in [b for b in state if buffers and b.tensor.dtype.kind == "f" and not b.changed()]:
         trained.append((b.tensor, Argument(f"buffer {b.path!r}", backend.to_numpy(b.start), b.tensor.device)))
         if not _reaches_last(whole()):
             trained.pop()
@@ -206,8 +208,8 @@ def _same_draws(seed: int) -> Iterator[None]:
 
 
 # Buffers: state that forward changes (the running mean of a batch normalisation in training), or reads (in evaluation).
-# Those that forward leaves alone, and that a gradient reaches, are arguments.  The others are state, or constants that
-# forward reads as plain arrays: no gradient is promised there.
+# With buffers=True those that forward leaves alone, and that a gradient reaches, are arguments.  The others are state, or
+# constants that forward reads as plain arrays: no gradient is promised there.
 
 
 @dataclass(frozen=True)
