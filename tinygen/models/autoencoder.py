@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import tinygen as tg
 from tinygen import data, evaluate, nn, optim, training
@@ -32,6 +33,9 @@ class Autoencoder(nn.Module):
     x: (batch, sizes[0]) -> (h, x̂): (batch, sizes[-1]) and (batch, sizes[0]).
     Source: deck D0, "non-linear autoencoder".
     """
+
+    encoder: Any
+    decoder: Any
 
     def __init__(self, sizes: Sequence[int] = (784, 256, 10), code_activation: nn.Module | None = None):
         super().__init__()

@@ -205,7 +205,7 @@ def reproduce(
         for x in (bar := training.progress(loader, f"epoch {epoch + 1}/{epochs}")):
             batches.append(x)
             if len(batches) == k:
-                bar.set(**model.step(d_optimizer, g_optimizer, *batches))
+                bar.set("", **model.step(d_optimizer, g_optimizer, *batches))
                 batches = []
         if watch is not None:
             watch(epoch + 1, model)

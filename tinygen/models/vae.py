@@ -97,12 +97,15 @@ class VAE(nn.Module):
         Source: Burda, Grosse, Salakhutdinov, "Importance weighted autoencoders", 2016.
         """
         mu, logvar = self.encode(x)
-        weights = []
+        total = None
         for _ in range(samples):
             z = _sample(mu, logvar)
             prior = gaussian_log_prob(z, tg.zeros_like(z), tg.zeros_like(z))
-            weights.append(self.log_prob_given(x, z) + prior - gaussian_log_prob(z, mu, logvar))
-        return tg.stack(weights).logsumexp(0) - math.log(samples)
+            weight = self.log_prob_given(x, z) + prior - gaussian_log_prob(z, mu, logvar)
+            total = weight if total is None else total.logaddexp(weight)
+        if total is None:
+            raise ValueError(f"log_prob: samples >= 1 is expected, got {samples}")
+        return total - math.log(samples)
 
     def reconstruct(self, x: tg.Tensor) -> tg.Tensor:
         """The mean of p(x|z) at the mean of q(z|x), without recording: (batch, D)."""
