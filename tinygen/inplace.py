@@ -54,8 +54,18 @@ def write(node: Node, values: Array) -> None:
         raise TypeError(
             f"in place: a result of dtype {values.dtype} cannot be stored in a tensor of dtype {node.array.dtype}"
         )
+    check_writable(node)
     node.array[...] = values
     note_change(node)
+
+
+def check_writable(node: Node) -> None:
+    """Raise RuntimeError if several elements share one place in memory, as after expand."""
+    if any(s == 0 and n > 1 for s, n in zip(node.array.strides, node.array.shape)):
+        raise RuntimeError(
+            f"in place: this tensor of shape {node.array.shape} was expanded, so several of its elements share one place in "
+            "memory; change a clone(), or the tensor before it was expanded"
+        )
 
 
 def in_place(op: Any) -> Callable:
@@ -85,7 +95,7 @@ def in_place(op: Any) -> Callable:
 
 def filler(name: str, make: Callable) -> Callable:
     """An in-place method whose new values do not depend on the old ones."""
-    op = Op(lambda xp, x, values: values, lambda g, *_: g * 0, any_dtype=True, name=name)
+    op = Op(lambda xp, x, values: values, lambda g, *_, values: g * 0, any_dtype=True, name=name)
 
     def method(self: Tensor, *args: Any, **params: Any) -> Tensor:
         values = make(self, *args, **params).astype(self.dtype, copy=False)

@@ -344,8 +344,10 @@ class Tensor(Node):
         if recorded or isinstance(value, Tensor) and value.device != self.device:
             in_place(put)(self, value, at=at)
             return
+        inplace.check_writable(self)
+        values = value.array if isinstance(value, Node) else self._xp.asarray(value)
         try:
-            self.array[at] = value.array if isinstance(value, Node) else value
+            self.array[at] = values
         except (ValueError, IndexError) as error:
             kind = IndexError if isinstance(error, IndexError) else ShapeError
             raise kind(f"setitem: x[{key!r}] = value for x of shape {self.shape}: {error}") from error

@@ -60,7 +60,7 @@ def _raw_part(x: Any, part: Any) -> Any:
     if part is None or part is Ellipsis or isinstance(part, slice | int | np.integer | np.bool_):
         return part
     if isinstance(part, Node):
-        part = part.array
+        part = part.array.copy()  # it may change before the derivative is computed
     elif isinstance(part, list | tuple | range):
         part = np.asarray(list(part), dtype=None if len(part) else np.int64)
     if not is_array(part):
@@ -113,7 +113,7 @@ def gather(input: Any, dim: int, index: Any) -> Any:
 
 
 def _along(name: str, shape: Sequence[int], axis: int, index: Any) -> tuple[Any, ...]:
-    index = index.array if isinstance(index, Node) else index
+    index = index.array.copy() if isinstance(index, Node) else index  # it may change before the derivative is computed
     if index.dtype.kind not in "iu":
         raise TypeError(f"{name}: the index must hold integers, got {index.dtype}")
     if index.ndim != len(shape) or any(index.shape[i] > n for i, n in enumerate(shape) if i != axis):
