@@ -1,0 +1,395 @@
+"""Changes in place: differentiated rightly, or refused, but never silently wrong; and harmless ones are let through."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tinygen as tg
+from tinygen.testing import assert_gradients
+
+
+def leaf(*shape: int, seed: int = 0) -> tg.Tensor:
+    return tg.tensor(np.random.default_rng(seed).uniform(0.5, 1.5, size=shape), requires_grad=True)
+
+
+# Recorded changes are differentiated
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda h, x, y: h.add_(y),
+        lambda h, x, y: h.add_(y, alpha=3),
+        lambda h, x, y: h.sub_(y),
+        lambda h, x, y: h.mul_(y),
+        lambda h, x, y: h.mul_(h),
+        lambda h, x, y: h.div_(y),
+        lambda h, x, y: h.pow_(2),
+        lambda h, x, y: h.exp_().log_().sqrt_(),
+        lambda h, x, y: h.sigmoid_().tanh_().neg_(),
+        lambda h, x, y: h.clamp_(0.7, 1.2),
+        lambda h, x, y: h.lerp_(y, 0.3),
+        lambda h, x, y: h.addcmul_(x, y, value=2),
+        lambda h, x, y: h.zero_().add_(x),
+        lambda h, x, y: h.fill_(2.0).mul_(y),
+        lambda h, x, y: h.copy_(y).mul_(x),
+        lambda h, x, y: h.copy_(y[0]),
+        lambda h, x, y: h.masked_fill_(x.detach() > 1, 0.5),
+        lambda h, x, y: h.scatter_add_(0, tg.tensor([[0, 1, 0]]), y),
+        lambda h, x, y: h.relu_().square_().reciprocal_(),
+    ],
+)
+def test_in_place_methods(change):
+    def f(x, y):
+        h = x * 2
+        result = change(h, x, y)
+        assert result is h, "an in-place method returns its tensor"
+        return h * y
+
+    assert_gradients(f, leaf(2, 3), leaf(2, 3, seed=1))
+
+
+def test_augmented_assignment():
+    def f(x, y):
+        h = x * 1
+        same = h
+        h += y
+        h *= x
+        h -= 1.0
+        h /= y
+        h **= 2
+        assert same is h
+        return h
+
+    assert_gradients(f, leaf(3), leaf(3, seed=1))
+
+
+KEYS = [0, (1, 2), slice(1, None), (..., 1), [0, 2], ([0, 2], [1, 1]), (slice(None), [0, 2]), None, ...]
+
+
+@pytest.mark.parametrize("key", KEYS, ids=str)
+def test_item_assignment(key):
+    def f(x, y):
+        h = x * 2
+        h[key] = y[key] * x[key]
+        return h * x
+
+    assert_gradients(f, leaf(3, 3), leaf(3, 3, seed=1))
+
+
+def test_item_assignment_by_mask_and_broadcast():
+    def f(x, y):
+        h = x * 2
+        h[x.detach() > 1] = 7.0
+        h[1] = y
+        h[:, 0] = x[0, 0]
+        return h.tanh()
+
+    assert_gradients(f, leaf(3, 3), leaf(3, seed=1))
+
+
+def test_filling_a_fresh_tensor():
+    """A constant becomes part of the graph when something differentiable is written into it."""
+
+    def f(x):
+        out = tg.zeros(4, dtype=tg.float64)
+        state = x[0]
+        for i in range(4):
+            state = state * x[i]
+            out[i] = state
+        return out
+
+    assert_gradients(f, leaf(4))
+    assert not tg.zeros(4).requires_grad
+
+
+def test_the_value_before_a_change_is_still_differentiated_right():
+    """exp reads its own output, which changes afterwards: it keeps what it was."""
+    x = leaf(3)
+    y = x.exp()
+    y.mul_(3).add_(1)
+    (g,) = tg.grad(y.sum(), x)
+    np.testing.assert_allclose(g.numpy(), 3 * np.exp(x.detach().numpy()))
+
+
+def test_in_place_is_not_recorded_without_gradients():
+    x = tg.ones(3)
+    y = x.mul_(2).add_(1)
+    assert y is x and x.is_leaf and not x.requires_grad and x.tolist() == [3, 3, 3]
+    w = leaf(3)
+    with tg.no_grad():
+        w.mul_(2)
+    assert w.is_leaf and w.requires_grad
+
+
+# What would be wrong is refused
+
+VIEWS = {
+    "itself": lambda x: x,
+    "a view": lambda x: x.view(-1),
+    "a slice": lambda x: x[:],
+    "the transpose": lambda x: x.T,
+    "a view of a view": lambda x: x.T[0:2].reshape(-1),
+    "detach": lambda x: x.detach(),
+    "data": lambda x: x.data,
+    "a view of detach": lambda x: x.detach()[0],
+}
+
+CHANGES = {
+    "add_": lambda v: v.add_(1),
+    "zero_": lambda v: v.zero_(),
+    "item assignment": lambda v: v.__setitem__(0, 5.0),
+    "normal_": lambda v: v.normal_(),
+    "copy_": lambda v: v.copy_(tg.ones(*v.shape)),
+    "+=": lambda v: v.__iadd__(1),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_needed_input_that_was_overwritten(view, change):
+    """y = x w needs w for x: after a change of w, through whatever view, the gradient of x would be wrong."""
+    x, w = leaf(2, 2), leaf(2, 2, seed=1)
+    y = (x * w).sum()
+    with tg.no_grad():
+        CHANGES[change](VIEWS[view](w))
+    with pytest.raises(
+        RuntimeError, match=r"'mul' at test_engine_inplace\.py:\d+ needs its argument \d.*changed in place"
+    ):
+        y.backward()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_it_does_not_matter_when_the_view_was_taken(when):
+    x, w = leaf(2, 2), leaf(2, 2, seed=1)
+    early = w.detach()[0]
+    y = (x * w).sum()
+    late = w.detach()[0]
+    (early if when == "before" else late).add_(1)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.backward()
+
+
+@pytest.mark.parametrize("name", ["exp", "tanh", "sigmoid", "sqrt", "reciprocal", "softmax"])
+def test_a_needed_output_that_was_overwritten(name):
+    x = leaf(3)
+    y = getattr(x, name)(0) if name == "softmax" else getattr(x, name)()
+    y.detach().zero_()
+    with pytest.raises(RuntimeError, match=f"'{name}'.*its output.*changed in place"):
+        (y * 2).sum().backward()
+
+
+def test_a_tensor_that_was_used_and_then_changed_by_a_recorded_operator():
+    x = leaf(3)
+    h = x * 2
+    y = (h * h).sum()
+    h.add_(1)
+    with pytest.raises(RuntimeError, match=r"'mul'.*later changed in place by 'add'.*clone"):
+        y.backward()
+
+
+def test_an_index_that_was_changed():
+    x = leaf(4)
+    """An operator keeps its own copy of an index."""
+    for read in (
+        lambda i: x[i],
+        lambda i: x.gather(0, i),
+        lambda i: x.index_select(0, i),
+        lambda i: x.take_along_dim(i, 0),
+    ):
+        index = tg.tensor([0, 1])
+        y = read(index).sum()
+        index.add_(2)
+        (g,) = tg.grad(y, x)
+        np.testing.assert_array_equal(g.numpy(), [1, 1, 0, 0])
+
+
+def test_a_mask_that_was_changed():
+    x = leaf(3)
+    mask = tg.tensor([True, False, True])
+    y = x.masked_fill(mask, 0.0).sum()
+    mask[:] = False
+    with pytest.raises(RuntimeError, match="'where'.*changed in place"):
+        y.backward()
+    mask = tg.tensor([True, False, True])
+    z = x[mask].sum()
+    mask[:] = False
+    (g,) = tg.grad(z, x)
+    np.testing.assert_array_equal(g.numpy(), [1, 0, 1])
+
+
+def test_a_second_derivative_through_a_changed_parameter():
+    x, w = leaf(3), leaf(3, seed=1)
+    (g,) = tg.grad((x * w).tanh().sum(), x, create_graph=True)
+    with tg.no_grad():
+        w.add_(1)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        g.sum().backward()
+
+
+def test_a_second_derivative_that_needs_only_values_that_were_kept():
+    x, w = leaf(3), leaf(3, seed=1)
+    (g,) = tg.grad((x * x * w).sum(), x, create_graph=True)
+    before = w.detach().numpy().copy()
+    with tg.no_grad():
+        w.add_(1)
+    (h,) = tg.grad(g.sum(), x)
+    np.testing.assert_allclose(h.numpy(), 2 * before)
+
+
+def test_new_values_by_data():
+    x = leaf(3)
+    y = (x * x).sum()
+    x.data = tg.zeros(3, dtype=tg.float64)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.backward()
+
+
+def test_an_update_between_forward_and_backward():
+    """An optimiser that steps too early."""
+    w, x = leaf(3, 2), leaf(4, 3, seed=1)
+    h = (x @ w).tanh() @ w.T
+    loss = h.sum()
+    loss.backward(retain_graph=True)
+    with tg.no_grad():
+        w -= 0.1 * w.grad
+    with pytest.raises(RuntimeError, match="'matmul'.*changed in place"):
+        loss.backward()
+
+
+def test_a_gradient_that_is_part_of_a_graph_and_then_accumulated_into():
+    x = leaf(3)
+    (x**2).sum().backward()
+    y = (x * x.grad).sum()
+    (x**2).sum().backward()  # adds to x.grad in place
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.backward()
+
+
+# What is harmless is let through
+
+
+def test_changing_what_no_rule_reads():
+    x, w = leaf(3), leaf(3, seed=1)
+    y = (x + w).sum() + x.sum() + (w * 3.0).sum() + w.reshape(1, 3).expand(2, 3).sum() + tg.cat([x, w]).sum()
+    with tg.no_grad():
+        x.zero_()
+        w.zero_()
+    y.backward()
+    assert x.grad.tolist() == [3, 3, 3] and w.grad.tolist() == [7, 7, 7]
+
+
+def test_changing_the_input_of_an_operator_that_reads_its_output_only():
+    x = leaf(3)
+    before = x.detach().numpy().copy()
+    y = x.exp().sum() + x.relu().sum()
+    with tg.no_grad():
+        x.zero_()
+    y.backward()
+    np.testing.assert_allclose(x.grad.numpy(), np.exp(before) + 1)
+
+
+def test_changing_the_factor_of_an_input_that_needs_no_gradient():
+    """x w with constant w needs w, not x: x may change."""
+    x, w = tg.ones(3, dtype=tg.float64), leaf(3)
+    y = (x.clone() * w).sum()
+    w.detach().zero_()
+    y.backward()
+    assert w.grad.tolist() == [1, 1, 1]
+
+
+def test_changes_before_use_and_of_copies():
+    x = leaf(3)
+    with tg.no_grad():
+        x.mul_(2)
+    h = x.clone()
+    y = (x * x).sum()
+    h.add_(1)
+    x.detach().clone().zero_()
+    x.numpy().copy() if not x.requires_grad else None
+    y.backward()
+    np.testing.assert_allclose(x.grad.numpy(), 2 * x.detach().numpy())
+
+
+def test_the_usual_training_step():
+    w = leaf(3)
+    for _ in range(3):
+        loss = (w * w).sum()
+        loss.backward()
+        with tg.no_grad():
+            w -= 0.1 * w.grad
+            w.grad.zero_()
+    assert loss.item() > (w * w).sum().item()
+
+
+# Refusals at the change itself
+
+
+def test_a_leaf_that_requires_a_gradient():
+    w = leaf(3)
+    for change in (lambda: w.add_(1), lambda: w.zero_(), lambda: w.__setitem__(0, 1.0), lambda: w.normal_()):
+        with pytest.raises(RuntimeError, match="leaf.*no_grad.*clone"):
+            change()
+    assert w.requires_grad and w.is_leaf
+
+
+def test_a_recorded_change_under_a_view():
+    """The change would reach the view's values but not its gradient."""
+    x = leaf(2, 2)
+    h = x * 2
+    v = h[0]
+    for change in (lambda: h.add_(1), lambda: v.mul_(2), lambda: h.__setitem__(0, v)):
+        with pytest.raises(RuntimeError, match="shares its memory with a view.*clone"):
+            change()
+
+
+def test_an_element_of_a_recorded_tensor_is_a_view():
+    x = leaf(2, 2)
+    h = x * 2
+    with pytest.raises(RuntimeError, match="view"):
+        h[0, 0] += 1
+
+
+def test_an_expanded_tensor():
+    """Its elements share memory, so that one change would be several."""
+    x = tg.zeros(3).expand(2, 3)
+    for change in (lambda: x.add_(1), lambda: x.zero_(), lambda: x.__setitem__((0, 0), 1.0)):
+        with pytest.raises(RuntimeError, match="expanded.*clone"):
+            change()
+    assert x.clone().add_(1).tolist() == [[1, 1, 1]] * 2
+    values = np.zeros(3)
+    values.flags.writeable = False
+    with pytest.raises(RuntimeError, match=r"read-only.*clone"):
+        tg.from_numpy(values).add_(1)
+
+
+def test_shapes_and_dtypes_do_not_change_in_place():
+    x = tg.ones(3)
+    with pytest.raises(ValueError, match=r"shape \(2, 3\) does not fit.*\(3,\)"):
+        x.add_(tg.ones(2, 3))
+    with pytest.raises(TypeError, match="float32 cannot be stored in a tensor of dtype int64"):
+        tg.arange(3).add_(tg.ones(3))
+    y = tg.arange(3)
+    y.mul_(2)
+    assert y.dtype == tg.int64 and y.tolist() == [0, 2, 4]
+    x.mul_(tg.ones(3, dtype=tg.float64))
+    assert x.dtype == tg.float32
+
+
+def test_the_version_counts_changes():
+    x = tg.zeros(3)
+    v = x[1:]
+    assert x._version == 0
+    x.add_(1)
+    v[0] = 5
+    assert x._version == v._version == 2 and x.clone()._version == 0
+
+
+def test_a_failed_change_changes_nothing():
+    x = leaf(3)
+    h = x * 2
+    with pytest.raises(ValueError):
+        h.add_(tg.ones(2, 3, dtype=tg.float64))
+    h.sum().backward()
+    assert x.grad.tolist() == [2, 2, 2]
