@@ -99,7 +99,7 @@ def test_gradients(problem, smoothing, seed):
 
 @given(problem=problems(), smoothing=st.sampled_from([0.0, 0.1]), seed=ts.seeds())
 def test_probabilities_as_target(problem, smoothing, seed):
-    x, y, weight, options = problem
+    x, _, weight, options = problem
     axis = 0 if x.ndim == 1 else 1
     q = special.softmax(np.random.default_rng(seed).normal(size=x.shape), axis=axis)
     w = np.ones(x.shape[axis]) if weight is None else weight

@@ -5,7 +5,7 @@ The part of x where the mask b is 1 passes through unchanged and decides how the
     forward   x (data) -> y (towards the latent)     and log|det dy/dx|
     inverse   y -> x, exactly, at the same cost      and log|det dx/dy| = -log|det dy/dx|
 
-x and y: (batch, *shape); b: shape, of 0 and 1; log-determinants: (batch,), in nats.  The networks map (batch, *shape) to the
+x and y: (batch, *shape); b: shape, of truth values; log-determinants: (batch,), in nats.  The networks map (batch, *shape) to the
 same shape; what they return where b is 1 is ignored.  Layers with b and 1 - b in turn move every coordinate.
 
 Sources: NICE, Dinh, Krueger, Bengio 2014, section 3.2; RealNVP, Dinh, Sohl-Dickstein, Bengio 2016, eq. 4-8.
@@ -24,22 +24,24 @@ from tinygen.engine import Op, name_operators
 from tinygen.errors import ShapeError
 from tinygen.nn.module import Module
 from tinygen.ops.elementwise import exp
-from tinygen.promotion import get_default_dtype
 from tinygen.tensor import Tensor
 
 # fmt: off
 
 # y = x exp(m s) + m t with m = 1 - b: the formula above, since x exp(0) + 0 = x where m = 0
-_couple      = Op(lambda xp, x, s, t, m: x * xp.exp(s * m) + t * m,  lambda g, _, _x, s, _t, m: g * exp(s * m),
-                                                                      lambda g, y, _x, _s, t, m: g * m * (y - t * m),
-                                                                      lambda g, _, _x, _s, _t, m: g * m)
-# Σ m s, for every element of the batch
-_moving_sum   = Op(lambda xp, s, m: s.reshape(s.shape[0], m.size).dot(m.reshape(-1)),
-                                                                      lambda g, _, _s, m: _per_element(g, m))
-# m g, for every element of the batch
-_per_element  = Op(lambda xp, g, m: g.reshape(-1, *(1,) * m.ndim) * m,  lambda h, _, _g, m: _moving_sum(h, m))
+_couple      = Op(lambda xp, x, s, t, m: x * xp.exp(s * m) + t * m,     lambda g, _, _x, s, _t, m: g * exp(s * m),
+                                                                        lambda g, y, _x, _s, t, m: g * m * (y - t * m),
+                                                                        lambda g, _, _x, _s, _t, m: g * m)
+# Σ m s, and its transpose m g, for every element of the batch
+_moving_sum  = Op(lambda xp, s, m: _dot(s, m),                          lambda g, _, _s, m: _per_element(g, m))
+_per_element = Op(lambda xp, g, m: g.reshape(-1, *(1,) * m.ndim) * m,   lambda h, _, _g, m: _moving_sum(h, m))
 
 # fmt: on
+
+
+def _dot(s: Any, m: Any) -> Any:
+    return s.reshape(s.shape[0], m.size).dot(m.reshape(-1).astype(s.dtype))
+
 
 name_operators(globals())
 
@@ -51,10 +53,10 @@ class _Coupling(Module):
 
     def __init__(self, mask: Any):
         super().__init__()
-        mask = as_tensor(mask).to(dtype=get_default_dtype())
-        if not bool(((mask == 0) | (mask == 1)).all()):
+        mask = as_tensor(mask)
+        if not ((mask == 0) | (mask == 1)).all():
             raise ValueError(f"{type(self).__name__}: the mask must consist of 0 and 1, got {mask.tolist()}")
-        self.register_buffer("mask", mask)
+        self.register_buffer("mask", mask.bool())
 
     def _passing(self, x: Any) -> Any:
         """b⊙x: what the networks see."""
@@ -67,7 +69,7 @@ class _Coupling(Module):
     @property
     def _moving(self) -> Any:
         """m = 1 - b, an array."""
-        return 1 - self.mask.array
+        return ~self.mask.array
 
     def _run(self, name: str, passing: Any) -> Any:
         out = getattr(self, name)(passing)
@@ -133,16 +135,16 @@ class AdditiveCoupling(_Coupling):
 
 
 def alternating_mask(shape: int | Sequence[int], parity: int = 0) -> Tensor:
-    """1 where the sum of the indices has the parity, else 0: 1 0 1 0 ... for parity 0, a checkerboard in two dimensions."""
+    """True where the sum of the indices has the parity: every second coordinate, a checkerboard in two dimensions."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    return tensor((np.indices(shape).sum(0) % 2 == parity % 2).astype(get_default_dtype()))
+    return tensor(np.indices(shape).sum(0) % 2 == parity % 2)
 
 
 def half_mask(n: int, parity: int = 0) -> Tensor:
-    """1 in the first half of n coordinates (n // 2 of them) and 0 in the second; the other way round for parity 1."""
-    return tensor(((np.arange(n) < n // 2) ^ bool(parity % 2)).astype(get_default_dtype()))
+    """True in the first half of n coordinates (n // 2 of them); in the second half for parity 1."""
+    return tensor((np.arange(n) < n // 2) ^ bool(parity % 2))
 
 
 def random_half_mask(n: int, *, generator: Generator | None = None) -> Tensor:
-    """1 at n // 2 coordinates drawn at random, 0 at the others."""
-    return (randperm(n, generator=generator) < n // 2).to(dtype=get_default_dtype())
+    """True at n // 2 of n coordinates, drawn at random."""
+    return randperm(n, generator=generator) < n // 2
