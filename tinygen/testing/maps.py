@@ -105,7 +105,7 @@ def map_of(
     def run(values: Sequence[np.ndarray]) -> tuple[list[Tensor], list[Tensor]]:
         given: list[Any] = list(constants)
         leaves = []
-        with _same_draws(seed), enable_grad():
+        with same_draws(seed), enable_grad():
             for buffer in state:
                 buffer.restore()
             for i, value, argument in zip(chosen, values, arguments, strict=False):
@@ -194,7 +194,7 @@ def _set(x: Any, array: Any) -> None:
 
 
 @contextmanager
-def _same_draws(seed: int) -> Iterator[None]:
+def same_draws(seed: int) -> Iterator[None]:
     """Inside, the default generators start from `seed`; outside they go on as if nothing had been drawn."""
     saved, saved_seed = dict(default_random._defaults), default_random._seed
     default_random._defaults.clear()

@@ -1,4 +1,5 @@
-"""hypothesis strategies for tensors: shapes (empty and zero-dimensional ones too), dtypes, memory layouts.
+"""hypothesis strategies: tensors (shapes, empty and zero-dimensional ones too, dtypes, memory layouts), the sizes of
+convolutions, and modules with an input that they take.
 
     from hypothesis import given
     from tinygen.testing import assert_gradients, strategies
@@ -25,9 +26,11 @@ try:
 except ImportError as error:
     raise ImportError("tinygen.testing.strategies needs hypothesis: pip install hypothesis") from error
 
-from tinygen import backend
+from tinygen import backend, nn
 from tinygen.tensor import Tensor
+from tinygen.testing.geometry import ConvGeometry
 from tinygen.testing.layouts import LAYOUTS
+from tinygen.testing.maps import same_draws
 
 Shape = tuple[int, ...]
 
@@ -121,3 +124,90 @@ def tensors(
     array = draw(values(chosen, kind, **options))
     x = LAYOUTS[name](Tensor(backend.to_device(array, backend.device(device))))
     return Tensor(x.array).requires_grad_(requires_grad)
+
+
+@st.composite
+def conv_geometries(
+    draw: st.DrawFn,
+    ndim: int | None = None,
+    *,
+    max_output: int = 4,
+    max_kernel: int = 3,
+    max_stride: int = 3,
+    max_padding: int = 2,
+    max_dilation: int = 3,
+    max_groups: int = 3,
+    max_channels: int = 2,
+    min_batch: int = 1,
+    max_batch: int = 2,
+) -> ConvGeometry:
+    """Sizes of convolutions in 1, 2 or 3 spatial dimensions (or ndim), with at least one output.
+
+    max_channels: per group.  The input size follows from the output's, so that nothing has to be thrown away; every
+    combination of kernel, stride, padding and dilation that gives at least one output of an input of at least one can occur.
+    """
+    ndim = draw(st.integers(1, 3)) if ndim is None else ndim
+    axes = []
+    for _ in range(ndim):
+        k, s, d = (draw(st.integers(1, most)) for most in (max_kernel, max_stride, max_dilation))
+        rest = draw(st.integers(0, s - 1))  # what the last stride does not reach
+        padded = (draw(st.integers(1, max_output)) - 1) * s + d * (k - 1) + 1 + rest
+        p = draw(st.integers(0, min(max_padding, (padded - 1) // 2)))
+        axes.append((padded - 2 * p, k, s, p, d, rest))
+    channels = (draw(st.integers(1, max_channels)), draw(st.integers(1, max_channels)))
+    batch, groups = draw(st.integers(min_batch, max_batch)), draw(st.integers(1, max_groups))
+    return ConvGeometry(batch, groups, channels, *zip(*axes, strict=True))
+
+
+_SMOOTH = [nn.Tanh, nn.Sigmoid, nn.SiLU, nn.GELU, nn.Softplus, nn.LogSigmoid, nn.Identity]
+_KINKED = [nn.ReLU, nn.LeakyReLU]
+
+
+@st.composite
+def modules(
+    draw: st.DrawFn,
+    *,
+    max_layers: int = 4,
+    max_features: int = 5,
+    smooth: bool = True,
+    deterministic: bool = False,
+) -> tuple[nn.Module, Tensor]:
+    """(module, input): a small random stack of layers, in training or evaluation mode, and an input that it takes.
+
+    input: (batch, features), with a batch of 3 to 5 (the moments of two values, +1 and -1, have no gradient to speak of).
+    smooth: no ReLU and LeakyReLU.  deterministic: no dropout.
+    """
+    seed, batch = draw(seeds()), draw(st.integers(3, 5))
+    kinds = ["linear", "activation", "layer norm", "batch norm", "nested"] + ["dropout"] * (not deterministic)
+
+    def layer(n: int, depth: int) -> tuple[nn.Module, int]:
+        kind = draw(st.sampled_from(kinds))
+        if kind == "linear":
+            m = draw(st.integers(1, max_features))
+            return nn.Linear(n, m, bias=draw(st.booleans())), m
+        if kind == "layer norm":
+            return nn.LayerNorm(n), n
+        if kind == "batch norm":
+            return nn.BatchNorm1d(n), n
+        if kind == "dropout":
+            return nn.Dropout(draw(st.sampled_from([0.0, 0.25, 0.5]))), n
+        if kind == "nested" and depth < 2:
+            return stack(n, depth + 1)
+        return draw(st.sampled_from(_SMOOTH if smooth else _SMOOTH + _KINKED))(), n
+
+    def stack(n: int, depth: int) -> tuple[nn.Module, int]:
+        layers = []
+        for _ in range(draw(st.integers(1, max_layers))):
+            made, n = layer(n, depth)
+            layers.append(made)
+        return nn.Sequential(*layers), n
+
+    features = draw(st.integers(2, max_features))
+    with same_draws(seed):
+        module, _ = stack(features, 0)
+    rng = np.random.default_rng(seed)
+    for b in module.buffers():  # running moments as if after some training
+        if b.dtype.kind == "f":
+            b.array = (0.5 + rng.random(b.shape)).astype(b.dtype)
+    x = Tensor(rng.normal(size=(batch, features)).astype(np.float32))
+    return module.train(draw(st.booleans())), x
