@@ -370,14 +370,16 @@ class _Recording:
 
     def __init__(self, mode: bool):
         self._mode = mode
+        self._previous: list[bool] = []  # a stack: one object may be entered several times
 
     def __enter__(self) -> None:
         global _recording
-        self._previous, _recording = _recording, self._mode
+        self._previous.append(_recording)
+        _recording = self._mode
 
     def __exit__(self, *_: object) -> None:
         global _recording
-        _recording = self._previous
+        _recording = self._previous.pop()
 
     def __call__(self, function: Callable) -> Callable:
         from functools import wraps
@@ -396,10 +398,14 @@ class set_grad_enabled(_Recording):
     def __init__(self, mode: bool):
         global _recording
         super().__init__(bool(mode))
-        self._previous, _recording = _recording, self._mode
+        super().__enter__()
 
     def __enter__(self) -> None:
         pass
+
+    def __call__(self, function: Callable) -> Callable:
+        self.__exit__()  # as a decorator it switches inside the function only
+        return super().__call__(function)
 
 
 class no_grad(_Recording):
