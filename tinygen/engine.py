@@ -396,7 +396,6 @@ class set_grad_enabled(_Recording):
     """Record operators (True) or only compute (False), until changed or inside a `with` (torch.set_grad_enabled)."""
 
     def __init__(self, mode: bool):
-        global _recording
         super().__init__(bool(mode))
         super().__enter__()
 
