@@ -1,0 +1,186 @@
+"""Training steps written once, against `T`, which is tinygen or torch: the two have the same interface.
+
+Every class below is a workload: T, the batch size and the optimizer's options go in; `step(noise)` does one whole training
+step (forward, backward, Adam) and returns the loss as a number.  `noise(*shape)` draws from N(0, 1).
+"""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+
+
+def pixels(rng, batch):
+    """Like MNIST: 784 grey values in [0, 1], four of five of them 0."""
+    return (rng.random((batch, 784)) * (rng.random((batch, 784)) < 0.2)).astype(np.float32)
+
+
+def mlp(T, *sizes, dropout=0.0, last=None):
+    """Linear layers of these sizes, with ReLU and perhaps dropout in between, and perhaps a last module."""
+    layers = []
+    for i, (n, m) in enumerate(pairwise(sizes)):
+        if i:
+            layers += [T.nn.ReLU()] + [T.nn.Dropout(dropout)] * (dropout > 0)
+        layers.append(T.nn.Linear(n, m))
+    return T.nn.Sequential(*layers, *([last] if last else []))
+
+
+class Autoencoder:
+    """Deck D0's MLP autoencoder, 784-256-10-256-784: the squared error, summed."""
+
+    title = "MLP AE 784-256-10-256-784"
+    target = 0.75
+
+    def __init__(self, T, rng, batch, **options):
+        self.model = mlp(T, 784, 256, 10, 256, 784, last=T.nn.Sigmoid())
+        self.modules = [self.model]
+        fill(T, rng, self.modules)
+        self.optimizer = T.optim.Adam(self.model.parameters(), lr=1e-3, **options)
+        self.mse = T.nn.functional.mse_loss
+        self.x = T.tensor(pixels(rng, batch))
+
+    def step(self, noise):
+        self.optimizer.zero_grad()
+        loss = self.mse(self.model(self.x), self.x, reduction="sum")
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+
+class VAE:
+    """The Bernoulli MLP VAE 784-400-20: binary cross-entropy plus KL divergence, summed."""
+
+    title = "VAE 784-400-20"
+    target = 0.75
+
+    def __init__(self, T, rng, batch, **options):
+        nn = T.nn
+        self.hidden, self.mean, self.log_var = nn.Linear(784, 400), nn.Linear(400, 20), nn.Linear(400, 20)
+        self.decoder = mlp(T, 20, 400, 784)
+        self.modules = [self.hidden, self.mean, self.log_var, self.decoder]
+        fill(T, rng, self.modules)
+        self.optimizer = T.optim.Adam([p for m in self.modules for p in m.parameters()], lr=1e-3, **options)
+        self.F = T.nn.functional
+        self.x = T.tensor(pixels(rng, batch))
+
+    def step(self, noise):
+        self.optimizer.zero_grad()
+        h = self.F.relu(self.hidden(self.x))
+        mean, log_var = self.mean(h), self.log_var(h)
+        z = mean + (0.5 * log_var).exp() * noise(*mean.shape)
+        error = self.F.binary_cross_entropy_with_logits(self.decoder(z), self.x, reduction="sum")
+        divergence = -0.5 * (1 + log_var - mean * mean - log_var.exp()).sum()
+        loss = error + divergence
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+
+class GAN:
+    """Deck D0's MLP GAN: one step of the discriminator and one of the generator, each with a batch of its own."""
+
+    title = "MLP GAN, one D and one G step"
+    target = 0.75
+    latent = 100
+
+    def __init__(self, T, rng, batch, **options):
+        self.generator = mlp(T, self.latent, 256, 512, 1024, 784, last=T.nn.Tanh())
+        self.discriminator = mlp(T, 784, 1024, 512, 256, 1, dropout=0.3)
+        self.modules = [self.generator, self.discriminator]
+        fill(T, rng, self.modules)
+        self.optimizer_d = T.optim.Adam(self.discriminator.parameters(), lr=2e-4, **options)
+        self.optimizer_g = T.optim.Adam(self.generator.parameters(), lr=2e-4, **options)
+        self.bce = T.nn.functional.binary_cross_entropy_with_logits
+        self.x = T.tensor(2 * pixels(rng, batch) - 1)
+        self.is_real, self.is_fake = T.ones(batch, 1), T.zeros(batch, 1)
+
+    def step(self, noise):
+        return self.discriminator_step(noise) + self.generator_step(noise)
+
+    def discriminator_step(self, noise):
+        self.optimizer_d.zero_grad()
+        fake = self.generator(noise(len(self.x), self.latent)).detach()
+        loss = self.bce(self.discriminator(self.x), self.is_real) + self.bce(self.discriminator(fake), self.is_fake)
+        loss.backward()
+        self.optimizer_d.step()
+        return loss.item()
+
+    def generator_step(self, noise):
+        self.optimizer_g.zero_grad()
+        fake = self.generator(noise(len(self.x), self.latent))
+        loss = self.bce(self.discriminator(fake), self.is_real)
+        loss.backward()
+        self.optimizer_g.step()
+        return loss.item()
+
+
+class RealNVP:
+    """Deck D4's fully connected RealNVP on points in the plane: depth 8, hidden 16; the negative log-likelihood in nats.
+
+    The coupling is written out: c(x) = b⊙x + (1-b)⊙(x⊙exp s(b⊙x) + t(b⊙x)), log-determinant Σ (1-b)⊙s.
+    """
+
+    title = "RealNVP 2-D, depth 8, hidden 16"
+    target = 0.25
+    depth, width = 8, 16
+
+    def __init__(self, T, rng, batch, **options):
+        nn = T.nn
+
+        def net():
+            return nn.Sequential(nn.Linear(2, self.width), nn.Tanh(), nn.Linear(self.width, 2))
+
+        self.scales, self.shifts = ([net() for _ in range(self.depth)] for _ in range(2))
+        self.modules = [*self.scales, *self.shifts]
+        fill(T, rng, self.modules)
+        masks = [np.array([i % 2, 1 - i % 2], np.float32) for i in range(self.depth)]
+        self.couplings = [
+            self.coupling(T, T.tensor(b), T.tensor(1 - b), s, t)
+            for b, s, t in zip(masks, self.scales, self.shifts, strict=True)
+        ]
+        self.optimizer = T.optim.Adam([p for m in self.modules for p in m.parameters()], lr=1e-3, **options)
+        self.x = T.tensor(rng.standard_normal((batch, 2)).astype(np.float32))
+
+    def coupling(self, T, passing, moving, scale, shift):
+        def forward(x):
+            kept = passing * x
+            s, t = scale(kept), shift(kept)
+            return kept + moving * (x * s.exp() + t), (moving * s).sum(1)
+
+        return forward
+
+    def step(self, noise):
+        self.optimizer.zero_grad()
+        x, log_det = self.x, 0
+        for coupling in self.couplings:
+            x, change = coupling(x)
+            log_det = log_det + change
+        loss = ((x * x).sum(1) / 2 + math.log(2 * math.pi) - log_det).mean()
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+
+class RealNVPLayers(RealNVP):
+    """The same with nn.AffineCoupling, the layer that tinygen has; PyTorch has none, and keeps the formula."""
+
+    title = "  the same, nn.AffineCoupling"
+
+    def coupling(self, T, passing, moving, scale, shift):
+        if hasattr(T.nn, "AffineCoupling"):
+            return T.nn.AffineCoupling(passing, scale, shift)
+        return super().coupling(T, passing, moving, scale, shift)
+
+
+def fill(T, rng, modules):
+    """Weights as both libraries draw them for Linear, U(-1/√in, 1/√in), but the same numbers in both."""
+    for module in modules:
+        state = {}
+        for name, p in module.named_parameters():
+            if p.ndim == 2:
+                bound = 1 / math.sqrt(p.shape[1])
+            state[name] = T.tensor(rng.uniform(-bound, bound, tuple(p.shape)).astype(np.float32))
+        module.load_state_dict(state)
+
+
+WORKLOADS = {"ae": Autoencoder, "vae": VAE, "gan": GAN, "realnvp": RealNVP, "realnvp-layers": RealNVPLayers}
