@@ -29,5 +29,6 @@ def _fresh_state() -> Iterator[None]:
     tg.manual_seed(0)
     dtype, where = tg.get_default_dtype(), tg.get_default_device()
     yield
+    tg.set_grad_enabled(True)
     tg.set_default_dtype(dtype)
     tg.set_default_device(where)
