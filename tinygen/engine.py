@@ -149,8 +149,8 @@ class Op:
             raise errors.explain(self.name, error, arrays, params) from error
         if not is_node:
             return out
-        if type(out) not in ARRAY_MODULES or (out.dtype.char in "dO" and not self.any_dtype):
-            out = settle(xp, out, inputs, self.any_dtype)
+        if type(out) not in ARRAY_MODULES or (out.dtype.char in "deO" and not self.any_dtype):
+            out = settle(xp, out, self, arrays, inputs, params)
 
         cls = Node.public
         node = cls.__new__(cls)

@@ -31,15 +31,19 @@ def get_default_dtype() -> np.dtype:
     return default_dtype
 
 
-def settle(xp: Any, out: Any, inputs: Iterable, any_dtype: bool) -> Array:
+def settle(xp: Any, out: Any, op: Any, arrays: Iterable, inputs: Iterable, params: dict[str, Any]) -> Array:
     """An operator's result as an array of the right dtype (reductions of NumPy return its scalars)."""
     out = xp.asarray(out)
     if out.dtype.char == "O":
         raise TypeError(f"tensors hold numbers; one of these arguments is none: {[type(x).__name__ for x in inputs]}")
-    if out.dtype.char == "d" and not any_dtype:
+    if out.dtype.char in "de" and not op.any_dtype:
         # Python's and NumPy's single numbers are weak: they follow the tensors
         dtypes = [x.dtype for x in inputs if hasattr(x, "dtype") and not isinstance(x, np.generic)]
-        if not any(d.char == "d" for d in dtypes):
+        if out.dtype.char == "e" and not any(d.char == "e" for d in dtypes):
+            # NumPy computes functions of 8-bit integers and truth values in float16: once more, in the default dtype
+            arrays = [x.astype(default_dtype) if getattr(x, "dtype", out.dtype).kind in "bui" else x for x in arrays]
+            out = xp.asarray(op.forward(xp, *arrays, **params))
+        if out.dtype.char == "d" and not any(d.char == "d" for d in dtypes):
             floating = [d for d in dtypes if d.kind == "f"]
             out = out.astype(max(floating, key=attrgetter("itemsize")) if floating else default_dtype)
     return out

@@ -25,10 +25,10 @@ Dim = int | Sequence[int] | None
 _sum    = Op(lambda xp, x, axis: _fast_sum(xp, x, axis),                   lambda g, _, _x, axis: _spread(g, _x, axis))
 _mean   = Op(lambda xp, x, axis: _fast_sum(xp, x, axis) * (1 / _size(x, axis)),
                                                                            lambda g, _, _x, axis: _spread(g * (1 / _size(_x, axis)), _x, axis))
-_prod   = Op(lambda xp, x, axis: x.prod(axis),                             lambda g, out, x, axis: _spread(g, x, axis) * _product_of_others(x, out, axis))
+_prod   = Op(lambda xp, x, axis: x.prod(axis, dtype=_signed(x)),                             lambda g, out, x, axis: _spread(g, x, axis) * _product_of_others(x, out, axis))
 _amax   = Op(lambda xp, x, axis: x.max(axis),                              lambda g, out, x, axis: _spread(g, x, axis) * _share_of_ties(x, out, axis))
 _amin   = Op(lambda xp, x, axis: x.min(axis),                              lambda g, out, x, axis: _spread(g, x, axis) * _share_of_ties(x, out, axis))
-_cumsum = Op(lambda xp, x, axis: xp.cumsum(x, axis),                       lambda g, _, _x, axis: flip(_cumsum(flip(g, (axis,)), axis=axis), (axis,)))
+_cumsum = Op(lambda xp, x, axis: xp.cumsum(x, axis, dtype=_signed(x)),                       lambda g, _, _x, axis: flip(_cumsum(flip(g, (axis,)), axis=axis), (axis,)))
 _argmax = Op(lambda xp, x, axis: x.argmax(axis))
 _argmin = Op(lambda xp, x, axis: x.argmin(axis))
 _any    = Op(lambda xp, x, axis: x.any(axis))
@@ -59,7 +59,12 @@ def _size(x: Any, axis: tuple[int, ...]) -> int:
 def _fast_sum(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
     if x.ndim == 2 and len(axis) == 1 and x.dtype.kind == "f" and x.size:  # a matrix times ones is several times faster
         return x.dot(xp.ones(x.shape[1], x.dtype)) if axis == (1,) else xp.ones(x.shape[0], x.dtype).dot(x)
-    return x.sum(axis)
+    return x.sum(axis, dtype=_signed(x))
+
+
+def _signed(x: Any) -> Any:
+    """Unsigned integers are added up as int64, as in PyTorch (NumPy has uint64); None: as NumPy does."""
+    return np.int64 if x.dtype.kind == "u" else None
 
 
 def _product_of_others(x: Any, out: Any, axis: tuple[int, ...]) -> Any:
