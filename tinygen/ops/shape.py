@@ -217,7 +217,8 @@ def tile(input: Any, *dims: Any) -> Any:
     counts = (1,) * (len(shape) - len(counts)) + counts
     pairs = tuple(k for n, s in zip(counts, shape, strict=True) for k in (n, s))
     x = reshape(input, tuple(k for s in shape for k in (1, s)))
-    return reshape(expand(x, shape=pairs), tuple(n * s for n, s in zip(counts, shape, strict=True)))
+    # As in PyTorch the result owns its memory: where reshape needs no copy it would be a read-only view of the input.
+    return clone(reshape(expand(x, shape=pairs), tuple(n * s for n, s in zip(counts, shape, strict=True))))
 
 
 def repeat(input: Any, *sizes_: Any) -> Any:
@@ -236,7 +237,7 @@ def repeat_interleave(input: Any, repeats: int, dim: int | None = None) -> Any:
     axis = axis_of("repeat_interleave", dim, input.ndim)
     shape = tuple(input.shape)
     x = expand(unsqueeze(input, axis + 1), shape=(*shape[: axis + 1], repeats, *shape[axis + 1 :]))
-    return reshape(x, (*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :]))
+    return clone(reshape(x, (*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :])))
 
 
 def _same_rank(name: str, tensors: Sequence[Any]) -> list[Any]:
