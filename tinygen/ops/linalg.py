@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tinygen.engine import Op, name_operators
+from tinygen.engine import Node, Op, name_operators
 from tinygen.errors import ShapeError
 from tinygen.ops.reduce import sum
 from tinygen.ops.shape import mT, reshape, squeeze, unsqueeze
 
 # fmt: off
 
-_matmul = Op(lambda xp, x, y: _product(xp, x, y),        lambda g, _, _x, y: _matmul(g, mT(y)),   lambda g, _, x, _y: _matmul(mT(x), g))
+_matmul = Op(lambda xp, x, y: _product(xp, x, y),        lambda g, _, _x, y: _times(g, _t(y)),    lambda g, _, x, _y: _times(_t(x), g))
 # y = x Wᵀ + b on the last dimension: one matrix product, whatever the leading dimensions
-_linear = Op(lambda xp, x, w, b: _affine(xp, x, w, b),   lambda g, _, _x, w, _b: _times(g, w),    lambda g, _, x, _w, _b: _matmul(mT(_rows(g)), _rows(x)),
+_linear = Op(lambda xp, x, w, b: _affine(xp, x, w, b),   lambda g, _, _x, w, _b: _through(g, w),  lambda g, _, x, _w, _b: _times(_t(_rows(g)), _rows(x)),
                                                          lambda g, _, _x, _w, _b: _rows(g))
 
 # fmt: on
@@ -43,8 +43,23 @@ def _rows(x: Any) -> Any:
     return x if x.ndim == 2 else reshape(x, _row_shape(x))
 
 
-def _times(g: Any, w: Any) -> Any:
-    return _matmul(g, w) if g.ndim == 2 else reshape(_matmul(_rows(g), w), (*g.shape[:-1], w.shape[1]))
+# In the rules matrices that are plain arrays are multiplied and transposed directly: calling the operator takes longer than
+# the product itself when the matrices are small.
+
+
+def _times(x: Any, y: Any) -> Any:
+    if isinstance(x, Node) or isinstance(y, Node) or x.ndim != 2 or y.ndim != 2:
+        return _matmul(x, y)
+    return x.dot(y)
+
+
+def _t(x: Any) -> Any:
+    return mT(x) if isinstance(x, Node) or x.ndim != 2 else x.T
+
+
+def _through(g: Any, w: Any) -> Any:
+    """g W on the last dimension."""
+    return _times(g, w) if g.ndim == 2 else reshape(_times(_rows(g), w), (*g.shape[:-1], w.shape[1]))
 
 
 name_operators(globals())
