@@ -36,9 +36,9 @@ def one_by_one(x: np.ndarray, y: np.ndarray, weight: Any, ignored: int, smoothin
         losses.append(-np.sum(w * q * special.log_softmax(row)))
         shares.append(w[label])
     losses = np.array(losses).reshape(y.shape)
-    if reduction == "none":
-        return losses
-    return losses.sum() / (np.sum(shares) if reduction == "mean" else 1)
+    if reduction == "mean":
+        return losses.sum() / np.sum(shares) if shares else np.nan
+    return losses.sum() if reduction == "sum" else losses
 
 
 @st.composite

@@ -65,7 +65,7 @@ def test_logdet_is_that_of_the_jacobian(case):
     for f in (layer.forward, layer.inverse):
         _, logdet = f(x)
         for i in range(len(x)):
-            jacobian = tg.autograd.jacobian(lambda v: f(v.unsqueeze(0))[0], x[i]).numpy().reshape(n, n)
+            jacobian = tg.autograd.jacobian(lambda v, f=f: f(v.unsqueeze(0))[0], x[i]).numpy().reshape(n, n)
             sign, expected = np.linalg.slogdet(jacobian)
             assert sign == 1
             np.testing.assert_allclose(logdet[i].item(), expected, atol=1e-12)

@@ -39,7 +39,7 @@ def uniform(bound: float):
 
 
 # fmt: off
-@pytest.mark.parametrize(("function", "options", "expected"), [
+DISTRIBUTIONS = [
     (init.uniform_,         {"a": -1.0, "b": 3.0},             stats.uniform(-1, 4)),
     (init.normal_,          {"mean": 2.0, "std": 0.5},         stats.norm(2, 0.5)),
     (init.xavier_uniform_,  {},                                uniform(math.sqrt(6 / (FAN_IN + FAN_OUT)))),
@@ -51,8 +51,11 @@ def uniform(bound: float):
     (init.trunc_normal_,    {"std": 0.5, "a": -0.3, "b": 1.0}, stats.truncnorm(-0.6, 2, 0, 0.5)),
     (init.trunc_normal_,    {"a": 6.0, "b": 7.0},              stats.truncnorm(6, 7)),
     (init.trunc_normal_,    {"a": -9.0, "b": -6.0},            stats.truncnorm(-9, -6)),
-])
+]
 # fmt: on
+
+
+@pytest.mark.parametrize(("function", "options", "expected"), DISTRIBUTIONS)
 def test_distributions(function, options, expected, device):
     x = drawn(function, device=device, **options)
     assert_distributed(x, expected)

@@ -1,0 +1,114 @@
+"""Wrong calls: the right exception, which names the function, what came, and what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import tinygen as tg
+from tinygen import nn
+from tinygen.nn import functional as F
+from tinygen.nn import init
+
+x23, x32, x3 = tg.zeros(2, 3), tg.zeros(3, 2), tg.zeros(3)
+labels = tg.tensor([0, 1])
+SAME_SHAPE_LOSSES = [
+    F.mse_loss, F.l1_loss, F.huber_loss, F.smooth_l1_loss, F.binary_cross_entropy, F.binary_cross_entropy_with_logits, F.kl_div,
+    lambda x, y: F.gaussian_nll_loss(x, y, x),
+]  # fmt: skip
+
+# fmt: off
+# what is called, the exception, and what its message must say
+WRONG: list[tuple[Callable, type[Exception], str]] = [
+    (lambda: F.dropout(x3, 1.5),                          ValueError, r"dropout: .* between 0 and 1, got 1\.5"),
+    (lambda: nn.Dropout(-0.1),                            ValueError, r"Dropout: .* between 0 and 1, got -0\.1"),
+    (lambda: F.gelu(x3, "fast"),                          ValueError, r"gelu: approximate must be 'none' or 'tanh', got 'fast'"),
+    (lambda: F.softmax(x3, dim=1),                        IndexError, r"softmax: dim 1 is out of range for a tensor with 1 dim"),
+    (lambda: nn.Linear(4, 2)(x23),                        tg.ShapeError, r"linear: [\s\S]*\(2, 3\)[\s\S]*\(2, 4\)"),
+    (lambda: nn.Linear(0, 2),                             ValueError, r"Linear: in_features must be a positive integer, got 0"),
+    (lambda: nn.Linear(2, 2.5),                           ValueError, r"Linear: out_features must be a positive integer, got 2\.5"),
+    (lambda: nn.Linear(2, True),                          ValueError, r"Linear: out_features must be a positive integer, got True"),
+    (lambda: nn.Bilinear(2, 3, -1),                       ValueError, r"Bilinear: out_features must be a positive integer, got -1"),
+    (lambda: nn.Bilinear(2, 3, 4)(x23, x23),              tg.ShapeError, r"bilinear: [\s\S]*input1 \(2, 3\)[\s\S]*weight \(4, 2, 3\)[\s\S]*bias   \(4,\)"),
+    (lambda: F.bilinear(x23, tg.zeros(3, 3), tg.zeros(1, 3, 3)), tg.ShapeError, r"bilinear: [\s\S]*input2 \(3, 3\)"),
+    (lambda: nn.Embedding(3, 0),                          ValueError, r"Embedding: embedding_dim must be a positive integer, got 0"),
+    (lambda: nn.Embedding(3, 2, padding_idx=3),           ValueError, r"Embedding: padding_idx 3 is out of range for 3 rows"),
+    (lambda: F.embedding(labels, x23, padding_idx=2),     ValueError, r"embedding: padding_idx 2 is out of range for 2 rows"),
+    (lambda: nn.Embedding(2, 2)(tg.tensor([0, 2])),       IndexError, r"embedding: row numbers from 0 to 2 .* rows 0 to 1"),
+    (lambda: nn.Embedding(2, 2)(tg.tensor([-1, 1])),      IndexError, r"embedding: row numbers from -1 to 1"),
+    (lambda: nn.Embedding(2, 2)(x3),                      TypeError,  r"embedding: the input must hold integers, got float32"),
+    (lambda: F.mse_loss(x3, x3, reduction="avg"),         ValueError, r"mse_loss: reduction must be 'mean', 'sum' or 'none', got 'avg'"),
+    (lambda: F.cross_entropy(x23, labels, reduction="avg"), ValueError, r"cross_entropy: reduction must be"),
+    (lambda: F.kl_div(x3, x3, reduction="avg"),           ValueError, r"kl_div: reduction must be"),
+    (lambda: F.huber_loss(x3, x3, delta=0),               ValueError, r"huber_loss: delta must be positive, got 0"),
+    (lambda: F.smooth_l1_loss(x3, x3, beta=-1),           ValueError, r"smooth_l1_loss: beta must not be negative, got -1"),
+    (lambda: F.binary_cross_entropy(x3 - 0.5, x3),        ValueError, r"binary_cross_entropy: [\s\S]* from -0\.5 to -0\.5[\s\S]*with_logits"),
+    (lambda: F.binary_cross_entropy(x3 + 1.5, x3),        ValueError, r"between 0 and 1"),
+    (lambda: F.binary_cross_entropy(x3 * float("nan"), x3), ValueError, r"from nan to nan"),
+    (lambda: F.binary_cross_entropy(x3, x3, weight=x23),  tg.ShapeError, r"binary_cross_entropy: a weight of shape \(2, 3\) does not fit an input of shape \(3,\)"),
+    (lambda: F.gaussian_nll_loss(x23, x23, x3),           tg.ShapeError, r"gaussian_nll_loss: a variance of shape \(3,\) [\s\S]*\(2, 3\), \(2, 1\) or \(2,\)"),
+    (lambda: F.gaussian_nll_loss(x3, x3, x3 - 2),         ValueError, r"gaussian_nll_loss: the variance must not be negative, got -2"),
+    (lambda: F.gaussian_nll_loss(x3, x3, -1.0),           ValueError, r"must not be negative, got -1"),
+    (lambda: F.cross_entropy(x23, tg.tensor([0, 3])),     IndexError, r"cross_entropy: class numbers from 0 to 3 [\s\S]*\(2, 3\) has classes 0 to 2"),
+    (lambda: F.cross_entropy(x23, tg.tensor([-1, 0])),    IndexError, r"cross_entropy: class numbers from -1 to 0"),
+    (lambda: F.cross_entropy(x23, tg.tensor([0, 1, 2])),  tg.ShapeError, r"cross_entropy: a target of shape \(2,\) is expected[\s\S]*\(3,\)"),
+    (lambda: F.cross_entropy(x23, tg.tensor([0.0, 1.0])), tg.ShapeError, r"cross_entropy: target probabilities must have the input's shape \(2, 3\), got \(2,\); class numbers must be integers"),
+    (lambda: F.cross_entropy(tg.tensor(1.0), tg.tensor(0)), tg.ShapeError, r"cross_entropy: an input of shape \(C,\), \(N, C\) or \(N, C, d1, \.\.\.\) is expected"),
+    (lambda: F.cross_entropy(x23, labels, x32),           tg.ShapeError, r"cross_entropy: one weight for each of the 3 classes is expected, got shape \(3, 2\)"),
+    (lambda: F.cross_entropy(x23, x23, tg.zeros(2)),      tg.ShapeError, r"one weight for each of the 3 classes"),
+    (lambda: F.cross_entropy(x23, labels, label_smoothing=2), ValueError, r"label_smoothing must be between 0 and 1, got 2"),
+    (lambda: F.nll_loss(x23, tg.tensor([0.0, 1.0])),      TypeError,  r"nll_loss: the target must hold class numbers, integers, got float32"),
+    (lambda: F.batch_norm(x3, None, None, training=True), tg.ShapeError, r"batch_norm: an input of shape \(N, C\)[\s\S]* got \(3,\)"),
+    (lambda: F.batch_norm(x23, None, None),               ValueError, r"batch_norm: running_mean and running_var are needed"),
+    (lambda: F.batch_norm(x23, None, None, labels.float(), training=True), tg.ShapeError, r"batch_norm: weight must have one value for each of the 3 channels[\s\S]*\(2,\)"),
+    (lambda: F.batch_norm(x23[:1], None, None, training=True), ValueError, r"batch_norm: more than one value per channel[\s\S]*\(1, 3\); use a larger batch, or eval\(\)"),
+    (lambda: nn.BatchNorm1d(4)(x23),                      tg.ShapeError, r"BatchNorm1d: an input of shape \(N, 4\) or \(N, 4, d\) is expected, got \(2, 3\)"),
+    (lambda: nn.BatchNorm1d(2)(tg.zeros(1, 2, 3, 4)),     tg.ShapeError, r"BatchNorm1d: .* got \(1, 2, 3, 4\)"),
+    (lambda: nn.BatchNorm1d(0),                           ValueError, r"BatchNorm1d: num_features must be a positive integer, got 0"),
+    (lambda: F.layer_norm(x23, (2,)),                     tg.ShapeError, r"layer_norm: the input's last sizes must be \(2,\), got an input of shape \(2, 3\)"),
+    (lambda: F.layer_norm(x23, 3, x23),                   tg.ShapeError, r"layer_norm: a weight of shape \(3,\) is expected, got \(2, 3\)"),
+    (lambda: F.layer_norm(x23, ()),                       tg.ShapeError, r"layer_norm: "),
+    (lambda: nn.LayerNorm(0),                             ValueError, r"LayerNorm: normalized_shape must be a positive integer, got 0"),
+    (lambda: nn.Unflatten(1, (2, 2))(x23),                tg.ShapeError, r"unflatten: sizes \(2, 2\) do not multiply to 3"),
+    (lambda: init.xavier_normal_(tg.zeros(3)),            tg.ShapeError, r"xavier_normal_: fan_in and fan_out need a weight of at least 2 dimensions, got shape \(3,\)"),
+    (lambda: init.kaiming_uniform_(x23, mode="fan"),      ValueError, r"kaiming_uniform_: mode must be 'fan_in' or 'fan_out', got 'fan'"),
+    (lambda: init.kaiming_normal_(x23, nonlinearity="x"), ValueError, r"calculate_gain: unknown nonlinearity 'x'; known are linear"),
+    (lambda: init.orthogonal_(x3),                        tg.ShapeError, r"orthogonal_: .* at least 2 dimensions is expected, got shape \(3,\)"),
+    (lambda: init.eye_(x3),                               tg.ShapeError, r"eye_: a matrix is expected, got shape \(3,\)"),
+    (lambda: init.trunc_normal_(x3, a=1.0, b=0.0),        ValueError, r"trunc_normal_: a < b and std > 0 are needed, got a=1\.0, b=0\.0, std=1"),
+    (lambda: nn.AffineCoupling([0, 2], nn.Identity(), nn.Identity()), ValueError, r"AffineCoupling: the mask must consist of 0 and 1, got \[0, 2\]"),
+    (lambda: nn.AdditiveCoupling([0, 1], nn.Identity())(x23), tg.ShapeError, r"AdditiveCoupling: after the mask, an input of shape \('batch', 2\) is expected, got \(2, 3\)"),
+    (lambda: nn.AdditiveCoupling([0, 1, 1], nn.Linear(3, 2)).inverse(x23), tg.ShapeError, r"AdditiveCoupling: translate_net must return the shape of its input, \(2, 3\), got \(2, 2\)"),
+    (lambda: nn.AffineCoupling([0, 1, 1], nn.Linear(3, 1), nn.Identity())(x23), tg.ShapeError, r"AffineCoupling: scale_net must return"),
+    (lambda: nn.Module().register_parameter("a", x3),     TypeError,  r"register_parameter: 'a' must be an nn\.Parameter or None, got Tensor"),
+    (lambda: nn.Module().register_buffer("a", np.ones(2)), TypeError, r"register_buffer: 'a' must be a tensor or None, got ndarray"),
+    (lambda: nn.Module().register_module("a", x3),        TypeError,  r"register_module: 'a' must be an nn\.Module or None, got Tensor"),
+    (lambda: nn.Module().register_buffer("a.b", x3),      KeyError,   r"register_buffer: a name is a non-empty string without dots, got 'a\.b'"),
+    (lambda: nn.Module().register_buffer("forward", x3),  KeyError,   r"register_buffer: Module has an attribute 'forward' already"),
+    (lambda: nn.Linear(1, 1).register_buffer("in_features", x3), KeyError, r"register_buffer: Linear has an attribute 'in_features' already"),
+    (lambda: nn.Sequential(nn.ReLU()).get_submodule("0.1"), AttributeError, r"get_submodule: ReLU has no child '1' \(path '0\.1'\)"),
+    (lambda: nn.Linear(1, 1).load_state_dict([1]),        TypeError,  r"load_state_dict: a dict of tensors is expected, got list"),
+    (lambda: nn.Sequential(nn.ReLU(), F.relu),            TypeError,  r"Sequential: an nn\.Module is expected, got function"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("case", range(len(WRONG)))
+def test_wrong_calls(case):
+    call, kind, message = WRONG[case]
+    with pytest.raises(kind) as error:
+        call()
+    assert type(error.value) is kind
+    assert re.search(message, str(error.value)), str(error.value)
+
+
+@pytest.mark.parametrize("loss", SAME_SHAPE_LOSSES)
+def test_input_and_target_of_different_shapes(loss):
+    """(3, 1) against (3,) would broadcast to (3, 3): PyTorch warns, here it is an error."""
+    with pytest.raises(
+        tg.ShapeError, match=r"input and target must have the same shape\n    input  \(3, 1\)\n    target \(3,\)"
+    ):
+        loss(tg.full((3, 1), 0.5), tg.full((3,), 0.5))
