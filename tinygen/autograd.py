@@ -154,8 +154,8 @@ def vjp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False) 
     single = not isinstance(inputs, tuple | list)
     with enable_grad():
         xs = _as_leaves(_several(inputs), create_graph)
-        y = func(*xs)
-        gs = _zeros_for_unused(grad(y, xs, v, create_graph=create_graph, allow_unused=True), xs)
+        y = _output("vjp", func(*xs))
+        gs = _rows(y, xs, v, create_graph)
     y = y if create_graph else y.detach()
     return y, gs[0] if single else gs
 
@@ -167,9 +167,11 @@ def jvp(func: Callable, inputs: Any, v: Any, create_graph: bool = False) -> tupl
     """
     with enable_grad():
         xs = _as_leaves(_several(inputs), create_graph)
-        y = func(*xs)
+        y = _output("jvp", func(*xs))
+        if len(_several(v)) != len(xs):
+            raise ValueError(f"jvp: {len(_several(v))} directions were given for {len(xs)} inputs")
         u = Node.public(ARRAY_MODULES[type(y.array)].zeros(y.shape, y.dtype), requires_grad=True)
-        rows = _zeros_for_unused(grad(y, xs, u, create_graph=True, allow_unused=True), xs)
+        rows = _rows(y, xs, u, create_graph=True)
         used = [(r, vi) for r, vi in zip(rows, _several(v), strict=True) if r.requires_grad]
         if not used:
             return y.detach(), y.new_zeros(y.shape)
@@ -185,16 +187,11 @@ def jacobian(func: Callable, inputs: Any, create_graph: bool = False) -> Any:
     single = not isinstance(inputs, tuple | list)
     with enable_grad():
         xs = _as_leaves(_several(inputs), create_graph)
-        y = func(*xs)
+        y = _output("jacobian", func(*xs))
         rows: list[list[Any]] = [[] for _ in xs]
         flat = reshape(y, (-1,))
         for i in range(flat.shape[0]):
-            gs = (
-                grad(flat[i], xs, retain_graph=True, create_graph=create_graph, allow_unused=True)
-                if flat.requires_grad
-                else (None,) * len(xs)
-            )
-            for row, g in zip(rows, _zeros_for_unused(gs, xs), strict=True):
+            for row, g in zip(rows, _rows(flat[i], xs, None, create_graph, retain_graph=True), strict=True):
                 row.append(g)
         result = tuple(
             reshape(stack(row), (*y.shape, *x.shape)) if row else x.new_zeros((*y.shape, *x.shape))
@@ -207,12 +204,10 @@ def hessian(func: Callable, inputs: Any, create_graph: bool = False) -> Any:
     """Second derivatives of func, which returns a single number: shape (*input.shape, *input.shape).  One input."""
 
     def gradient(x: Any) -> Any:
-        y = func(x)
+        y = _output("hessian", func(x))
         if y.array.size != 1:
             raise ShapeError(f"hessian: func must return a single number, got shape {y.shape}")
-        if not y.requires_grad:
-            return x * 0
-        return _zeros_for_unused(grad(reshape(y, ()), x, create_graph=True, allow_unused=True), (x,))[0]
+        return _rows(reshape(y, ()), (x,), None, create_graph=True)[0]
 
     return jacobian(gradient, inputs, create_graph)
 
@@ -221,13 +216,23 @@ def hvp(func: Callable, inputs: Any, v: Any) -> tuple[Any, Any]:
     """(func(inputs), H v), the Hessian times a vector, without the Hessian: the gradient of <gradient, v>."""
     with enable_grad():
         (x,) = xs = _as_leaves(_several(inputs), False)
-        y = func(*xs)
-        (g,) = _zeros_for_unused(grad(y, xs, create_graph=True, allow_unused=True), xs)
-        if not g.requires_grad:
-            return y.detach(), x.new_zeros(x.shape)
-        (out,) = _zeros_for_unused(grad(g, x, _several(v)[0], allow_unused=True), xs)
+        y = _output("hvp", func(*xs))
+        (g,) = _rows(y, xs, None, create_graph=True)
+        (out,) = _rows(g, (x,), _several(v)[0])
     return y.detach(), out
 
 
-def _zeros_for_unused(gs: Sequence[Any], xs: Sequence[Any]) -> tuple[Any, ...]:
+def _output(name: str, y: Any) -> Any:
+    if not isinstance(y, Node):
+        raise TypeError(f"{name}: func must return a tensor, got {type(y).__name__}")
+    return y
+
+
+def _rows(
+    y: Any, xs: Sequence[Any], u: Any, create_graph: bool = False, retain_graph: bool | None = None
+) -> tuple[Any, ...]:
+    """uᵀJ for every x; zeros where y does not depend on x."""
+    gs: Sequence[Any] = (None,) * len(xs)
+    if y.requires_grad:
+        gs = grad(y, xs, u, retain_graph, create_graph, allow_unused=True)
     return tuple(x.new_zeros(x.shape) if g is None else g for g, x in zip(gs, xs, strict=True))
