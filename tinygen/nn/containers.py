@@ -67,7 +67,11 @@ class _Numbered(Module):
 
     def append(self, member: Any) -> Self:
         """Add a member at the end; returns the container."""
-        setattr(self, str(len(self)), self._checked(member))
+        names = self._names()
+        if str(len(names)) in names:  # names that a slice kept, as "1", "2": number them anew, lest one be overwritten
+            self._set_all([*self, self._checked(member)])
+        else:
+            setattr(self, str(len(names)), self._checked(member))
         return self
 
     def insert(self, index: int, member: Any) -> None:
