@@ -64,7 +64,7 @@ def test_integers(device):
     "name", ["exp", "log", "sqrt", "sin", "tanh", "sigmoid", "reciprocal", "rsqrt", "erf", "log1p", "softplus"]
 )
 def test_functions_of_integers_are_float32(name, device):
-    with np.errstate(divide="ignore"):
+    with np.errstate(all="ignore"):
         for dtype in (i64, u8, tg.int8):
             x = of(dtype, device)
             y = getattr(tg, name)(x)
@@ -118,8 +118,6 @@ def test_a_float32_computation_stays_float32_through_second_derivatives(device):
 def test_objects_are_refused():
     with pytest.raises(TypeError, match=r"(?s)add: .*str"):
         tg.ones(2) + "a"
-    with pytest.raises(TypeError):
-        tg.ones(2) * [1, 2]
     with pytest.raises(TypeError):
         tg.ones(2) + None
 
