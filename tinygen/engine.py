@@ -246,6 +246,7 @@ def backpropagate(
     order = _newest_first(outputs)
     wanted = None if targets is None else {id(t) for t in targets}
     leading = None if wanted is None else _leading_to(wanted, order)
+    needed = None if leading is None else leading.union(wanted or ())
     pending: dict[int, Any] = {}  # what has arrived so far at each node; popped when it is complete
     own: set[int] = set()  # whose pending gradient is a fresh array that nothing else refers to
     found: dict[int, tuple[Node, Any]] = {}
@@ -274,7 +275,7 @@ def backpropagate(
             params = node.params
             for x, rule in node.edges:
                 key = id(x)
-                if leading is not None and key not in leading and key not in wanted:
+                if needed is not None and key not in needed:
                     continue
                 try:
                     gx = rule(g, out, *args, **params) if params else rule(g, out, *args)
