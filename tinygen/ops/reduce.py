@@ -22,22 +22,24 @@ Dim = int | Sequence[int] | None
 
 # fmt: off
 
-_sum    = Op(lambda xp, x, axis: _fast_sum(xp, x, axis),                   lambda g, _, _x, axis: _spread(g, _x, axis))
+_sum    = Op(lambda xp, x, axis: _fast_sum(xp, x, axis),                   lambda g, _, _x, axis: _spread(g, _x, axis=axis))
+# y, the sum of an array like `like`, repeated over the axes that were summed: the sum's transpose
+_spread = Op(lambda xp, y, like, axis: _repeated(xp, y, like, axis),       lambda g, _, _y, _like, axis: _sum(g, axis=axis))
 _mean   = Op(lambda xp, x, axis: _fast_sum(xp, x, axis) * (1 / _size(x, axis)),
-                                                                           lambda g, _, _x, axis: _spread(g * (1 / _size(_x, axis)), _x, axis))
-_prod   = Op(lambda xp, x, axis: x.prod(axis, dtype=_signed(x)),                             lambda g, out, x, axis: _spread(g, x, axis) * _product_of_others(x, out, axis))
-_amax   = Op(lambda xp, x, axis: x.max(axis),                              lambda g, out, x, axis: _spread(g, x, axis) * _share_of_ties(x, out, axis))
-_amin   = Op(lambda xp, x, axis: x.min(axis),                              lambda g, out, x, axis: _spread(g, x, axis) * _share_of_ties(x, out, axis))
+                                                                           lambda g, _, _x, axis: _spread(g * (1 / _size(_x, axis)), _x, axis=axis))
+_prod   = Op(lambda xp, x, axis: x.prod(axis, dtype=_signed(x)),                             lambda g, out, x, axis: _spread(g, x, axis=axis) * _product_of_others(x, out, axis))
+_amax   = Op(lambda xp, x, axis: x.max(axis),                              lambda g, out, x, axis: _spread(g, x, axis=axis) * _share_of_ties(x, out, axis))
+_amin   = Op(lambda xp, x, axis: x.min(axis),                              lambda g, out, x, axis: _spread(g, x, axis=axis) * _share_of_ties(x, out, axis))
 _cumsum = Op(lambda xp, x, axis: xp.cumsum(x, axis, dtype=_signed(x)),                       lambda g, _, _x, axis: flip(_cumsum(flip(g, (axis,)), axis=axis), (axis,)))
 _argmax = Op(lambda xp, x, axis: x.argmax(axis))
 _argmin = Op(lambda xp, x, axis: x.argmin(axis))
 _any    = Op(lambda xp, x, axis: x.any(axis))
 _all    = Op(lambda xp, x, axis: x.all(axis))
 
-_logsumexp   = Op(lambda xp, x, axis: _stable_logsumexp(xp, x, axis),      lambda g, out, x, axis: _spread(g, x, axis) * exp(x - _spread(out, x, axis)))
-_softmax     = Op(lambda xp, x, axis: _stable_softmax(xp, x, axis),        lambda g, out, _x, axis: out * (g - _spread(_sum(g * out, axis=axis), _x, axis)))
-_log_softmax = Op(lambda xp, x, axis: _stable_log_softmax(xp, x, axis),    lambda g, out, _x, axis: g - exp(out) * _spread(_sum(g, axis=axis), _x, axis))
-_norm2       = Op(lambda xp, x, axis: xp.sqrt((x * x).sum(axis)),          lambda g, out, x, axis: _spread(g, x, axis) * _direction(x, out, axis))
+_logsumexp   = Op(lambda xp, x, axis: _stable_logsumexp(xp, x, axis),      lambda g, out, x, axis: _spread(g, x, axis=axis) * exp(x - _spread(out, x, axis=axis)))
+_softmax     = Op(lambda xp, x, axis: _stable_softmax(xp, x, axis),        lambda g, out, _x, axis: out * (g - _spread(_sum(g * out, axis=axis), _x, axis=axis)))
+_log_softmax = Op(lambda xp, x, axis: _stable_log_softmax(xp, x, axis),    lambda g, out, _x, axis: g - exp(out) * _spread(_sum(g, axis=axis), _x, axis=axis))
+_norm2       = Op(lambda xp, x, axis: xp.sqrt((x * x).sum(axis)),          lambda g, out, x, axis: _spread(g, x, axis=axis) * _direction(x, out, axis))
 
 # fmt: on
 
@@ -47,9 +49,11 @@ def _kept(shape: tuple[int, ...], axis: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(1 if i in axis else n for i, n in enumerate(shape))
 
 
-def _spread(g: Any, x: Any, axis: tuple[int, ...]) -> Any:
-    """What a reduction returned, repeated over the axes that it reduced: the transpose of the sum."""
-    return expand(reshape(g, _kept(x.shape, axis)), shape=x.shape)
+def _repeated(xp: Any, y: Any, like: Any, axis: tuple[int, ...]) -> Any:
+    """A full array, not a view with strides of 0: quicker to make when it is small, and to compute with when it is large."""
+    out = xp.empty_like(like, dtype=y.dtype)
+    out[...] = y.reshape(_kept(like.shape, axis))
+    return out
 
 
 def _size(x: Any, axis: tuple[int, ...]) -> int:
@@ -73,7 +77,7 @@ def _product_of_others(x: Any, out: Any, axis: tuple[int, ...]) -> Any:
     With zeros: repeat the n reduced elements n times, put ones on the diagonal, and multiply each row.
     """
     if (x != 0).all():
-        return _spread(out, x, axis) / x
+        return _spread(out, x, axis=axis) / x
     others = tuple(i for i in range(x.ndim) if i not in axis)
     n = _size(x, axis)
     lines = reshape(permute(x, others + axis), (*(x.shape[i] for i in others), 1, n))
@@ -91,13 +95,13 @@ def _product_of_others(x: Any, out: Any, axis: tuple[int, ...]) -> Any:
 
 def _share_of_ties(x: Any, out: Any, axis: tuple[int, ...]) -> Any:
     """1 / (number of ties) at the extreme elements, 0 elsewhere."""
-    ties = cast(x == _spread(out, x, axis), dtype=x.dtype)
-    return ties / _spread(_sum(ties, axis=axis), x, axis)
+    ties = cast(x == _spread(out, x, axis=axis), dtype=x.dtype)
+    return ties / _spread(_sum(ties, axis=axis), x, axis=axis)
 
 
 def _direction(x: Any, norm: Any, axis: tuple[int, ...]) -> Any:
     """x / |x|, and 0 where x = 0: the subgradient that PyTorch takes."""
-    norm = _spread(norm, x, axis)
+    norm = _spread(norm, x, axis=axis)
     return where(norm == 0, 0.0, x / where(norm == 0, 1.0, norm))
 
 

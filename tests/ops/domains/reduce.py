@@ -68,6 +68,23 @@ def over(function: Any) -> Any:
 
 domain("sum", reduction(), over(np.sum))
 domain("mean", reduction(full=True), over(np.mean))
+
+
+@st.composite
+def spreads(draw: st.DrawFn) -> Example:
+    """The sum of an array over some axes, and an array of the shape that it had (of integers: it has no gradient)."""
+    shape = draw(ts.shapes())
+    axis = tuple(draw(st.lists(st.integers(0, len(shape) - 1), unique=True))) if shape else ()
+    y = draw(ts.values(tuple(n for i, n in enumerate(shape) if i not in axis)))
+    return Example((y, np.zeros(shape, np.int64)), {"axis": axis})
+
+
+domain(
+    "spread",
+    spreads(),
+    lambda y, like, axis: np.broadcast_to(np.expand_dims(y, axis), like.shape),
+    lambda y, like, axis: OPERATORS["spread"](y, like, axis=axis),
+)
 domain("prod", reduction(several=False, zeros=0.4), over(np.prod))
 domain("amax", reduction(full=True, distinct=True), over(np.max))
 domain("amin", reduction(full=True, distinct=True), over(np.min))
