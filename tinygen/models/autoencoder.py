@@ -11,6 +11,7 @@ Sources: decks D0 (network and experiment), D3, D4 (loss); Baldi, Hornik 1989 (l
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -119,7 +120,7 @@ def reproduce(
     dataset: tuple[data.Dataset, data.Dataset] | None = None,
     hidden: int = 256,
     code: int = 10,
-    epochs: int = 30,
+    epochs: int = 20,
     batch_size: int = 128,
     lr: float = 1e-3,
     seed: int = 0,
@@ -129,33 +130,42 @@ def reproduce(
 
     Target: below PCA with as many components, 26.71.  Floor 0.  Nobody published a number for this network; for a much
     deeper one with 30 code units Hinton and Salakhutdinov have 3.00, PCA 13.87.
+    Also: the same with a code that may take any value.  The deck's ReLU on so narrow a code costs much: a unit that is
+    negative for all images passes no gradient and stays dead, and among ten units that happens to some.
     dataset: (train, test); MNIST by default.
     """
     train, test = data.mnist() if dataset is None else dataset
-    tg.manual_seed(seed)
-    model = Autoencoder((train.flat.shape[1], hidden, code)).to(device)
-    start = time.perf_counter()
-    _fit(model, train, epochs, batch_size, lr, seed, device)
-    seconds = time.perf_counter() - start
-    x = tg.as_tensor(test.flat, device=device)
-    pca = evaluate.squared_error(evaluate.PCA.fit(train.flat, code).reconstruct, test.flat)
-    return Result(
-        name=f"MLP autoencoder, code {code}",
-        metric="test squared error, summed per image",
-        unit="grey levels²",
-        value=evaluate.squared_error(model.reconstruct, x),
-        floor=0.0,
-        baseline=pca,
-        target="< 26.7 (PCA with 10 components)" if dataset is None else None,
-        seed=seed,
-        seconds=seconds,
-        settings={"hidden": hidden, "code": code, "epochs": epochs, "batch_size": batch_size, "lr": lr},
-        notes={
-            "baseline": f"PCA with {code} components",
-            "predicting the mean image": round(evaluate.variance(train.flat, test.flat), 2),
-            "train error": round(evaluate.squared_error(model.reconstruct, tg.as_tensor(train.flat, device=device)), 2),
-        },
-    )
+    x_test = tg.as_tensor(test.flat, device=device)
+    pca_error = evaluate.squared_error(evaluate.PCA.fit(train.flat, code).reconstruct, test.flat)
+    results = []
+    for kind, code_activation in (("ReLU code, as in the deck", nn.ReLU()), ("free code", nn.Identity())):
+        tg.manual_seed(seed)
+        model = Autoencoder((train.flat.shape[1], hidden, code), code_activation).to(device)
+        start = time.perf_counter()
+        _fit(model, train, epochs, batch_size, lr, seed, device)
+        seconds = time.perf_counter() - start
+        with tg.no_grad():
+            alive = int((model.encode(x_test).std(0) > 0).sum().item())
+        results.append(
+            Result(
+                name=f"MLP autoencoder, code {code}: {kind}",
+                metric="test squared error, summed per image",
+                unit="grey levels²",
+                value=evaluate.squared_error(model.reconstruct, x_test),
+                floor=0.0,
+                baseline=pca_error,
+                target="< 26.7 (PCA with 10 components)" if dataset is None else None,
+                seed=seed,
+                seconds=seconds,
+                settings={"hidden": hidden, "code": code, "epochs": epochs, "batch_size": batch_size, "lr": lr},
+                notes={
+                    "baseline": f"PCA with {code} components",
+                    "predicting the mean image": round(evaluate.variance(train.flat, test.flat), 2),
+                    "code units that are not dead": alive,
+                },
+            )
+        )
+    return dataclasses.replace(results[0], more=(results[1],))
 
 
 def reproduce_linear(

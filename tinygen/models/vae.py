@@ -248,12 +248,12 @@ def reproduce(
 
 def reproduce_gaussian(
     noise: float = 0.1,
-    n: int = 2000,
+    n: int = 5000,
     hidden: int = 100,
     latent: int = 2,
-    epochs: int = 100,
-    batch_size: int = 100,
-    lr: float = 1e-2,
+    epochs: int = 200,
+    batch_size: int = 50,
+    lr: float = 2e-3,
     seed: int = 0,
     device: str = "cpu",
 ) -> Result:
@@ -261,6 +261,7 @@ def reproduce_gaussian(
 
     By importance sampling with 500 draws per point, an upper bound on average.  Floor: the exact entropy, 1.008 for
     noise 0.1.  Baseline: a Gaussian with full covariance, 1.903.  The deck prints no number.
+    The deck's learning rate of 0.01 with its 250 points ends near 1.6.
     n: training points; as many again are tested.
     """
     generator = tg.Generator().manual_seed(seed)
