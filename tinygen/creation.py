@@ -140,6 +140,7 @@ def full(size: Any, fill_value: Any, dtype: Any = None, device: Any = None, requ
 
 def eye(n: int, m: int | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones on the diagonal of an n by m matrix."""
+    _shape("eye", (n, n if m is None else m))
     array = np.eye(n, m, dtype=get_default_dtype() if dtype is None else dtype)
     return _new(to_device(array, resolve(device)), requires_grad)
 

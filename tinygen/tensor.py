@@ -168,7 +168,7 @@ class Tensor(Node):
     def item(self) -> Any:
         """The value of a tensor with one element, as a Python number."""
         if self.array.size != 1:
-            raise RuntimeError(f"item: a tensor with one element is expected, got shape {self.shape}; use tolist()")
+            raise ShapeError(f"item: a tensor with one element is expected, got shape {self.shape}; use tolist()")
         return self.array.item()
 
     def tolist(self) -> Any:
@@ -461,7 +461,7 @@ class Tensor(Node):
         for t in target:
             if isinstance(t, Node):
                 dtype, device = t.dtype, backend.device_of(t.array)
-            elif isinstance(t, Device) or isinstance(t, str) and t.split(":")[0] in ("cpu", "cuda", "strict"):
+            elif isinstance(t, Device) or (isinstance(t, str) and not _names_a_dtype(t)):
                 device = t
             elif t is not None:
                 dtype = t
@@ -525,6 +525,14 @@ class Tensor(Node):
     def new_tensor(self, data: Any, requires_grad: bool = False) -> Tensor:
         """New values with this tensor's dtype and device."""
         return Tensor(backend.to_device(np.array(data, dtype=self.dtype), self.device), requires_grad=requires_grad)
+
+
+def _names_a_dtype(name: str) -> bool:
+    try:
+        np.dtype(name)
+    except TypeError:
+        return False
+    return True
 
 
 Node.public = Tensor

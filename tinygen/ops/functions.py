@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tinygen.engine import Node
 from tinygen.ops import elementwise as e
+
+_FLOAT = np.dtype(np.float64)
 
 
 def add(input: Any, other: Any, *, alpha: float = 1) -> Any:
@@ -22,9 +26,12 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
     """input / other, also for integers; rounding_mode "floor" rounds down, "trunc" towards zero."""
     if rounding_mode is None:
         return e.div(input, other)
+    whole = all(isinstance(x, int) or getattr(x, "dtype", _FLOAT).kind in "biu" for x in (input, other))
     if rounding_mode == "floor":
-        return e.floor(e.div(input, other))
+        return e.floor_divide(input, other) if whole else e.floor(e.div(input, other))
     if rounding_mode == "trunc":
+        if whole:
+            return e.sign(input) * e.sign(other) * e.floor_divide(e.abs(input), e.abs(other))
         quotient = e.div(input, other)
         return e.where(quotient < 0, e.ceil(quotient), e.floor(quotient))
     raise ValueError(f"div: rounding_mode must be None, 'floor' or 'trunc', got {rounding_mode!r}")

@@ -64,9 +64,8 @@ def _raw_part(x: Any, part: Any) -> Any:
     elif isinstance(part, list | tuple | range):
         part = np.asarray(list(part), dtype=None if len(part) else np.int64)
     if not is_array(part):
-        raise TypeError(
-            f"index: slices, integers, tensors, lists, None and ... are understood, got {type(part).__name__}"
-        )
+        kind = IndexError if isinstance(part, float) else TypeError
+        raise kind(f"index: slices, integers, tensors, lists, None and ... are understood, got {type(part).__name__}")
     if part.dtype.kind not in "biu":
         raise IndexError(f"index: a tensor used as an index must hold integers or booleans, got {part.dtype}")
     array = x.array if isinstance(x, Node) else x

@@ -323,7 +323,7 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     if chunks <= 0:
         raise ValueError(f"chunk: the number of parts must be positive, got {chunks}")
     n = input.shape[axis_of("chunk", dim, input.ndim)]
-    return split(input, max(1, -(-n // chunks)), dim)
+    return split(input, -(-n // chunks) if n else [0] * chunks, dim)
 
 
 def flip(input: Any, dims: int | Sequence[int], *more: int) -> Any:
