@@ -1,0 +1,101 @@
+"""Two networks play a game: one forges images, the other tells them from real ones, and both get better.
+
+It shows the game round by round, what the discriminator believes, and what comes out.  Pictures, in runs/gan/:
+
+    samples.png         images of 64 fixed latents after the last epoch
+    progress.png        the images of eight of these latents after more and more epochs
+    probabilities.png   the discriminator's mean D(x) on real and D(G(z)) on forged images, per round
+    losses.png          both players' losses, per round
+    interpolation.png   straight lines through latent space
+
+At the beginning D tells them apart with ease; when it can no longer do so at all, both curves are at one half.
+
+    python examples/gan.py --data digits         # a minute, no download
+    python examples/gan.py --saturating          # the generator's original loss: watch it learn slowly
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from common import as_images, between, image_parser, is_small, load
+
+import tinygen as tg
+from tinygen import data, evaluate, optim, plot, training
+from tinygen.models import GAN
+from tinygen.models.classifier import train_classifier
+
+parser = image_parser(__doc__, batch_size=100, lr=2e-4)
+parser.add_argument("--latent", type=int, default=100, help="size of the latent space (default 100)")
+parser.add_argument("--k", type=int, default=1, help="discriminator steps per generator step (default 1)")
+parser.add_argument("--saturating", action="store_true", help="minimise log(1 − D(G(z))) instead of −log D(G(z))")
+args = parser.parse_args()
+device = training.select_device(args.device)
+run = training.Run("gan", args.out)
+train, test = load(args)
+epochs = args.epochs or (300 if is_small(train) else 40)
+tg.manual_seed(args.seed)
+
+hidden = (64, 128, 256) if is_small(train) else (256, 512, 1024)
+model = GAN(args.latent, train.flat.shape[1], hidden, saturating=args.saturating).to(device)
+d_optimizer = optim.Adam(model.discriminator.parameters(), lr=args.lr, betas=(0.5, 0.999))
+g_optimizer = optim.Adam(model.generator.parameters(), lr=args.lr, betas=(0.5, 0.999))
+loader = data.DataLoader(train.flat, args.batch_size, shuffle=True, generator=args.seed, device=device, drop_last=True)
+
+fixed = model.latents(64)
+rounds: list[dict[str, float]] = []
+snapshots: dict[str, np.ndarray] = {}
+snapshot_epochs = {round(epochs ** (i / 7)) for i in range(8)}  # 1, ..., epochs, evenly spaced in the logarithm
+for epoch in range(epochs):
+    batches: list[tg.Tensor] = []
+    for x in (bar := training.progress(loader, f"epoch {epoch + 1}/{epochs}")):
+        batches.append(x)
+        if len(batches) == args.k:
+            rounds.append(model.step(d_optimizer, g_optimizer, *batches))  # k steps of D, one of G
+            bar.set("", **rounds[-1])
+            batches = []
+    if epoch + 1 in snapshot_epochs:
+        with tg.no_grad():
+            snapshots[f"epoch {epoch + 1}"] = as_images(model.decode(fixed[:8]), test)
+
+# Does it draw every class?  A classifier counts.
+classifier = train_classifier(train, epochs=60 if is_small(train) else 5, seed=args.seed, device=str(device))
+images = model.sample(1000 if args.dry_run else 10_000)
+shares = 100 * evaluate.class_shares(images, classifier.predict)
+real_shares = 100 * evaluate.class_shares(test.flat, classifier.predict)
+unrelated = evaluate.independent_pixels(train.flat, 1000, args.seed)
+trivial = 100 * evaluate.class_shares(unrelated, classifier.predict).min()
+
+# Pictures
+with tg.no_grad():
+    plot.image_grid(as_images(model.decode(fixed), test), run.path("samples.png"), title=f"GAN after {epochs} epochs")
+    path = between(fixed[:6], fixed[6:12])
+    plot.latent_walk(
+        as_images(model.decode(path), test),
+        run.path("interpolation.png"),
+        xlabel="straight lines between two latents",
+    )
+plot.rows(snapshots, run.path("progress.png"), title="the same eight latents")
+smooth = max(1, len(rounds) // 100)
+plot.curves(
+    {"D(x), real": [r["D(x)"] for r in rounds], "D(G(z)), forged": [r["D(G(z))"] for r in rounds]},
+    run.path("probabilities.png"),
+    xlabel="round",
+    ylabel="mean probability of “real”",
+    lines={"undecided": 0.5},
+    smooth=smooth,
+)
+plot.curves(
+    {"discriminator": [r["D loss"] for r in rounds], "generator": [r["G loss"] for r in rounds]},
+    run.path("losses.png"),
+    xlabel="round",
+    ylabel="loss, nats",
+    lines={"D undecided": np.log(4)},
+    smooth=smooth,
+)
+
+run.save_metrics(shares=shares, rounds=len(rounds), last_round=rounds[-1], accuracy=classifier.accuracy(test))
+headers = ("model", "metric", "unit", "value", "baseline: independent pixels", "ceiling: test images")
+print(training.table([("GAN", "share of the rarest class", "%", shares.min(), trivial, real_shares.min())], headers))
+print(f"Shares of the classes in %: {', '.join(f'{s:.1f}' for s in shares)}")
+print(f"(counted by a classifier with {classifier.accuracy(test):.1f} % test accuracy)")
+print(f"Pictures are in {run.folder}/")

@@ -1,0 +1,111 @@
+"""A variational autoencoder learns a density over images, so that it can be asked for new ones.
+
+It shows the two parts of the loss, samples from the prior, and a latent space without holes.  Pictures, in runs/vae/:
+
+    loss.png              −ELBO on the test images, beside its floor and the model of independent pixels
+    reconstructions.png   test images and their reconstructions, beside PCA with as many numbers
+    samples.png           the decoder's pictures of 64 random latents z ~ N(0, I)
+    interpolation.png     from one digit to another in a straight line through latent space
+    walk.png              one latent at a time from −3 to 3; those that the model has no use for change nothing
+    manifold.png          the whole plane of latents (only with --latent 2)
+
+    python examples/vae.py --data digits          # half a minute, no download
+    python examples/vae.py --latent 2             # a plane that can be drawn completely
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from common import as_images, between, first_of_each_class, image_parser, is_small, load
+
+import tinygen as tg
+from tinygen import data, evaluate, optim, plot, training
+from tinygen.models import BernoulliVAE
+from tinygen.models.vae import kl_to_standard_normal
+
+parser = image_parser(__doc__, batch_size=128, lr=1e-3)
+parser.add_argument("--latent", type=int, default=10, help="size of the latent space (default 10)")
+args = parser.parse_args()
+device = training.select_device(args.device)
+run = training.Run("vae", args.out)
+train, test = load(args)
+epochs = args.epochs or (200 if is_small(train) else 10)
+tg.manual_seed(args.seed)
+
+model = BernoulliVAE(train.flat.shape[1], 400, args.latent).to(device)
+optimizer = optim.Adam(model.parameters(), lr=args.lr)
+loader = data.DataLoader(train.flat, args.batch_size, shuffle=True, generator=args.seed, device=device)
+x_test = tg.as_tensor(test.flat, device=device)
+
+losses, kls = [], []
+for epoch in range(epochs):
+    model.train()
+    for x in (bar := training.progress(loader, f"epoch {epoch + 1}/{epochs}")):
+        optimizer.zero_grad()
+        loss = model.loss(x)  # −ELBO = cross-entropy of the pixels + KL(q(z|x) ‖ N(0, I)), per image
+        loss.backward()
+        optimizer.step()
+        bar.set("nats", loss=loss.item())
+    model.eval()
+    with tg.no_grad():
+        losses.append(model.loss(x_test).item())
+        kls.append(kl_to_standard_normal(*model.encode(x_test)).mean().item())
+
+# What the number is to be held against
+floor = evaluate.bernoulli_entropy(test.flat)
+independent = evaluate.bernoulli_nll(train.flat, test.flat)
+with tg.no_grad():
+    likelihood = -model.log_prob(x_test[:1000], samples=50).mean().item()
+
+# Pictures
+plot.curves(
+    {"−ELBO": losses, "of which KL": kls},
+    run.path("loss.png"),
+    xlabel="epoch",
+    ylabel="nats per test image",
+    lines={"independent pixels": independent, "floor": floor},
+)
+x = x_test[np.concatenate([first_of_each_class(test), np.arange(2)])]
+pca = evaluate.PCA.fit(train.flat, args.latent)
+plot.rows(
+    {
+        "original": as_images(x, test),
+        "VAE": as_images(model.reconstruct(x), test),
+        "PCA": as_images(pca.reconstruct(x), test),
+    },
+    run.path("reconstructions.png"),
+    title=f"{args.latent} latents per image",
+)
+plot.image_grid(as_images(model.sample(64), test), run.path("samples.png"), title="64 samples, z ~ N(0, I)")
+with tg.no_grad():
+    mu, _ = model.encode(x_test[first_of_each_class(test)])
+    path = between(mu[:5], mu[5:10])
+    plot.latent_walk(
+        as_images(model.mean(path.reshape(-1, args.latent)).reshape(*path.shape[:2], -1), test),
+        run.path("interpolation.png"),
+        values=np.linspace(0, 1, path.shape[1]).round(1).tolist(),
+        xlabel="place on the straight line between two latents",
+    )
+    steps = np.arange(-3.0, 4.0)
+    walk = mu[:1].repeat(args.latent * len(steps), 1).reshape(args.latent, len(steps), args.latent)
+    for j in range(args.latent):
+        walk[j, :, j] = tg.tensor(steps.astype(np.float32), device=device)
+    plot.latent_walk(
+        as_images(model.mean(walk.reshape(-1, args.latent)).reshape(args.latent, len(steps), -1), test),
+        run.path("walk.png"),
+        values=[f"{s:.0f}" for s in steps],
+        labels=[f"$z_{{{j + 1}}}$" for j in range(args.latent)],
+        xlabel="value of one latent, the others as encoded",
+        cell=0.45,
+    )
+    if args.latent == 2:
+        side = np.linspace(-2.5, 2.5, 20, dtype=np.float32)
+        plane = np.stack(np.meshgrid(side, side[::-1]), axis=-1)
+        images = model.mean(tg.tensor(plane.reshape(-1, 2), device=device)).reshape(20, 20, -1)
+        plot.manifold(as_images(images, test), run.path("manifold.png"), x=side.tolist(), y=side[::-1].tolist())
+
+run.save_metrics(test_loss=losses, kl=kls, floor=floor, independent_pixels=independent, nll_bound=likelihood)
+headers = ("model", "metric", "unit", "value", "baseline: independent pixels", "floor: entropy of the greys")
+print(training.table([("VAE", "test −ELBO", "nats per image", losses[-1], independent, floor)], headers))
+print(f"A closer bound on −log p(x), by importance sampling with 50 draws: {likelihood:.1f} nats.")
+print(f"Pictures are in {run.folder}/")

@@ -1,0 +1,52 @@
+"""Every example goes through all of its lines with --dry-run, and leaves the pictures that its docstring names."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+OPTIONS = {
+    "autoencoder": ["--data", "digits"],
+    "vae": ["--data", "digits", "--latent", "2"],
+    "gan": ["--data", "digits", "--k", "2"],
+    "gaussian_vae": [],
+    "realnvp": [],
+    "demo": [],
+    "backprop_by_hand": [],
+    "write_your_own_op": [],
+}
+
+
+def run(name, folder, *options):
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
+    command = [sys.executable, str(EXAMPLES / f"{name}.py"), "--dry-run", "--device", "cpu", "--out", str(folder)]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_example(name, tmp_path):
+    output = run(name, tmp_path, *OPTIONS[name])
+    assert output.strip()
+    text = ast.get_docstring(ast.parse((EXAMPLES / f"{name}.py").read_text("utf-8")))
+    for picture in re.findall(r"\w+\.png", text):
+        assert (tmp_path / name / picture).stat().st_size > 1000
+    pictures = list((tmp_path / name).glob("*.png"))
+    assert pictures and {p.name for p in pictures} == set(re.findall(r"\w+\.png", text)) or name == "demo"
+
+
+def test_reproduce_stores_what_it_measured(tmp_path):
+    output = run("reproduce", tmp_path, "realnvp", "gan")
+    assert "RealNVP, two moons" in output and "share of the rarest class" in output
+    assert {p.name for p in (tmp_path / "results").iterdir()} == {"realnvp.json", "gan.json"}
+
+
+def test_reproduce_names_the_rows_that_there_are(tmp_path):
+    with pytest.raises(AssertionError, match="no such row: nonsense; there are classifier"):
+        run("reproduce", tmp_path, "nonsense")
