@@ -261,7 +261,7 @@ domain("split", splitting(), _split, lambda x, sizes, dim: ops.split(x, sizes, d
 
 def _chunk(x, chunks, dim):
     n = x.shape[dim]
-    return _split(x, max(1, math.ceil(n / chunks)), dim)
+    return _split(x, math.ceil(n / chunks), dim) if n else (x,) * chunks
 
 
 @st.composite
