@@ -38,6 +38,9 @@ def rebind(node: Node, op: Callable, *args: Any, **params: Any) -> None:
         old.inputs, old.arrays, old.params = node.inputs, node.arrays, node.params
     new = op(old, *(old if x is node else x for x in args), **params)
     write(node, new.array)
+    if node.hooks:  # a hook belongs to the values that it was registered on; retain_grad to the tensor
+        kept = [node.hooks.pop()] if node.retains_grad else None
+        old.hooks, node.hooks = node.hooks, kept
     for slot in ("requires_grad", "op", "edges", "line", "inputs", "arrays", "params"):
         setattr(node, slot, getattr(new, slot))
     node.time = next(clock)

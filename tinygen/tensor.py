@@ -247,25 +247,31 @@ class Tensor(Node):
         autograd.backward(self, gradient, retain_graph, create_graph)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
-        """Call hook(gradient) when the gradient of this tensor is complete; what it returns, if anything, replaces it."""
+        """Call hook(gradient) when the gradient of this tensor is complete; what it returns, if anything, replaces it.
+
+        It is the gradient of the values that the tensor has now: a later change in place does not move the hook.
+        """
         if not self.requires_grad:
             raise RuntimeError("register_hook: this tensor does not require a gradient")
         if self.hooks is None:
             self.hooks = []
-        self.hooks.append(hook)
-        return RemovableHandle(self.hooks, hook)
+        hooks = self.hooks
+        hooks.insert(len(hooks) - self.retains_grad, hook)  # what retain_grad keeps is what the last hook returned
+        return RemovableHandle(hooks, hook)
 
     def retain_grad(self) -> None:
         """Keep the gradient of this intermediate result in `.grad`, as leaves do."""
-        if self.op is not None:
-            me = weakref.ref(self)  # a strong reference would keep the graph alive in a cycle
+        if not self.requires_grad:
+            raise RuntimeError("retain_grad: this tensor does not require a gradient")
+        if self.op is not None and not self.retains_grad:
+            if self.hooks is None:
+                self.hooks = []
+            self.hooks.append(_KeepGrad(self))
 
-            def keep(g: Tensor) -> None:
-                node = me()
-                if node is not None:
-                    autograd.accumulate(node, g if g.requires_grad else g.array.copy())
-
-            self.register_hook(keep)
+    @property
+    def retains_grad(self) -> bool:
+        """Whether this is an intermediate result that keeps its gradient."""
+        return bool(self.hooks and isinstance(self.hooks[-1], _KeepGrad))
 
     # Operators
 
@@ -537,6 +543,18 @@ def _names_a_dtype(name: str) -> bool:
 
 Node.public = Tensor
 _second = Op(lambda xp, x, y: y, lambda g, *_: g * 0, lambda g, *_: g, any_dtype=True, name="copy")
+
+
+class _KeepGrad:
+    """The hook of retain_grad: always the last one.  A strong reference would keep the graph alive in a cycle."""
+
+    def __init__(self, tensor: Tensor):
+        self._tensor = weakref.ref(tensor)
+
+    def __call__(self, g: Tensor) -> None:
+        tensor = self._tensor()
+        if tensor is not None:
+            autograd.accumulate(tensor, g if g.requires_grad else g.array.copy())
 
 
 class RemovableHandle:
