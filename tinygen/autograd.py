@@ -15,6 +15,7 @@ from tinygen.engine import Node, enable_grad, is_grad_enabled, no_grad, set_grad
 from tinygen.errors import ShapeError
 from tinygen.memory import note_change
 from tinygen.ops import clone, reshape, stack
+from tinygen.tracing import trace
 
 __all__ = [
     "AnomalyError",
@@ -29,6 +30,7 @@ __all__ = [
     "jvp",
     "no_grad",
     "set_grad_enabled",
+    "trace",
     "vjp",
 ]
 
