@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import ContextDecorator
 from typing import Any
 
 import numpy as np
 
 from tinygen import engine, errors
-from tinygen.backend import array_module, is_array
-from tinygen.engine import Node, Op
+from tinygen.backend import array_module, is_array, to_numpy
+from tinygen.engine import Node, Op, Rule
+from tinygen.rules import rule_text
 
 
 class AnomalyError(RuntimeError):
     """A NaN or an infinity appeared where there was none."""
 
 
-class detect_anomaly:
+class detect_anomaly(ContextDecorator):
     """Inside `with detect_anomaly():` the first operator, forward or backward, that turns finite numbers into a NaN or an
-    infinity raises AnomalyError, which names it, its shapes, its largest inputs and the line of the program that called it.
+    infinity raises AnomalyError, which names it, its shapes, the range of its inputs, the first place where it happened and
+    the line of the program that called it.  Around a function: `@detect_anomaly()`.
 
     Every result is inspected, which costs about as much time as computing it: for finding a bug, not for training.
     (torch.autograd.detect_anomaly looks for NaN in the backward pass only.)
@@ -33,28 +37,48 @@ class detect_anomaly:
     def forward(self, op: Op, out: Any, arrays: list, line: tuple) -> None:
         """Called by the engine after every operator."""
         bad = _count_bad(out)
-        if bad and not any(_count_bad(x) for x in arrays):
+        if bad and not any(_count_bad(x) for x in arrays) and not _inside_a_rule():
             lines = [
                 f"{op.name} made {bad} from finite numbers, in the forward pass{_at(line)}",
-                f"    output     {errors.describe(out)}",
+                f"    {'output':<12}{errors.describe(out)}",
+                *(_magnitude(f"argument {i}", x) for i, x in enumerate(arrays, 1)),
+                *_first_place(out, {f"argument {i}": x for i, x in enumerate(arrays, 1)}),
             ]
-            raise AnomalyError("\n".join(lines + [_magnitude(f"argument {i}", x) for i, x in enumerate(arrays, 1)]))
+            raise AnomalyError("\n".join(lines))
 
-    def backward(self, node: Node, x: Node, gx: Any, g: Any) -> None:
+    def backward(self, node: Node, x: Node, rule: Rule, gx: Any, g: Any) -> None:
         """Called by the engine after every derivative rule."""
         array, incoming = (v.array if isinstance(v, Node) else v for v in (gx, g))
         bad = _count_bad(array)
         if bad and not _count_bad(incoming) and node.op is not None:
-            position = next(i for i, y in enumerate(node.inputs, 1) if y is x)
-            head = f"the derivative of {node.op.name} with respect to argument {position} made {bad} from a finite gradient"
+            rules = zip(node.inputs, node.op.rules)
+            position = next(i for i, (y, r) in enumerate(rules, 1) if y is x and r is rule)
+            arguments = {f"argument {i}": a for i, a in enumerate(node.arrays, 1)}
             lines = [
-                head + f", in the backward pass; the operator was called{_at(node.line)}",
+                f"the derivative of {node.op.name} with respect to argument {position} made {bad} from a finite gradient, "
+                f"in the backward pass; the operator was called{_at(node.line)}",
+                f"    {'rule':<12}{rule_text(rule)}",
                 _magnitude("gradient in", incoming),
+                _magnitude("output", node.array),
+                *(_magnitude(name, a) for name, a in arguments.items()),
+                *_first_place(array, {"gradient in": incoming, "output": node.array, **arguments}),
             ]
-            lines.append(_magnitude("output", node.array))
-            raise AnomalyError(
-                "\n".join(lines + [_magnitude(f"argument {i}", a) for i, a in enumerate(node.arrays, 1)])
-            )
+            if any(_count_bad(a) for a in (node.array, *node.arrays)):
+                lines.append(
+                    "    the forward pass had left numbers that are not finite here; their origin is in the data, or is found by "
+                    "running the forward pass inside detect_anomaly() too"
+                )
+            raise AnomalyError("\n".join(lines))
+
+
+def _inside_a_rule() -> bool:
+    """With create_graph=True rules run as operators: what they make is judged as a whole, by `backward`.  Hooks are not rules."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_code is not engine._run_hooks.__code__:
+        if frame.f_code is engine.backpropagate.__code__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _at(line: tuple | None) -> str:
@@ -78,3 +102,19 @@ def _magnitude(name: str, x: Any) -> str:
     if is_array(x) and x.size and x.dtype.kind == "f":
         text += f", from {float(x.min()):.4g} to {float(x.max()):.4g}, smallest magnitude {float(abs(x).min()):.4g}"
     return text
+
+
+def _first_place(bad: Any, others: dict[str, Any]) -> list[str]:
+    """["    first at    index (0, 3), where argument 1 is 0"]: the other arrays' elements there, where the shapes allow it."""
+    values = to_numpy(bad) if is_array(bad) else np.asarray(bad)
+    index = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+    there = []
+    for name, x in others.items():
+        x = to_numpy(x) if is_array(x) else np.asarray(x)
+        if x.dtype.kind in "biuf" and _stretches_to(x.shape, values.shape):
+            there.append(f"{name} is {np.broadcast_to(x, values.shape)[index]:.4g}")
+    return [f"    {'first at':<12}index {index}" + (", where " + ", ".join(there) if there else "")]
+
+
+def _stretches_to(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    return len(shape) <= len(target) and all(n in (1, m) for n, m in zip(reversed(shape), reversed(target)))

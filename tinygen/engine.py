@@ -287,7 +287,7 @@ def backpropagate(
                 except Exception as error:
                     raise errors.explain_rule(node.op.name, node, error) from error
                 if watcher is not None:
-                    watcher.backward(node, x, gx, g)
+                    watcher.backward(node, x, rule, gx, g)
                 earlier = pending.get(key)
                 if earlier is None:
                     pending[key] = gx
