@@ -210,6 +210,8 @@ def instructions(code):
 def test_rules_whose_source_is_not_there():
     made = eval("lambda g, *_: g + 1", {})
     assert rule_text(made) == "lambda (its source cannot be read)"
+    without_columns = OPERATORS["mul"].rules[0].__code__.replace(co_linetable=b"")
+    assert rule_text(types.FunctionType(without_columns, {})) == "lambda (its source cannot be read)"
     assert rule_text(np.negative) == repr(np.negative)
     assert Step(1, tg.ones(1) * 1, 1, None, np.negative, None, None, None, 1, 1, None).reads == {}
 

@@ -48,7 +48,7 @@ def _lambda_text(code: CodeType) -> str:
         if node.lineno == code.co_firstlineno
         and all(_start(node.body) <= (p[0], p[2]) and (p[1], p[3]) <= _end(node.body) for p in spans)
     ]
-    if not found:
+    if not found or (len(found) > 1 and not spans):  # no columns were kept: python -X no_debug_ranges
         return "lambda (its source cannot be read)"
     smallest = max(found, key=_start)
     return re.sub(r"\s*\n\s*", " ", ast.get_source_segment(source, smallest) or "")
