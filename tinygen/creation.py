@@ -261,7 +261,8 @@ def multinomial(
         if num_samples > int((rows > 0).sum(1).min()):
             raise ValueError(f"multinomial: {num_samples} draws without replacement need as many positive weights")
         u = rand(*rows.shape, generator=generator, dtype=np.float64, device=p.device)
-        keys = -(1 - u).log() / rows  # exponential races: the smallest of Exp(w_i) is i with weight w_i
+        with np.errstate(divide="ignore"):  # the weight 0 has the key infinity
+            keys = -(1 - u).log() / rows  # exponential races: the smallest of Exp(w_i) is i with weight w_i
         out = keys.argsort(1)[:, :num_samples]
     return out if p.ndim == 2 else out[0]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,10 @@ def sizes(shape: Sequence[Any]) -> tuple[int, ...]:
     """Sizes given one by one or as one sequence: f(2, 3) and f((2, 3))."""
     if len(shape) == 1 and isinstance(shape[0], tuple | list):
         shape = shape[0]
-    return tuple(int(n) for n in shape)
+    try:
+        return tuple(index(n) for n in shape)
+    except TypeError as error:
+        raise TypeError(f"sizes must be integers, got {tuple(shape)}") from error
 
 
 def reshape(input: Any, *shape: Any) -> Any:
