@@ -1,0 +1,152 @@
+"""What the property factories are made of: strategies for arguments that were not given, and comparisons."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+try:
+    from hypothesis import HealthCheck, Phase, given, settings
+    from hypothesis import strategies as st
+    from hypothesis.strategies import SearchStrategy
+except ImportError as error:
+    raise ImportError("tinygen.testing's property factories need hypothesis: pip install hypothesis") from error
+
+from tinygen import backend
+from tinygen.autograd import grad, no_grad
+from tinygen.tensor import Tensor
+from tinygen.testing import strategies
+from tinygen.testing.devices import devices as all_devices
+from tinygen.testing.layouts import LAYOUTS
+from tinygen.testing.maps import same_draws
+
+ROUNDING = 1e3 * float(np.finfo(np.float64).eps)
+"""Of a few hundred float64 operations, relative to the size of the result."""
+DTYPE = "{}: float32 went in, float64 came out; make constant tensors with dtype=x.dtype"
+
+
+def run(module: Any, args: Sequence[Any], seed: int) -> Any:
+    with same_draws(seed):
+        return module(*args)
+
+
+def pulled_back(f: Callable, x: Tensor, y: Tensor) -> Tensor:
+    x = x.detach().requires_grad_()
+    return grad(f(x), x, y)[0]
+
+
+def as_test(check: Callable, name: str, max_examples: int, drawn: SearchStrategy) -> Callable[[], None]:
+    def test(args: tuple, seed: int) -> None:
+        check(args, seed)
+
+    test.__name__ = test.__qualname__ = "test_" + re.sub(r"\W+", "_", name).strip("_")
+    return settings(  # type: ignore[return-value]
+        max_examples=max_examples,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        # The first failure is told at once: gradcheck's report says more than a smaller example would.
+        phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    )(given(args=drawn, seed=strategies.seeds())(test))
+
+
+def a_fifth() -> int:
+    """Of the examples that the profile allows: for modules, whose examples cost more and differ less."""
+    return max(3, settings().max_examples // 5)
+
+
+def arity(fn: Callable) -> int:
+    fn = getattr(fn, "forward", fn)
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    try:
+        parameters = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError):
+        raise TypeError("check_op: the function's arguments cannot be seen; pass a strategy for each of them") from None
+    names = [p.name for p in parameters if p.kind in kinds and p.default is p.empty]
+    return len(names) - (names[:1] == ["xp"])  # an operator's forward function is handed the array library first
+
+
+def broadcasting(count: int) -> SearchStrategy[tuple[Tensor, ...]]:
+    shapes = strategies.broadcastable_shapes(count, max_side=3)
+    return shapes.flatmap(lambda chosen: st.tuples(*(strategies.tensors(s, layout="contiguous") for s in chosen)))
+
+
+def batches(name: str, fn: Callable) -> SearchStrategy[tuple[Tensor]]:
+    """Batches of vectors of the first size that fn accepts."""
+    for n in (3, 5, 4, 2, *range(6, 33), 64, 128, 256, 512, 784, 1):
+        try:
+            with same_draws(0), no_grad():
+                fn(Tensor(np.ones((3, n), np.float32)))
+        except (ValueError, RuntimeError, IndexError, TypeError):
+            continue
+        rows = (strategies.tensors((batch, n), layout="contiguous", distinct=True) for batch in (3, 4, 5))
+        return st.tuples(st.one_of(*rows))
+    raise TypeError(f"{name}: it accepts no batch of vectors, (3, n); pass a strategy for each of its inputs")
+
+
+def chosen(devices: Sequence[str] | None, order: int = 1) -> list[tuple[str, int]]:
+    """(device, order of the derivatives to check there): all on the first device, on the others whether the rules run."""
+    names = all_devices() if devices is None else devices
+    return [(name, order if i == 0 else 1) for i, name in enumerate(names)]
+
+
+@contextmanager
+def found_with(**where: str) -> Iterator[None]:
+    """Say in an error where it happened."""
+    try:
+        yield
+    except Exception as error:
+        text = ", ".join(f"{key} {value}" for key, value in where.items())
+        if where.get("device") == "strict":
+            text += " (which behaves as CuPy does on a GPU: its arrays do not mix with NumPy's; devices=['cpu'] leaves it out)"
+        error.add_note(f"this was found with {text}")
+        raise
+
+
+def several(y: Any) -> list[Any]:
+    return list(y) if isinstance(y, tuple | list) else [y]
+
+
+def is_floating(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.dtype.kind == "f"
+
+
+def raw(x: Any) -> np.ndarray:
+    return backend.to_numpy(x.array) if isinstance(x, Tensor) else np.asarray(x)
+
+
+def values(y: Any) -> list[np.ndarray]:
+    """The outputs as NumPy arrays of their own."""
+    return [raw(t).copy() for t in several(y)]
+
+
+def assert_same(y: Any, expected: list[np.ndarray], claim: str, precision: float = ROUNDING) -> None:
+    found = several(y)
+    assert len(found) == len(expected), f"{claim}: {len(found)} outputs instead of {len(expected)}"
+    for t, value in zip(found, expected, strict=True):
+        size = float(np.abs(value).max(initial=1)) if value.dtype.kind == "f" else 1.0
+        np.testing.assert_allclose(raw(t), value, rtol=0, atol=precision * size, err_msg=claim)
+
+
+def moved(x: Any, device: str) -> Any:
+    return Tensor(x.to(device=device).array) if isinstance(x, Tensor) else x
+
+
+def laid_out(x: Any, layout: str) -> Any:
+    return Tensor(LAYOUTS[layout](x.detach()).array) if isinstance(x, Tensor) else x
+
+
+def normal_like(x: Tensor, rng: np.random.Generator) -> Tensor:
+    return Tensor(backend.to_device(np.asarray(rng.standard_normal(x.shape), x.dtype), x.device))
+
+
+def as_float32(x: Any) -> Any:
+    return x.float() if is_floating(x) else x
+
+
+def values_differ(found: list[np.ndarray], y: Any) -> bool:
+    return any(not np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(found, values(y), strict=True))

@@ -1,0 +1,285 @@
+"""Whole tests in one line: each factory returns a function that pytest collects and hypothesis feeds.
+
+    from tinygen.testing.properties import check_bijection, check_linear_map, check_module, check_op
+
+    test_my_layer = check_module(lambda: MyLayer(3))
+
+A test runs on every device of `tinygen.testing.devices`: the CPU, its strict double (a layer that calls NumPy directly
+would fail on a GPU, and fails there), and a GPU where there is one.  A failure says on which one it happened, and with
+which example.  How many examples are tried is hypothesis' affair (profiles.py, or max_examples=...).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygen import backend
+from tinygen.autograd import jacobian
+from tinygen.tensor import Tensor
+from tinygen.testing.gradcheck import assert_gradients
+from tinygen.testing.layouts import LAYOUTS
+from tinygen.testing.machinery import (
+    DTYPE,
+    ROUNDING,
+    SearchStrategy,
+    a_fifth,
+    arity,
+    as_float32,
+    as_test,
+    assert_same,
+    batches,
+    broadcasting,
+    chosen,
+    found_with,
+    is_floating,
+    laid_out,
+    moved,
+    normal_like,
+    pulled_back,
+    run,
+    settings,
+    several,
+    st,
+    values,
+    values_differ,
+)
+from tinygen.testing.maps import same_draws
+
+
+def check_op(
+    fn: Callable[..., Any],
+    *arguments: SearchStrategy[Any],
+    order: int = 2,
+    kinks: str = "raise",
+    devices: Sequence[str] | None = None,
+    max_examples: int | None = None,
+    **options: Any,
+) -> Callable[[], None]:
+    """A test of a function of tensors: an operator, or anything composed of operators.
+
+        test_swish = check_op(lambda x, beta: x * tg.sigmoid(beta * x))
+        test_log = check_op(tg.log, strategies.tensors(low=0.5, high=2.0))
+        test_power = check_op(tg.pow, strategies.tensors((3, 2)), st.integers(1, 3))
+
+    Its derivatives up to `order` agree with finite differences; it gives the same values on every device and for every
+    memory layout; it changes none of its inputs; float32 stays float32.
+
+    arguments: a strategy for each one, of tensors or of anything else.  Default: a tensor for every argument without a
+        default, with values in [-2, 2] and shapes that broadcast together (empty and zero-dimensional ones too).
+    kinks: "skip" for functions that are not smooth everywhere.  options: keyword arguments of fn.
+    """
+    name = getattr(fn, "__name__", None) or getattr(fn, "name", None) or type(fn).__name__
+    drawn = st.tuples(*arguments) if arguments else broadcasting(arity(fn))
+
+    def call(*xs: Any) -> Any:
+        return fn(*xs, **options)
+
+    def check(args: tuple, seed: int) -> None:
+        before = values(args)
+        expected = values(call(*args))
+        assert_same(args, before, f"{name} leaves its inputs as they are", 0.0)
+        for device, k in chosen(devices, order):
+            with found_with(device=device):
+                there = [moved(x, device) for x in args]
+                assert_same(call(*there), expected, "the values are those of the CPU")
+                assert_gradients(call, *there, order=k, kinks=kinks, seed=seed, name=name)
+        for layout in LAYOUTS:
+            with found_with(layout=layout):
+                assert_same(
+                    call(*(laid_out(x, layout) for x in args)), expected, "the values do not depend on the layout"
+                )
+        with found_with(dtype="float32"):
+            for y in several(call(*(x.float() if is_floating(x) else x for x in args))):
+                assert not is_floating(y) or y.dtype == np.float32, DTYPE.format(name)
+
+    return as_test(check, name, max_examples or settings().max_examples, drawn)
+
+
+def check_module(
+    make: Callable[[], Any],
+    *inputs: SearchStrategy[Any],
+    order: int = 2,
+    kinks: str = "skip",
+    modes: Sequence[str] = ("train", "eval"),
+    devices: Sequence[str] | None = None,
+    max_examples: int | None = None,
+    **options: Any,
+) -> Callable[[], None]:
+    """A test of a layer or a model.
+
+        test_layer = check_module(lambda: nn.Linear(3, 2))
+        test_pair = check_module(lambda: nn.Bilinear(3, 4, 2), strategies.tensors((5, 3)), strategies.tensors((5, 4)))
+        test_deep = check_module(lambda: nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Dropout(0.5)))
+
+    In training and in evaluation mode: its derivatives in inputs and parameters agree with finite differences; the values
+    are the same on every device; inputs are not changed; float32 stays float32; a second module that loads its state_dict
+    computes the same.  What the layer draws at random is seeded.
+
+    make: returns a new module, initialised at random.
+    inputs: a strategy for each argument of forward.  Default: a batch of vectors, (3 to 5, n), of a size n that it accepts.
+    kinks: "raise" to insist on a smooth layer.  options: those of `gradcheck`, such as buffers=True.
+    """
+    with same_draws(0):
+        module = make()
+    name = type(module).__name__
+    drawn = st.tuples(*inputs) if inputs else batches(name, module)
+
+    def check(args: tuple, seed: int) -> None:
+        with same_draws(seed):
+            module = make()
+        with same_draws(seed + 1):
+            other = make()
+        state = {key: value.clone() for key, value in module.state_dict().items()}
+        for mode in modes:
+            module.train(mode == "train")
+
+            def on(device: str) -> Any:
+                return copy.deepcopy(module).to(device, np.float64)
+
+            with found_with(mode=mode, dtype="float32"):
+                outputs = several(run(copy.deepcopy(module), [as_float32(x) for x in args], seed))
+                assert all(y.dtype == np.float32 for y in outputs if is_floating(y)), DTYPE.format(name)
+            expected = None
+            for device, k in chosen(devices, order):
+                with found_with(mode=mode, device=device):
+                    there = [moved(x, device) for x in args]
+                    before = values(there)
+                    found = values(run(on(device), there, seed))
+                    assert_same(there, before, f"{name} leaves its inputs as they are", 0.0)
+                    if values_differ(found, run(on(device), there, seed + 1)):
+                        pass  # devices have random streams of their own: then there is nothing to compare
+                    elif expected is None:
+                        expected = found
+                    else:
+                        assert_same(found, expected, "the values are the same on every device")
+                    assert_gradients(on(device), *there, order=k, kinks=kinks, seed=seed, name=name, **options)
+        with found_with(check="state_dict"):
+            other.load_state_dict(state)
+            expected = values(run(module.eval(), args, seed))
+            assert_same(run(other.eval(), args, seed), expected, "a copy that loads the state_dict computes the same")
+
+    return as_test(check, name, max_examples or a_fifth(), drawn)
+
+
+def check_bijection(
+    make: Callable[[], Any],
+    inputs: SearchStrategy[Tensor] | None = None,
+    *,
+    order: int = 2,
+    devices: Sequence[str] | None = None,
+    max_examples: int | None = None,
+) -> Callable[[], None]:
+    """A test of an invertible layer, with forward(x) -> (y, logdet) and inverse(y) -> (x, logdet); logdet: (batch,), in nats.
+
+        nets = lambda: (nn.Sequential(nn.Linear(2, 2), nn.Tanh()), nn.Linear(2, 2))
+        test_affine = check_bijection(lambda: nn.AffineCoupling([1, 0], *nets()))
+        test_additive = check_bijection(lambda: nn.AdditiveCoupling([0, 1, 1], nn.Linear(3, 3)), strategies.tensors((2, 3)))
+
+    inverse(forward(x)) = x and forward(inverse(y)) = y up to the rounding that the Jacobian's condition number allows;
+    both log-determinants are log|det| (numpy.linalg.slogdet) of the Jacobian that autograd gives; no element of a batch
+    depends on another; and the derivatives of both directions agree with finite differences.
+
+    inputs: a strategy for x.  Default: a batch of vectors, (3 to 5, n), of a size n that the layer accepts.
+    """
+    with same_draws(0):
+        module = make()
+    name = type(module).__name__
+    drawn = batches(name, module) if inputs is None else st.tuples(inputs)
+
+    def check(args: tuple, seed: int) -> None:
+        with same_draws(seed):
+            module = make().to(np.float64)
+        (x,) = args
+        for device, k in chosen(devices, order):
+            with found_with(device=device):
+                there = moved(x, device)
+                module.to(device)
+                _check_inverse(name, "inverse(forward(x))", module.forward, module.inverse, there)
+                _check_inverse(name, "forward(inverse(y))", module.inverse, module.forward, there)
+                for direction in (module.forward, module.inverse):
+                    assert_gradients(direction, there, order=k, seed=seed, kinks="skip")
+
+    return as_test(check, name, max_examples or a_fifth(), drawn)
+
+
+def check_linear_map(
+    f: Callable[[Tensor], Tensor],
+    transpose: Callable[[Tensor], Tensor],
+    inputs: SearchStrategy[Tensor] | None = None,
+    *,
+    devices: Sequence[str] | None = None,
+    max_examples: int | None = None,
+) -> Callable[[], None]:
+    """A test that f is linear, and that `transpose` is its transpose (adjoint).
+
+        w = tg.randn(4, 3, dtype=tg.float64)
+        test_matrix = check_linear_map(lambda x: x @ w.to(x.device).T, lambda y: y @ w.to(y.device))
+        test_sum = check_linear_map(lambda x: x.sum(0), lambda y: y.expand(5, 3), strategies.tensors((5, 3)))
+
+    f(a x + b x') = a f(x) + b f(x'), and the same for the transpose; <f(x), y> = <x, fᵀ(y)> for all x and y; and the
+    backward pass of each one is the other.
+
+    inputs: a strategy for x.  Default: a batch of vectors, (3 to 5, n), of a size n that f accepts.
+    """
+    name = getattr(f, "__name__", type(f).__name__)
+    drawn = batches(name, f) if inputs is None else st.tuples(inputs)
+
+    def check(args: tuple, seed: int) -> None:
+        (x,) = args
+        rng = np.random.default_rng(seed)
+        for device, _ in chosen(devices):
+            with found_with(device=device):
+                here = moved(x, device)
+                y = normal_like(f(here), rng)
+                for g, z in ((f, here), (transpose, y)):
+                    other, (a, b) = normal_like(z, rng), (float(n) for n in rng.normal(size=2))
+                    assert_same(
+                        g(a * z + b * other),
+                        values(a * g(z) + b * g(other)),
+                        "linear: f(a x + b x') = a f(x) + b f(x')",
+                    )
+                back = transpose(y)
+                assert back.shape == here.shape, f"the transpose of {here.shape} -> {y.shape} returned {back.shape}"
+                left, right = float((f(here) * y).sum()), float((here * back).sum())
+                size = float((f(here).abs() * y.abs()).sum() + (here.abs() * back.abs()).sum())
+                assert abs(left - right) <= ROUNDING * max(size, 1), (
+                    f"<f(x), y> = {left!r}, but <x, transpose(y)> = {right!r}"
+                )
+                assert_same(pulled_back(f, here, y), values(back), "the backward pass of f is the transpose")
+                assert_same(pulled_back(transpose, y, here), values(f(here)), "the backward pass of the transpose is f")
+
+    return as_test(check, name, max_examples or settings().max_examples, drawn)
+
+
+def _check_inverse(name: str, what: str, there: Callable, back: Callable, x: Tensor) -> None:
+    batch, size = x.shape[0], int(np.prod(x.shape[1:]))
+    y, logdet = there(x)
+    again, logdet_back = back(y)
+    assert logdet.shape == (batch,), (
+        f"{name}: one log-determinant per element, shape {(batch,)}, is expected, got {logdet.shape}"
+    )
+    full = jacobian(lambda x: there(x)[0], x.detach())
+    j = backend.to_numpy(full.array).reshape(batch, size, batch, size)
+    across = max(
+        (float(np.abs(j[n, :, m]).max(initial=0)) for n in range(batch) for m in range(batch) if n != m), default=0.0
+    )
+    assert across == 0, (
+        f"{name}: elements of a batch depend on each other, so they have no log-determinants of their own"
+    )
+    for n in range(batch):
+        condition = float(np.linalg.cond(j[n, :, n])) if size else 1.0
+        assert condition < 1e14, f"{name}: the Jacobian of element {n} is singular: no inverse, no log-determinant"
+        expected = np.linalg.slogdet(j[n, :, n])[1]
+        room = ROUNDING * condition * max(1, size)
+        for found, sign in ((logdet, 1), (logdet_back, -1)):
+            value = float(backend.to_numpy(found.array)[n])
+            assert abs(value - sign * expected) <= room * max(1, abs(expected)), (
+                f"{name}: log|det| of element {n} is {sign * expected!r} according to the Jacobian, and {value!r} was returned"
+            )
+        gap = float(np.abs(backend.to_numpy(again.array)[n] - backend.to_numpy(x.array)[n]).max(initial=0))
+        room *= max(1, float(np.abs(backend.to_numpy(y.array)[n]).max(initial=0)))
+        assert gap <= room, f"{name}: {what} is not the identity: element {n} is off by {gap:.3g}"
