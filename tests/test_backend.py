@@ -1,0 +1,124 @@
+"""Devices and array libraries: who serves what, what is said when there is no GPU, and that the double is strict."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+import tinygen as tg
+from tinygen import backend
+from tinygen.backend import Device
+
+
+def test_names_of_devices():
+    assert tg.device("cpu") == Device("cpu") == tg.zeros(1).device and str(tg.device("cpu")) == "cpu"
+    assert repr(tg.device("cpu")) == "device('cpu')" and tg.device(tg.device("cpu")) is not None
+    assert str(Device("cuda", 1)) == "cuda:1" and Device("cuda", 1) != Device("cuda", 0)
+    assert len({Device("cpu"), Device("cpu")}) == 1 and tg.device("cpu:0") == tg.device("cpu")
+    for wrong in ("gpu", "cpu:x", "", "strict:one"):
+        with pytest.raises(ValueError, match=r"device: .*'cpu', 'cuda' or 'cuda:1'"):
+            tg.device(wrong)
+    with pytest.raises(TypeError, match=r"device: a name.*int"):
+        tg.device(0)
+
+
+@pytest.mark.skipif(tg.cuda_available(), reason="there is a GPU")
+def test_without_a_gpu_it_is_said_what_is_missing(monkeypatch):
+    with pytest.raises(RuntimeError, match=r"device 'cuda'.*(pip install|nvidia-smi).*device='cpu'"):
+        tg.zeros(1, device="cuda")
+    with pytest.raises(RuntimeError, match=r"device 'cuda'"):
+        tg.zeros(1).cuda()
+    monkeypatch.setitem(sys.modules, "cupy", None)  # as if CuPy were not installed
+    monkeypatch.delitem(sys.modules, "tinygen.backend.cupy_backend", raising=False)
+    with pytest.raises(RuntimeError, match=r"needs CuPy, which is not installed: pip install 'tinygen\[cuda13\]'"):
+        tg.device("cuda:1")
+    assert not tg.cuda_available()
+    tg.synchronize()
+
+
+def test_arrays_know_their_library(device):
+    x = tg.zeros(2, device=device).array
+    assert backend.is_array(x) and backend.device_of(x) == tg.device(device)
+    assert isinstance(backend.to_numpy(x), np.ndarray) and backend.array_module(x).zeros(2).shape == (2,)
+    assert backend.to_device(x, tg.device(device)) is x
+    assert not backend.is_array([1]) and not backend.is_array(np.float64(1))
+
+
+def test_add_at_adds_repeated_indices(device):
+    x = tg.zeros(3, device=device)
+    index = tg.tensor([0, 0, 2], device=device)
+    backend.backend_of(x.array).add_at(x.array, index.array, tg.ones(3, device=device).array)
+    assert x.tolist() == [2, 0, 1]
+
+
+def test_generators_belong_to_a_device(device):
+    g = tg.Generator(device).manual_seed(5)
+    assert g.device == tg.device(device) and g.initial_seed() == 5
+    assert tg.randn(3, generator=g).device == g.device
+    assert tg.manual_seed(7).device.type == "cpu"
+    late = backend.default_generator(tg.device(device))
+    assert late.initial_seed() == 7
+
+
+def test_unseeded_generators_differ():
+    assert tg.Generator().initial_seed() != tg.Generator().initial_seed()
+
+
+# The strict double must refuse what CuPy refuses: a lenient one would prove nothing.
+
+
+@pytest.fixture
+def strict():
+    return tg.ones(2, 2, device="strict").array
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda s: np.asarray(s),
+        lambda s: np.array(s),
+        lambda s: np.exp(s),
+        lambda s: np.sum(s),
+        lambda s: np.concatenate([s, s]),
+        lambda s: np.ones((2, 2)) + s,
+        lambda s: s + np.ones((2, 2)),
+        lambda s: s * np.array(1.0),
+        lambda s: s @ np.ones(2),
+        lambda s: s.dot(np.ones(2)),
+        lambda s: s[np.array([0])],
+        lambda s: s[np.array([True, False])],
+        lambda s: s.__setitem__(0, np.ones(2)),
+        lambda s: s.__iadd__(np.ones((2, 2))),
+        lambda s: np.ones((2, 2)).__setitem__(0, s[0]),
+        lambda s: backend.array_module(s).where(s > 0, np.ones((2, 2)), s),
+        lambda s: backend.array_module(s).concatenate([s, np.ones((2, 2))]),
+        lambda s: s == np.ones((2, 2)),
+    ],
+)
+def test_the_double_refuses_numpy(strict, use):
+    with pytest.raises((TypeError, ValueError)):
+        use(strict)
+
+
+def test_the_double_has_no_scalars(strict):
+    for x in (
+        strict.sum(),
+        strict[0, 0],
+        strict.max(),
+        strict[0] @ strict[0],
+        backend.array_module(strict).sum(strict),
+    ):
+        assert type(x) is type(strict) and x.shape == ()
+    strict[0, 0] += 5  # a view, as in CuPy
+    element = strict[1, 1]
+    element += 1
+    assert strict.tolist() == [[6, 1], [1, 2]]
+    assert (strict + 1 + np.float32(2) + True).dtype == np.float32
+
+
+def test_the_double_converts_when_told_to(strict):
+    xp = backend.array_module(strict)
+    assert type(xp.asarray(np.ones(2))) is type(strict) and isinstance(strict.get(), np.ndarray)
+    assert not np.shares_memory(strict.get(), strict._a)
