@@ -28,7 +28,7 @@ STYLE = {
     "axes.grid": False,
     "xtick.color": GREY,
     "ytick.color": GREY,
-    "legend.frameon": False,
+    "legend.edgecolor": "none",  # a white ground without a frame: curves and reference lines pass behind the names
     "lines.linewidth": 1.6,
     "savefig.dpi": 150,
 }
