@@ -67,6 +67,8 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
 
 def equal(input: Any, other: Any) -> bool:
     """Whether two tensors have the same shape and the same values."""
+    if not (hasattr(input, "shape") and hasattr(other, "shape")):
+        raise TypeError(f"equal: two tensors are expected, got {type(input).__name__} and {type(other).__name__}")
     return input.shape == other.shape and bool((input == other).all())
 
 

@@ -135,8 +135,16 @@ def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Any:
     """A copy of input with src added at the places that gather(dim, index) reads: the transpose of gather."""
     axis = axis_of("scatter_add", dim, input.ndim)
     at = _along("scatter_add", input.shape, axis, index)
-    source = _slice(src, at=tuple(slice(n) for n in index.shape))
-    return input + add_at(source, at=at, shape=tuple(input.shape))
+    return input + add_at(_part_for("scatter_add", src, index), at=at, shape=tuple(input.shape))
+
+
+def _part_for(name: str, src: Any, index: Any) -> Any:
+    """The elements of src that the index, which may be smaller, asks for."""
+    if src.ndim != index.ndim or any(n < k for n, k in zip(src.shape, index.shape, strict=True)):
+        raise ShapeError(
+            f"{name}: src has shape {tuple(src.shape)}, the index {tuple(index.shape)}; src must be at least as large everywhere"
+        )
+    return _slice(src, at=tuple(slice(n) for n in index.shape))
 
 
 def scatter(input: Any, dim: int, index: Any, src: Any) -> Any:
@@ -144,7 +152,7 @@ def scatter(input: Any, dim: int, index: Any, src: Any) -> Any:
     axis = axis_of("scatter", dim, input.ndim)
     at = _along("scatter", input.shape, axis, index)
     if not isinstance(src, int | float):
-        src = _slice(src, at=tuple(slice(n) for n in index.shape))
+        src = _part_for("scatter", src, index)
     return put(input, src, at=at)
 
 
@@ -160,6 +168,11 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
     if dim is None:
         return gather(flatten(input), 0, flatten(indices))
     axis = axis_of("take_along_dim", dim, input.ndim)
+    if indices.ndim != input.ndim:
+        raise ShapeError(
+            f"take_along_dim: indices of shape {tuple(indices.shape)} for a tensor of shape {tuple(input.shape)}; both need the "
+            "same number of dimensions"
+        )
     others = [(a, b) for i, (a, b) in enumerate(zip(input.shape, indices.shape, strict=True)) if i != axis]
     common = tuple(max(a, b) for a, b in others)
 
@@ -180,6 +193,7 @@ class ValuesAndIndices(NamedTuple):
 
 def sort(input: Any, dim: int = -1, descending: bool = False) -> Any:
     """(values, indices) in ascending order along `dim`; equal elements keep their order."""
+    axis_of("sort", dim, input.ndim or 1)
     indices = argsort(input, dim, descending)
     return ValuesAndIndices(gather(input, dim, indices), indices)
 
@@ -214,6 +228,8 @@ def one_hot(input: Any, num_classes: int = -1) -> Any:
     if num_classes == -1:
         num_classes = int(input.max().item()) + 1 if math.prod(input.shape) else 0
     array = input.array if isinstance(input, Node) else input
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"one_hot: class numbers must be integers, got {array.dtype}; use input.long()")
     classes = to_device(np.arange(num_classes), device_of(array))
     if array.size and not (0 <= int(array.min()) and int(array.max()) < num_classes):
         raise ValueError(

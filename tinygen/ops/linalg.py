@@ -8,7 +8,7 @@ from typing import Any
 from tinygen.engine import Node, Op, name_operators
 from tinygen.errors import ShapeError
 from tinygen.ops.reduce import sum
-from tinygen.ops.shape import mT, reshape, squeeze, unsqueeze
+from tinygen.ops.shape import diagonal, mT, reshape, squeeze, unsqueeze
 
 # fmt: off
 
@@ -68,6 +68,8 @@ name_operators(globals())
 def matmul(input: Any, other: Any) -> Any:
     """Matrix product; leading dimensions broadcast; a vector counts as a row on the left and a column on the right."""
     x, y = input, other
+    if not (hasattr(x, "ndim") and hasattr(y, "ndim")):
+        raise TypeError(f"matmul: two tensors are expected, got {type(x).__name__} and {type(y).__name__}")
     if x.ndim == 0 or y.ndim == 0:
         raise ShapeError(
             f"matmul: both arguments need at least one dimension, got {x.shape} and {y.shape}; use * for numbers"
@@ -141,8 +143,8 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
 
 def trace(input: Any) -> Any:
     """Sum of the diagonal of a matrix."""
-    from tinygen.ops.shape import diagonal
-
+    if input.ndim != 2:
+        raise ShapeError(f"trace: a matrix is expected, got shape {tuple(input.shape)}; take diagonal(...).sum(-1) of several")
     return sum(diagonal(input))
 
 

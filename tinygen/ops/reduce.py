@@ -16,7 +16,7 @@ from tinygen.engine import Op, cast, expand, name_operators
 from tinygen.errors import ShapeError
 from tinygen.ops.elementwise import abs, exp, log, pow, sqrt, square, where
 from tinygen.ops.index import ValuesAndIndices, gather
-from tinygen.ops.shape import flip, permute, reshape, unsqueeze
+from tinygen.ops.shape import axis_of, flip, permute, reshape, unsqueeze
 
 Dim = int | Sequence[int] | None
 
@@ -135,11 +135,8 @@ def axes(name: str, dim: Dim, ndim: int) -> tuple[int, ...]:
     """PyTorch's `dim` (None, an integer, several; negative ones count from the end) as a tuple of axes."""
     if dim is None or (isinstance(dim, tuple | list) and not dim):
         return tuple(range(ndim))
-    dims = (dim,) if isinstance(dim, int | np.integer) else tuple(dim)
-    result = tuple(int(d) + ndim if d < 0 else int(d) for d in dims)
-    for given, axis in zip(dims, result, strict=True):
-        if not 0 <= axis < (ndim or 1):  # max is the function below
-            raise IndexError(f"{name}: dim {given} is out of range for a tensor with {ndim} dimensions")
+    dims = tuple(dim) if isinstance(dim, tuple | list) else (dim,)
+    result = tuple(axis_of(name, d, ndim or 1) for d in dims)  # a number has the dims 0 and -1, as in PyTorch
     if len(set(result)) != len(result):
         raise ShapeError(f"{name}: dim {dims} names a dimension twice")
     return result if ndim else ()
@@ -182,6 +179,7 @@ def std(
     input: Any, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None
 ) -> Any:
     """Standard deviation: the square root of `var`."""
+    axes("std", dim, input.ndim)
     return sqrt(var(input, dim, unbiased, keepdim, correction=correction))
 
 
@@ -227,6 +225,7 @@ def _extreme(x: Any, dim: Any, keepdim: bool, name: str, whole: Any, arg: Any) -
         from tinygen.ops.elementwise import maximum, minimum
 
         return (maximum if name == "max" else minimum)(x, dim)
+    axes(name, dim, x.ndim)
     indices = arg(x, dim, keepdim=True)
     values = gather(x, dim, indices) if x.ndim else x
     if not keepdim and x.ndim:
@@ -309,6 +308,7 @@ def norm(input: Any, p: float | str = "fro", dim: Dim = None, keepdim: bool = Fa
 
 def count_nonzero(input: Any, dim: Dim = None) -> Any:
     """The number of elements that are not zero.  No gradient."""
+    axes("count_nonzero", dim, input.ndim)
     return sum(cast(input != 0, dtype=np.dtype(np.int64)), dim)
 
 

@@ -75,11 +75,16 @@ def _fill_diagonal(xp: Any, y: Any, shape: tuple[int, ...], offset: int, axis1: 
 name_operators(globals())
 
 
-def axis_of(name: str, dim: int, ndim: int) -> int:
+def axis_of(name: str, dim: int, ndim: int, of: str = "a tensor") -> int:
     """A non-negative axis from PyTorch's `dim`.  Raises IndexError when it is out of range."""
-    if not -ndim <= dim < ndim:
-        raise IndexError(f"{name}: dim {dim} is out of range for a tensor with {ndim} dimensions")
-    return int(dim) % ndim
+    try:
+        axis = index(dim)
+    except TypeError as error:
+        raise TypeError(f"{name}: dim must be an integer, got {dim!r}") from error
+    if not -ndim <= axis < ndim:
+        there_are = f"; it must be from {-ndim} to {ndim - 1}" if ndim else ""
+        raise IndexError(f"{name}: dim {dim} is out of range for {of} with {ndim} dimensions{there_are}")
+    return axis % ndim
 
 
 def sizes(shape: Sequence[Any]) -> tuple[int, ...]:
@@ -183,7 +188,7 @@ def squeeze(input: Any, dim: int | Sequence[int] | None = None) -> Any:
 
 def unsqueeze(input: Any, dim: int) -> Any:
     """With a new dimension of size 1 at `dim`."""
-    axis = axis_of("unsqueeze", dim, input.ndim + 1)
+    axis = axis_of("unsqueeze", dim, input.ndim + 1, "a result")
     return _reshape(input, shape=(*input.shape[:axis], 1, *input.shape[axis:]))
 
 
@@ -216,7 +221,7 @@ def tile(input: Any, *dims: Any) -> Any:
     """The tensor repeated dims[i] times along dimension i; dims shorter than the shape count from the last dimension."""
     counts = sizes(dims)
     if any(n < 0 for n in counts):
-        raise ShapeError(f"repeat: the number of repetitions must not be negative, got {counts}")
+        raise ShapeError(f"tile: the number of repetitions must not be negative, got {counts}")
     shape = (1,) * (len(counts) - input.ndim) + tuple(input.shape)
     counts = (1,) * (len(shape) - len(counts)) + counts
     pairs = tuple(k for n, s in zip(counts, shape, strict=True) for k in (n, s))
@@ -239,12 +244,17 @@ def repeat_interleave(input: Any, repeats: int, dim: int | None = None) -> Any:
     if dim is None:
         input, dim = flatten(input), 0
     axis = axis_of("repeat_interleave", dim, input.ndim)
+    if repeats < 0:
+        raise ValueError(f"repeat_interleave: the number of repetitions must not be negative, got {repeats}")
     shape = tuple(input.shape)
     x = expand(unsqueeze(input, axis + 1), shape=(*shape[: axis + 1], repeats, *shape[axis + 1 :]))
     return clone(reshape(x, (*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :])))
 
 
 def _same_rank(name: str, tensors: Sequence[Any]) -> list[Any]:
+    if hasattr(tensors, "ndim") or not all(hasattr(x, "ndim") for x in tensors):
+        kinds = type(tensors).__name__ if hasattr(tensors, "ndim") else [type(x).__name__ for x in tensors]
+        raise TypeError(f"{name}: a sequence of tensors is expected, as in {name}([x, y]), got {kinds}")
     tensors = list(tensors)
     if not tensors:
         raise ValueError(f"{name}: a non-empty sequence of tensors is expected")
@@ -274,7 +284,7 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
     for i, x in enumerate(tensors):
         if x.shape != tensors[0].shape:
             raise ShapeError(f"stack: tensor {i} has shape {tuple(x.shape)}, the first one {tuple(tensors[0].shape)}")
-    return _stack(*tensors, axis=axis_of("stack", dim, tensors[0].ndim + 1))
+    return _stack(*tensors, axis=axis_of("stack", dim, tensors[0].ndim + 1, "a result"))
 
 
 def narrow(input: Any, dim: int, start: int, length: int) -> Any:
