@@ -25,6 +25,13 @@ def _product(xp: Any, x: Any, y: Any) -> Any:
 
 
 def _affine(xp: Any, x: Any, w: Any, b: Any) -> Any:
+    if x.ndim == 0 or w.ndim != 2 or x.shape[-1] != w.shape[1]:
+        raise ShapeError(
+            f"linear: the input's last size must be the weight's second\n    input  {tuple(x.shape)}\n"
+            f"    weight {tuple(w.shape)}"
+        )
+    if b is not None and b.shape != w.shape[:1]:
+        raise ShapeError(f"linear: a bias of shape {tuple(w.shape[:1])} is expected, got {tuple(b.shape)}")
     out = (x if x.ndim == 2 else x.reshape(_row_shape(x))).dot(w.T)
     if b is not None:
         if b.dtype == out.dtype:
@@ -129,15 +136,6 @@ def outer(input: Any, vec2: Any) -> Any:
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     """y = x Wᵀ + b.  input: (*, in), weight: (out, in), bias: (out,) or None.  Returns (*, out)."""
-    if input.ndim == 0 or weight.ndim != 2 or input.shape[-1] != weight.shape[1]:
-        raise ShapeError(
-            f"linear: the input's last size must be the weight's second\n    input  {tuple(input.shape)}\n"
-            f"    weight {tuple(weight.shape)}"
-        )
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ShapeError(f"linear: a bias of shape {tuple(weight.shape[:1])} is expected, got {tuple(bias.shape)}")
-    if input.ndim == 1:
-        return reshape(_linear(reshape(input, (1, -1)), weight, bias), (weight.shape[0],))
     return _linear(input, weight, bias)
 
 
