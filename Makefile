@@ -4,13 +4,14 @@
 PYTHON ?= python3
 ROW ?=
 
-.PHONY: help demo test test-all check format reproduce bench clean
+.PHONY: help demo test test-all mutate check format reproduce bench clean
 .PRECIOUS: .venv-%/stamp
 
 help:
 	@echo "make demo        train the four models on embedded real data; pictures in runs/, a table on the screen"
 	@echo "make test        the test suite"
 	@echo "make test-all    the slow tests too, and many more examples per property"
+	@echo "make mutate      plant a fault in every derivative rule, and see the tests notice it"
 	@echo "make check       format, lint, types and tests: what a change must pass"
 	@echo "make format      let ruff rewrite the source"
 	@echo "make reproduce   the published numbers on MNIST, beside floor and baseline (one row: make reproduce ROW=vae)"
@@ -25,6 +26,9 @@ test: .venv-test/stamp
 
 test-all: .venv-test/stamp
 	TINYGEN_HYPOTHESIS=deep .venv-test/bin/python -m pytest -n 2 -m "slow or not slow"
+
+mutate: .venv-test/stamp
+	.venv-test/bin/python -m tests.mutation.mutate
 
 check: .venv-dev/stamp
 	.venv-dev/bin/ruff format --check .
