@@ -68,13 +68,17 @@ def explain(name: str, error: Exception, arrays: list, params: dict) -> Exceptio
     lines = [f"{name}: {message}", *(f"    argument {i}: {describe(x)}" for i, x in enumerate(arrays, 1))]
     if params:
         lines.append("    " + ", ".join(f"{key}={value!r}" for key, value in params.items()))
-    devices = {str(device_of(x)) for x in arrays if is_array(x)}
+    indices = params.get("at")
+    everything = [*arrays, *(indices if isinstance(indices, tuple) else (indices,))]
+    devices = {str(device_of(x)) for x in everything if is_array(x)}
     if len(devices) > 1:
         lines[0] = f"{name}: the arguments are on different devices, {' and '.join(sorted(devices))}"
         lines.append(f"    move them to one, for instance with x.to({sorted(devices)[0]!r})")
         return RuntimeError("\n".join(lines))
-    kinds = (TypeError, IndexError, NotImplementedError, OverflowError, MemoryError, KeyError)
+    kinds = (TypeError, IndexError, NotImplementedError, OverflowError, MemoryError)
     kind: type[Exception] = next((k for k in kinds if isinstance(error, k)), RuntimeError)
+    if isinstance(error, AttributeError | KeyError):  # an array was expected, and something else came
+        kind = TypeError
     if isinstance(error, ValueError):
         kind = ShapeError
         if "broadcast" in message:
