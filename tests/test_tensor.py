@@ -101,7 +101,7 @@ def test_item_assignment(device):
 def test_len_iteration_and_membership(device):
     x = tg.tensor([[1, 2], [3, 4], [5, 6]], device=device)
     assert len(x) == 3 and [row.tolist() for row in x] == x.tolist() and 4 in x and 7 not in x
-    a, b, c = x
+    *_, c = x
     assert c.tolist() == [5, 6]
     leaf = tg.ones(3, requires_grad=True)
     sum(v * i for i, v in enumerate(leaf)).backward()
