@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 
 import tinygen as tg
 from tinygen import data, training
+from tinygen.models import GaussianVAE
+from tinygen.models.vae import gaussian_log_prob
 
 SETS = {"digits": data.digits, "mnist": data.mnist, "fashion": data.fashion_mnist}
 
@@ -60,3 +63,23 @@ def between(start: tg.Tensor, end: tg.Tensor, steps: int = 11) -> tg.Tensor:
 def first_of_each_class(dataset: data.Dataset) -> np.ndarray:
     """The index of the first image of every class, in the order of the classes."""
     return np.unique(dataset.labels, return_index=True)[1]
+
+
+def nearer_moon(points: np.ndarray) -> np.ndarray:
+    """ "upper" or "lower", the arc of `data.two_moons` to which each point is nearer: (n, 2) -> (n,)."""
+    t = np.linspace(0, np.pi, 100)
+    arcs = np.array([[np.cos(t), np.sin(t)], [1 - np.cos(t), 0.5 - np.sin(t)]])  # (moon, coordinate, t)
+    distance = np.square(points[:, None, :, None] - arcs).sum(2).min(2)
+    return np.where(distance[:, 0] < distance[:, 1], "upper", "lower")
+
+
+def density_from_prior(model: GaussianVAE, x: tg.Tensor, draws: int = 2000) -> np.ndarray:
+    """log (1/K) Σ_k p(x|z_k), z_k ~ N(0, I): the mixture of Gaussians that `model.sample` draws from.  (n, 2) -> (n,).
+
+    Only for pictures: with few latents it is smooth, and it misses no place that samples reach.  To *measure* a
+    likelihood, `model.log_prob` needs far fewer draws, because it looks where the encoder points.
+    """
+    with tg.no_grad():
+        mu, logvar = model.decode(model.latents(draws))
+        parts = [gaussian_log_prob(part.unsqueeze(1), mu, logvar).logsumexp(1) for part in x.split(500)]
+        return (tg.cat(parts) - math.log(draws)).cpu().numpy()

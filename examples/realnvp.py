@@ -14,6 +14,8 @@ runs/realnvp/:
 
 from __future__ import annotations
 
+from common import nearer_moon
+
 import tinygen as tg
 from tinygen import data, evaluate, optim, plot, training
 from tinygen.models import RealNVP
@@ -82,8 +84,7 @@ with tg.no_grad():
             stages[f"after {i + 1} layers"] = y.cpu().numpy()
     plot.panels2d(stages, run.path("layers.png"))
     z = model.encode(x_test).cpu().numpy()
-upper = (test[:, 1] > 0.25 + 0.5 * (test[:, 0] - 0.5)).astype(int)
-plot.scatter2d(z, run.path("latent.png"), labels=upper, title="where the points arrive")
+plot.scatter2d(z, run.path("latent.png"), labels=nearer_moon(test), title="where the points of both moons arrive")
 
 run.save_metrics(test_nll=losses, floor=floor, gaussian=gaussian)
 headers = ("model", "metric", "unit", "value", "baseline: Gaussian", "floor: entropy")

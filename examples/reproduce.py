@@ -1,6 +1,6 @@
 """Measure the numbers in docs/results.md: train each model on its real data set and store what comes out.
 
-    make reproduce                  all rows (an hour on two cores; the GAN takes half of it)
+    make reproduce                  all rows (half an hour on an idle machine; the GAN takes most of it)
     make reproduce ROW=vae          one row
     python examples/reproduce.py vae realnvp --device cuda --seed 1
 

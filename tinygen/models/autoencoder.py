@@ -208,7 +208,7 @@ def reproduce_linear(
         settings={"code": code, "epochs": epochs, "batch_size": batch_size, "lr": lr},
         notes={
             "baseline and floor": f"PCA with {code} components",
-            "relative difference to PCA, %": round(100 * (value / pca_error - 1), 3),
+            "relative difference to PCA, %": round(100 * (value / pca_error - 1), 3) + 0.0,
             "largest principal angle to PCA, degrees": round(angle, 2),
         },
     )

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ class VAE(nn.Module):
     """
 
     latent: int
-    encoder: nn.Module
+    encoder: Any
 
     def encode(self, x: tg.Tensor) -> tuple[tg.Tensor, tg.Tensor]:
         """The parameters of q(z|x): (batch, D) -> μ, log σ²: (batch, latent) each."""
@@ -167,6 +168,10 @@ class GaussianVAE(VAE):
 
         encoder  Linear(D, 100), ReLU, Linear(100, 2·latent)         decoder  Linear(latent, 100), ReLU, Linear(100, 2·D)
 
+    q(z|x) starts narrow, σ = 0.1.  Started at σ = 1, the decoder learns to ignore a latent that is mostly noise, and KL
+    then makes it nothing else: training on two moons stays at 1.60 nats, what one latent can do, instead of 1.3.
+    (Deck D4 shifts log σ² by log 0.01 in its convolutional VAE, to the same end.)
+
     x: (batch, size).  Source: deck D4, the two-moons listing.
     """
 
@@ -175,6 +180,8 @@ class GaussianVAE(VAE):
         self.latent = latent
         self.encoder = mlp((size, hidden, 2 * latent))
         self.decoder = mlp((latent, hidden, 2 * size))
+        with tg.no_grad():
+            self.encoder[-1].bias[latent:] = math.log(0.01)
 
     def decode(self, z: tg.Tensor) -> tuple[tg.Tensor, tg.Tensor]:  # type: ignore[override]
         """The parameters of p(x|z): (batch, latent) -> μ, log σ²: (batch, size) each."""
@@ -253,7 +260,7 @@ def reproduce_gaussian(
     latent: int = 2,
     epochs: int = 200,
     batch_size: int = 50,
-    lr: float = 2e-3,
+    lr: float = 5e-3,
     seed: int = 0,
     device: str = "cpu",
 ) -> Result:
@@ -261,7 +268,6 @@ def reproduce_gaussian(
 
     By importance sampling with 500 draws per point, an upper bound on average.  Floor: the exact entropy, 1.008 for
     noise 0.1.  Baseline: a Gaussian with full covariance, 1.903.  The deck prints no number.
-    The deck's learning rate of 0.01 with its 250 points ends near 1.6.
     n: training points; as many again are tested.
     """
     generator = tg.Generator().manual_seed(seed)
