@@ -129,7 +129,7 @@ def backward(tensors: Any, gradient: Any = None, retain_graph: bool | None = Non
 def accumulate(leaf: Node, g: Any) -> None:
     """leaf.grad += g, in place unless one of the two is part of a graph."""
     if leaf.grad is None:
-        leaf.grad = clone(g) if isinstance(g, Node) else Node.public(g)  # two leaves may get one node
+        leaf.grad = clone(g) if isinstance(g, Node) else engine.constant(g)  # two leaves may get one node
     elif isinstance(g, Node) or leaf.grad.requires_grad:
         leaf.grad = leaf.grad + g
     else:

@@ -85,6 +85,18 @@ class Node:
 Node.public = Node
 
 
+def constant(array: Array) -> Node:
+    """A node that no operator made, without the checks of the public constructor."""
+    node = _new(Node.public)
+    node.array = array
+    node.grad = node.hooks = node.memory = node.op = node.line = None
+    node.requires_grad = False
+    node.time = 0
+    node.edges = ()
+    return node
+
+
+_new = object.__new__
 _MOST_ARGUMENTS = 16  # of an operator that is not made with each=
 _recording = True
 watcher: Any = None  # sees every operator's result and every rule's gradient while anomaly.detect_anomaly is on
@@ -131,18 +143,14 @@ class Op:
     def __call__(self, *inputs: Any, **params: Any) -> Any:
         arrays, edges = [], []
         is_node = False
-        xp = None
         for x, rule in zip(inputs, self.rules):
             if isinstance(x, Node):
                 is_node = True
                 if x.requires_grad and rule is not None:
                     edges.append((x, rule))
                 x = x.array
-            if xp is None:
-                xp = ARRAY_MODULES.get(type(x))
             arrays.append(x)
-        if xp is None:  # only Python numbers and NumPy scalars
-            xp = np
+        xp = ARRAY_MODULES.get(type(arrays[0])) or _library(arrays)
         try:
             out = self.forward(xp, *arrays, **params) if params else self.forward(xp, *arrays)
         except Exception as error:
@@ -152,8 +160,7 @@ class Op:
         if type(out) not in ARRAY_MODULES or (out.dtype.char in "deO" and not self.any_dtype):
             out = settle(xp, out, self, arrays, inputs, params)
 
-        cls = Node.public
-        node = cls.__new__(cls)
+        node = _new(Node.public)
         node.array = out
         node.grad = node.hooks = node.memory = None
         if edges and _recording and out.dtype.kind == "f":
@@ -164,7 +171,10 @@ class Op:
             node.params = params
             node.edges = edges
             node.time = next(clock)
-            node.line = _users_line()
+            frame = sys._getframe(1)
+            while is_library[frame.f_code.co_filename] and frame.f_back is not None:
+                frame = frame.f_back
+            node.line = frame.f_code, frame.f_lasti
         else:
             node.requires_grad = False
             node.op = node.line = None
@@ -175,6 +185,11 @@ class Op:
         if watcher is not None:
             watcher.forward(self, out, arrays, node.line or _users_line())
         return node
+
+
+def _library(arrays: list) -> Any:
+    """The library of the first array; NumPy if there are only Python numbers and NumPy scalars."""
+    return next((ARRAY_MODULES[type(x)] for x in arrays if type(x) in ARRAY_MODULES), np)
 
 
 def _users_line() -> tuple[CodeType, int]:
@@ -209,6 +224,8 @@ def _sum_to(xp: Any, x: Array, shape: tuple[int, ...]) -> Array:
     given, new = x.shape, x.ndim - len(shape)
     if new > 0:
         x = _sum_leading(xp, x, new)
+        if x.shape == shape:
+            return x
     stretched = tuple(i for i, n in enumerate(shape) if n == 1 and x.shape[i:] and x.shape[i] != 1)
     x = x.sum(stretched, keepdims=True) if stretched else x
     if x.shape != shape:
@@ -267,13 +284,14 @@ def backpropagate(
                 found[key] = (node, g if create_graph else _unaliased(g, key in own, node))
             if (node.op is None) if leading is None else (key not in leading):
                 continue
-            if node.edges is RELEASED:
+            edges = node.edges
+            if edges is RELEASED:
                 raise RuntimeError(_released_message(node))
             if memory.last_change > node.time:
                 memory.check_unchanged(node)
             out, args = (node, node.inputs) if create_graph else (node.array, node.arrays)
             params = node.params
-            for x, rule in node.edges:
+            for x, rule in edges:
                 key = id(x)
                 if needed is not None and key not in needed:
                     continue
@@ -288,19 +306,19 @@ def backpropagate(
                     raise errors.explain_rule(node.op.name, node, error) from error
                 if watcher is not None:
                     watcher.backward(node, x, rule, gx, g)
-                earlier = pending.get(key)
-                if earlier is None:
+                if key not in pending:
                     pending[key] = gx
                     if gx is not g and not create_graph and gx.base is None:
                         own.add(key)
                 elif key in own:
-                    pending[key] = iadd(earlier, gx)
+                    pending[key] = iadd(pending[key], gx)
                 else:
-                    pending[key] = earlier + gx
+                    pending[key] = pending[key] + gx
                     if not create_graph:
                         own.add(key)
             if release:
-                _release(node)
+                node.edges = RELEASED
+                node.inputs, node.arrays, node.params = (), [], {}
     return found
 
 
@@ -310,10 +328,11 @@ def _newest_first(outputs: Iterable[Node]) -> list[Node]:
     stack = list(outputs)
     while stack:
         node = stack.pop()
-        if id(node) not in seen:
-            seen[id(node)] = node
+        key, time = id(node), node.time
+        if key not in seen:
+            seen[key] = node
             for x, _ in node.edges:
-                if x.time > node.time:
+                if x.time > time:
                     raise RuntimeError(memory.rebound_message(node, x))
                 stack.append(x)
     return sorted(seen.values(), key=attrgetter("time"), reverse=True)
@@ -349,11 +368,6 @@ def _run_hooks(node: Node, g: Any) -> Any:
                 )
             g = result if isinstance(g, Node) else result.array
     return g
-
-
-def _release(node: Node) -> None:
-    node.edges = RELEASED
-    node.inputs, node.arrays, node.params = (), [], {}
 
 
 def _released_message(node: Node) -> str:
