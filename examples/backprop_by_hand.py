@@ -4,7 +4,7 @@
 
 Read `by_hand` from bottom to top beside the forward pass: every line of it is one step of the chain rule, and it is what
 tinygen does by itself.  The numbers of all three are printed side by side, and a picture of the gradients of W₁ is
-written to runs/backprop_by_hand/gradients.png: the three methods, and where the first two differ (by rounding only).
+written to runs/backprop_by_hand/gradients.png, by each of the three methods.
 """
 
 from __future__ import annotations
