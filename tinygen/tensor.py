@@ -24,6 +24,7 @@ from tinygen.promotion import get_default_dtype
 _transfer = Op(
     lambda xp, x, device: backend.to_device(x, device),
     lambda g, _, _x, device: _transfer(g, device=backend.device_of(_x.array if isinstance(_x, Node) else _x)),
+    any_dtype=True,
     name="to",
 )
 engine.OPERATORS["to"] = _transfer
