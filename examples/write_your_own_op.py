@@ -92,6 +92,6 @@ plot.curves(
     run.path("fit.png"),
     xlabel="x",
     ylabel="y",
-    title=f"After training the network covers the curve: mean squared error {loss.item():.1e}",
+    title=f"learned to a squared error of {loss.item():.0e}",
 )
 print(f"Picture: {run.path('fit.png')}")
