@@ -143,7 +143,7 @@ def test_the_deck_networks_have_their_sizes():
 
 
 def test_different_latents_begin_as_different_images():
-    """What `initialize` is for: with nn.Linear's default the images differ by less than 0.04 per pixel."""
+    """What `initialize` is for: with nn.Linear's default the standard deviation of a pixel is 0.012, with it 0.20."""
     tg.manual_seed(0)
     with tg.no_grad():
         spread = GAN().sample(200).std(0).mean().item()
