@@ -10,11 +10,13 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from hypothesis import given
 
 import tinygen as tg
 from tinygen import engine
 from tinygen.engine import Op
 from tinygen.testing import assert_gradients
+from tinygen.testing import strategies as ts
 
 
 def leaf(*shape: int, seed: int = 0) -> tg.Tensor:
@@ -88,6 +90,41 @@ def test_differentiating_a_gradient_inside_a_loss():
         return (g.norm(dim=1) - 1) ** 2
 
     assert_gradients(penalty, w, x, order=1)
+
+
+MOVES = [
+    lambda x, y: (x + y).tanh(),
+    lambda x, y: x * y,
+    lambda x, y: x - y[0],
+    lambda x, y: (x @ y).sin(),
+    lambda x, y: x.T,
+    lambda x, y: x.flip(0) * 0.5,
+    lambda x, y: x.softmax(1) + y,
+    lambda x, y: x[:, :1] * y,
+    lambda x, y: y + x.sum(0).cos(),
+    lambda x, y: tg.cat([x[:1], y[1:]]),
+    lambda x, y: tg.stack([x, y]).mean(0),
+    lambda x, y: tg.where(tg.eye(3, dtype=tg.bool), x, y),
+    lambda x, y: x.clone().add_(y).mul_(0.5),
+    lambda x, y: x[[2, 0, 0]],
+    lambda x, y: (-x * x).exp(),
+    lambda x, y: x,
+]
+
+
+@given(seed=ts.seeds())
+def test_random_graphs(seed):
+    """Graphs that branch, meet, pass views around and change copies in place: first and second derivatives."""
+
+    def f(*leaves):
+        rng = np.random.default_rng(seed)
+        values = list(leaves)
+        for move in rng.integers(len(MOVES), size=10):
+            i, j = rng.integers(len(values), size=2)
+            values.append(MOVES[move](values[i], values[j]))
+        return values[-1], values[-2] * values[-3]
+
+    assert_gradients(f, leaf(3, 3, seed=seed), leaf(3, 3, seed=seed + 1), seed=seed)
 
 
 # The cost

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygen as tg
+import tinygen.models
+import tinygen.nn
 from tests.conftest import DEVICES
 from tests.ops.domains import DOMAINS, Domain, Example
 from tinygen import backend, ops
@@ -50,6 +54,9 @@ def same(x: Any, y: Any) -> bool:
 
 
 def test_every_operator_has_a_domain():
+    for package in (ops, tinygen.nn, tinygen.models):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)  # operators enter the table when their module is imported
     public = {name for name in ops.__all__ if callable(getattr(ops, name))}
     assert not sorted((set(OPERATORS) | public) - set(DOMAINS))
     assert not sorted(set(DOMAINS) - set(OPERATORS) - public), "domains of functions that no longer exist"
