@@ -98,7 +98,7 @@ PLANTED = {
     "missing sum, last": (
         scale(None, lambda g, out, x, b: 2 * (g * x * b)[-1]),
         2,
-        "the rule returns the contribution of number 4 alone",
+        "the rule returns the contribution of copy 4 alone",
     ),
     "transposed": (square_map(None, lambda g, out, x, w: tg.mT(g) @ x), 2, "the gradient is transposed"),
     "J for Jᵀ": (square_map(lambda g, out, x, w: g @ w, None), 1, "its transpose is needed"),
@@ -225,6 +225,14 @@ def test_a_value_that_leaves_the_graph():
     report = gradcheck(lambda x: x * tg.exp(x).detach(), normal(N))
     text = " ".join(str(report).split())
     assert not report and "detach()" in text and "suspect no rule" in text
+
+
+def test_an_argument_without_a_rule():
+    """The operator that has none is named, and not the other argument's rule, though that is wrong too."""
+    wrong = Op(lambda xp, x, y: xp.exp(x * y), lambda g, out, x, y: -g * y * out, None, name="mine")
+    one, other = gradcheck(lambda x, y: wrong(tg.sin(x), tg.cos(y)), normal(N), normal(N)).findings
+    assert one.suspect == "the rule of 'mine' for its argument 1" and "sign" in one.mistake
+    assert other.suspect == "'mine', which has no rule for its argument 2" and "no way leads back" in other.mistake
 
 
 def test_no_way_back():

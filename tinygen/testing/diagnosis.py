@@ -14,8 +14,9 @@ from tinygen.engine import Node
 from tinygen.rules import rule_text
 from tinygen.tensor import Tensor
 from tinygen.testing.compare import agree, compare, slope_along
+from tinygen.testing.evidence import Evidence
 from tinygen.testing.maps import Map, backward_of, map_of
-from tinygen.testing.mistakes import Evidence, recognise
+from tinygen.testing.mistakes import recognise
 from tinygen.testing.report import Finding
 
 _LOOKED_AT = 200  # elements of an argument that are differentiated one by one
@@ -28,7 +29,7 @@ def explain(first: Map, map_: Map, i: int, u: np.ndarray, rng: np.random.Generat
     counts = (int(evidence.wrong.sum()), evidence.wrong.size)
     index, analytic, numeric, error = evidence.worst()
     suspect, line, rule = None, None, None
-    for node, at_rule, k, r in _wrong_rules(first, map_.order, rng):
+    for node, at_rule, k, r in _wrong_rules(first, map_.order, i if map_.order == 1 else None, rng):
         evidence = gather(at_rule, k, compare(at_rule, k, rng)[1], rng)
         evidence.names, evidence.others = _names(node.op), [_values(x) for x in node.inputs]
         position, function = _ruled(node)[r]
@@ -40,10 +41,7 @@ def explain(first: Map, map_: Map, i: int, u: np.ndarray, rng: np.random.Generat
     else:
         evidence.others = [a.value for a in map_.arguments]
         if map_.order == 1:
-            suspect = (
-                "no rule: every operator that was recorded differentiates rightly on its own.  So the value also reaches the "
-                "output without being recorded (detach(), .array, .numpy(), item(), no_grad), or a hook changes gradients"
-            )
+            suspect, line = _way_lost(first, i)
     evidence.order = map_.order
     return Finding(
         "wrong",
@@ -100,7 +98,7 @@ def gather(map_: Map, i: int, u: np.ndarray, rng: np.random.Generator) -> Eviden
 
 def kink(first: Map, rng: np.random.Generator) -> tuple[str | None, str | None]:
     """The first operator in the graph that is not smooth at the very arrays it was called with, and the user's line."""
-    for node, single in _operators(first):
+    for node, single, _ in _operators(first):
         for k, argument in enumerate(single.arguments):
             eps = single.eps(k)
             numeric = slope_along(single, k, rng.standard_normal(argument.value.shape), eps)
@@ -116,15 +114,19 @@ def kink(first: Map, rng: np.random.Generator) -> tuple[str | None, str | None]:
     return None, None
 
 
-def _wrong_rules(first: Map, order: int, rng: np.random.Generator) -> Iterator[tuple[Any, Map, int, int]]:
+def _wrong_rules(
+    first: Map, order: int, i: int | None, rng: np.random.Generator
+) -> Iterator[tuple[Any, Map, int, int]]:
     """Wherever an operator's own derivative fails at the arrays that it was called with: (node, map, argument, rule).
 
     The map is the operator alone, or for a higher order the backward pass through one of its rules alone; `argument` is the
     map's, and `rule` is the number of the rule among those of the differentiable inputs.
+    i: only rules through which the gradient of this argument of `first` flows.
     """
-    for node, single in _operators(first):
-        rules = range(len(single.arguments))
-        for r in rules:
+    for node, single, way in _operators(first, i):
+        for r, (position, _) in enumerate(_ruled(node)):
+            if i is not None and position not in way:
+                continue
             at_rule, tried = single, [r]
             if order > 1:
                 at_rule = backward_of(single, rng, only=r)
@@ -136,17 +138,35 @@ def _wrong_rules(first: Map, order: int, rng: np.random.Generator) -> Iterator[t
                     yield node, at_rule, k, r
 
 
-def _operators(map_: Map) -> Iterator[tuple[Any, Map]]:
-    """The nodes of the graph, oldest first, each with its operator as a map of its own."""
-    _, outputs = map_.run(map_.values())
+def _way_lost(first: Map, i: int) -> tuple[str, str | None]:
+    """No rule is wrong, and yet the gradient of argument i is: where does the way from it leave the graph?"""
+    for node, _, way in _operators(first, i):
+        for position in way - {position for position, _ in _ruled(node)}:
+            return f"{node.op.name!r}, which has no rule for its argument {position}", _line(node)
+    return (
+        "no rule: every operator that was recorded differentiates rightly on its own.  So the value also reaches the "
+        "output without being recorded (detach(), .array, .numpy(), item(), no_grad), or a hook changes gradients"
+    ), None
+
+
+def _operators(map_: Map, i: int | None = None) -> Iterator[tuple[Any, Map, set[int]]]:
+    """The nodes of the graph, oldest first, each with its operator as a map of its own.
+
+    The set has the positions (from 1) of those inputs that depend on argument i of the map.
+    """
+    leaves, outputs = map_.run(map_.values())
+    reached = {id(leaves[i])} if i is not None else set()
     for node in reversed(engine._newest_first(outputs)):
         if node.op is None:
             continue
+        way = {position for position, x in enumerate(node.inputs, 1) if id(x) in reached and x.dtype.kind == "f"}
+        if way:
+            reached.add(id(node))
         inputs = [Tensor(x.array) if isinstance(x, Node) else x for x in node.inputs]
         for position, _ in _ruled(node):
             inputs[position - 1].requires_grad = True
         call = lambda *xs, op=node.op, params=node.params: op(*xs, **params)
-        yield node, map_of(call, inputs, None, 0)
+        yield node, map_of(call, inputs, None, 0), way
 
 
 def _ruled(node: Any) -> list[tuple[int, Any]]:

@@ -7,111 +7,15 @@ both sides nothing matches by accident.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from itertools import permutations
-from typing import Any
 
 import numpy as np
 
+from tinygen.testing.evidence import Evidence
+from tinygen.testing.numeric import slope
+
 _PATTERNS: list[Callable[[Evidence], str | None]] = []
-
-
-@dataclass
-class Evidence:
-    """What is known about one argument of a map; K cotangents, n elements of the argument looked at, m output elements."""
-
-    argument: int
-    shape: tuple[int, ...]
-    chosen: np.ndarray
-    """(n,) flat indices of the elements looked at."""
-    jacobian: np.ndarray
-    """(m, n) by differences; 0 in rows that are not smooth."""
-    error: np.ndarray
-    """(m, n) estimated errors of it."""
-    cotangents: np.ndarray
-    """(K, m); the last one is the sum of the first two."""
-    analytic: np.ndarray
-    """(K, n): what the rule made of the cotangents."""
-    wrong: np.ndarray
-    """(n,) whether rule and differences disagree."""
-    outputs: list[np.ndarray]
-    connected: bool
-    """Whether the graph leads from the outputs to the argument at all."""
-    eps: float
-    map_: Any
-    names: list[str] = field(default_factory=list)
-    """What the operator's rules call its arguments."""
-    others: list[np.ndarray] = field(default_factory=list)
-    """The values of all arguments."""
-    order: int = 1
-
-    @property
-    def numeric(self) -> np.ndarray:
-        """(K, n): what it should have been, Jᵀg."""
-        return self.cotangents @ self.jacobian
-
-    @property
-    def is_whole(self) -> bool:
-        return len(self.chosen) == int(np.prod(self.shape))
-
-    def whole(self, x: np.ndarray) -> np.ndarray:
-        """(K, n) as (K, *shape)."""
-        return x.reshape(len(x), *self.shape)
-
-    def elementwise(self, x: np.ndarray) -> np.ndarray | None:
-        """Values of any shape at the elements looked at, (n,), if they broadcast to the argument's shape."""
-        try:
-            return np.broadcast_to(x, self.shape).ravel()[self.chosen].astype(np.float64)
-        except ValueError:
-            return None
-
-    def close(self, x: np.ndarray, y: np.ndarray) -> bool:
-        """Equal in all digits but those that differences lose."""
-        scale = max(np.abs(y).max(initial=0), np.abs(x).max(initial=0))
-        error = 10 * (np.abs(self.cotangents) @ self.error).max(initial=0)
-        return bool(np.abs(x - y).max(initial=0) <= 10 * self.eps**0.5 * scale + error)
-
-    def worst(self) -> tuple[tuple[int, ...] | None, float, float, float]:
-        """(index, analytic, numeric, its error) of the element that is off the most, for the first cotangent."""
-        if not len(self.chosen):
-            return None, float("nan"), float("nan"), 0.0
-        gap = np.abs(self.analytic[0] - self.numeric[0])
-        k = int(np.argmax(np.where(np.isfinite(gap), gap, np.inf)))
-        index = tuple(int(i) for i in np.unravel_index(self.chosen[k], self.shape))
-        error = float(np.abs(self.cotangents[0]) @ self.error[:, k])
-        return index, float(self.analytic[0, k]), float(self.numeric[0, k]), error
-
-    def name(self, j: int) -> str:
-        """The name of argument j in the rule, or of this map's argument."""
-        if j < len(self.names) and self.names[j]:
-            return self.names[j]
-        return self.map_.arguments[j].name if not self.names and j < len(self.map_.arguments) else f"argument {j + 1}"
-
-    def factors(self) -> Iterator[tuple[str, np.ndarray]]:
-        """(name, (n,) values) of what a rule is likely to multiply by: inputs, output, and simple functions of them."""
-        named = [(self.name(j), x) for j, x in enumerate(self.others) if x.dtype.kind == "f"]
-        if len(self.outputs) == 1:
-            named.append(("out", self.outputs[0]))
-        for name, x in named:
-            at = self.elementwise(x)
-            if at is None or np.ptp(at) < 1e-6 * np.abs(at).max(
-                initial=1e-300
-            ):  # a constant is not recognised by its pattern
-                continue
-            with np.errstate(all="ignore"):
-                for text, value in (
-                    (name, at),
-                    (f"{name}²", at**2),
-                    (f"(1 - {name})", 1 - at),
-                    (f"(1 + {name})", 1 + at),
-                    (f"(1 - {name}²)", 1 - at**2),
-                    (f"{name} (1 - {name})", at * (1 - at)),
-                    (f"exp({name})", np.exp(at)),
-                    (f"sqrt({name})", np.sqrt(at)),
-                ):
-                    if np.isfinite(value).all():
-                        yield text, value
 
 
 def recognise(e: Evidence) -> str | None:
@@ -258,8 +162,8 @@ def _missing_sum(e: Evidence) -> str | None:
         for index in range(shape[axis]):
             if rest is not None and e.close(a, np.take(rest, [index], axis + 1)):
                 return (
-                    f"a sum is missing: it was broadcast along axis {axis} of the output ({shape[axis]} copies), and every copy "
-                    f"contributes; the rule returns the contribution of number {index} alone"
+                    f"a sum is missing: the argument was broadcast along axis {axis} of the output ({shape[axis]} copies), and "
+                    f"every copy contributes; the rule returns the contribution of copy {index} alone"
                 )
     return None
 
@@ -299,17 +203,21 @@ def _elementwise_factor(e: Evidence) -> str | None:
 
 @_pattern
 def _missing_term(e: Evidence) -> str | None:
-    """Elementwise rules only: what lacks is g times something simple."""
-    if len(e.outputs) != 1 or e.outputs[0].shape != e.shape or len(e.chosen) < 3:
+    """Each element moves one output only, and what lacks is the g of that output times something simple."""
+    if e.owner is None or len(e.chosen) < 3:
         return None
-    g = e.cotangents[:, e.chosen]
+    g = e.cotangents[:, e.owner]
     lacks = e.numeric - e.analytic
     for name, f in (("", np.ones(len(e.chosen))), *e.factors()):
         c = _ratio(lacks, g * f)
         if c and e.close(lacks, c * g * f):
-            times = _times(abs(c), e)
-            what = f"{times}{name} g" if name else f"{times}g"
-            return f"a term is {'missing' if c > 0 else 'one too many'}: {what}"
+            what, half = (
+                f"{_times(abs(c) / k, e)}{name} g".replace("  ", " ") if name else f"{_times(abs(c) / k, e)}g"
+                for k in (1, 2)
+            )
+            text = f"a term is {'missing' if c > 0 else 'one too many'}: {what}"
+            even = abs(c / 2 - round(c / 2)) < 1e-6
+            return text + (f", or {half} has the wrong sign" if even else "")
     return None
 
 
@@ -411,8 +319,6 @@ def _summed_to(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
 
 def _unsummed(e: Evidence) -> np.ndarray | None:
     """What every copy of a broadcast argument contributes, (K, *output shape): its derivative when given as a full array."""
-    from tinygen.testing.numeric import slope
-
     shape = e.outputs[0].shape
     argument = e.map_.arguments[e.argument]
     if _stretched_sizes(e) < 2 or int(np.prod(shape)) > 200:
