@@ -407,7 +407,11 @@ def test_an_optimizer_that_steps_before_backward(name):
     optimizer.step()
     with pytest.raises(RuntimeError, match=r"changed in place"):
         loss.backward()
-    for update in (lambda: net.load_state_dict(net.state_dict()), lambda: nn.init.zeros_(net[2].weight), lambda: net[2].weight.data.zero_()):
+    for update in (
+        lambda: net.load_state_dict(net.state_dict()),
+        lambda: nn.init.zeros_(net[2].weight),
+        lambda: net[2].weight.data.zero_(),
+    ):
         loss = net(tg.ones(4, 3)).sum()
         update()
         with pytest.raises(RuntimeError, match=r"changed in place"):

@@ -64,7 +64,7 @@ def write(node: Node, values: Array) -> None:
 
 def check_writable(node: Node) -> None:
     """Raise RuntimeError if several elements share one place in memory, as after expand, or if it is read-only."""
-    if any(s == 0 and n > 1 for s, n in zip(node.array.strides, node.array.shape)):
+    if node.array.size and any(s == 0 and n > 1 for s, n in zip(node.array.strides, node.array.shape)):
         raise RuntimeError(
             f"in place: this tensor of shape {node.array.shape} was expanded, so several of its elements share one place in "
             "memory; change a clone(), or the tensor before it was expanded"
