@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen import backend, engine, errors
+from tinygen import backend, errors
 from tinygen.engine import Node
 from tinygen.rules import rule_text
 from tinygen.tensor import Tensor
@@ -156,9 +156,7 @@ def _operators(map_: Map, i: int | None = None) -> Iterator[tuple[Any, Map, set[
     """
     leaves, outputs = map_.run(map_.values())
     reached = {id(leaves[i])} if i is not None else set()
-    for node in reversed(engine._newest_first(outputs)):
-        if node.op is None:
-            continue
+    for node in _recorded(outputs):
         way = {position for position, x in enumerate(node.inputs, 1) if id(x) in reached and x.dtype.kind == "f"}
         if way:
             reached.add(id(node))
@@ -167,6 +165,18 @@ def _operators(map_: Map, i: int | None = None) -> Iterator[tuple[Any, Map, set[
             inputs[position - 1].requires_grad = True
         call = lambda *xs, op=node.op, params=node.params: op(*xs, **params)
         yield node, map_of(call, inputs, None, 0), way
+
+
+def _recorded(outputs: list[Tensor]) -> list[Any]:
+    """All results of operators that the outputs were computed from, oldest first, also where no gradient flows."""
+    seen: dict[int, Any] = {}
+    stack: list[Any] = list(outputs)
+    while stack:
+        node = stack.pop()
+        if id(node) not in seen and node.op is not None:
+            seen[id(node)] = node
+            stack += [x for x in node.inputs if isinstance(x, Node)]
+    return sorted(seen.values(), key=lambda node: node.time)
 
 
 def _ruled(node: Any) -> list[tuple[int, Any]]:
