@@ -157,13 +157,15 @@ class Op:
             raise errors.explain(self.name, error, arrays, params) from error
         if not is_node:
             return out
-        if type(out) not in ARRAY_MODULES or (out.dtype.char in "deO" and not self.any_dtype):
+        is_float = type(out) in ARRAY_MODULES and out.dtype.char == "f"
+        if not is_float:  # all but the common float32 array is looked at more closely
             out = settle(xp, out, self, arrays, inputs, params)
+            is_float = out.dtype.kind == "f"
 
         node = _new(Node.public)
         node.array = out
         node.grad = node.hooks = node.memory = None
-        if edges and _recording and out.dtype.kind == "f":
+        if is_float and edges and _recording:
             node.requires_grad = True
             node.op = self
             node.inputs = inputs

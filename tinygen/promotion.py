@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.backend import Array
+from tinygen.backend import Array, is_array
 
 default_dtype = np.dtype(np.float32)
 
@@ -33,7 +33,8 @@ def get_default_dtype() -> np.dtype:
 
 def settle(xp: Any, out: Any, op: Any, arrays: Iterable, inputs: Iterable, params: dict[str, Any]) -> Array:
     """An operator's result as an array of the right dtype (reductions of NumPy return its scalars)."""
-    out = xp.asarray(out)
+    if not is_array(out):
+        out = xp.asarray(out)
     if out.dtype.char == "O":
         raise TypeError(f"tensors hold numbers; one of these arguments is none: {[type(x).__name__ for x in inputs]}")
     if out.dtype.char in "de" and not op.any_dtype:
