@@ -201,7 +201,6 @@ def reproduce_linear(
         value=value,
         floor=pca_error,
         baseline=pca_error,
-        published=29.354 if dataset is None and code == 8 else None,
         target="within 0.5 % of PCA, principal angles < 5°" if dataset is None else None,
         seed=seed,
         seconds=seconds,
