@@ -18,20 +18,15 @@ _DEVICE = "TINYGEN_TEST_DEVICE"
 def pytest_load_initial_conftests(early_config, parser, args):
     """Add the options after the user's conftest.py files had their turn: an option of theirs with the same name wins."""
     result = yield
+    groups = [parser._anonymous, *parser._groups]
+    taken = {name for group in groups for option in group.options for name in option.names()}
     group = parser.getgroup("tinygen", "tinygen: property tests of layers")
-    for name, dest, metavar, text in (
-        (
-            "--device",
-            "tinygen_device",
-            "NAME",
-            f"run tests with the device fixture on this device only (also: {_DEVICE})",
-        ),
-        ("--tinygen-profile", "tinygen_profile", "NAME", f"examples per property: quick or deep (also: {_PROFILE})"),
+    for name, dest, text in (
+        ("--device", "tinygen_device", f"run tests with the device fixture on this device only (also: {_DEVICE})"),
+        ("--tinygen-profile", "tinygen_profile", f"examples per property: quick or deep (also: {_PROFILE})"),
     ):
-        try:
-            group.addoption(name, dest=dest, metavar=metavar, default=None, help=text)
-        except ValueError:
-            pass
+        if name not in taken:
+            group.addoption(name, dest=dest, metavar="NAME", default=None, help=text)
     return result
 
 
@@ -40,6 +35,8 @@ def _chosen(config, option, variable):
 
 
 def pytest_configure(config):
+    if device := config.getoption("tinygen_device", None):
+        os.environ[_DEVICE] = device  # where tinygen.testing.devices looks, also for tests that the factories make
     if profile := _chosen(config, "tinygen_profile", _PROFILE):
         from tinygen.testing import profiles
 
