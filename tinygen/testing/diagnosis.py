@@ -24,6 +24,11 @@ _LOOKED_AT = 200  # elements of an argument that are differentiated one by one
 
 def explain(first: Map, map_: Map, i: int, u: np.ndarray, rng: np.random.Generator) -> Finding:
     """What is wrong with the derivative of `map_` in argument i.  `first` is the function, `map_` one of its derivatives."""
+    with np.errstate(all="ignore"):
+        return _explain(first, map_, i, u, rng)
+
+
+def _explain(first: Map, map_: Map, i: int, u: np.ndarray, rng: np.random.Generator) -> Finding:
     argument = map_.arguments[i]
     evidence = gather(map_, i, u, rng)
     counts = (int(evidence.wrong.sum()), evidence.wrong.size)
