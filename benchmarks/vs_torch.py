@@ -132,6 +132,17 @@ def machine():
     return f"{name}, {cores} cores, {platform.system()}, Python {platform.python_version()}"
 
 
+def kernels():
+    """Which matrix-product kernels NumPy's OpenBLAS chose: with a smaller instruction set than the processor's it is slow."""
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return "kernels unknown (pip install threadpoolctl)"
+    name = next((i["architecture"] for i in threadpool_info() if "numpy" in i["filepath"]), "unknown")
+    forced = os.environ.get("OPENBLAS_CORETYPE")
+    return f"{name} kernels" + (f" (forced by OPENBLAS_CORETYPE={forced})" if forced else "")
+
+
 def load():
     return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
 
@@ -158,7 +169,8 @@ def main():
     print(f"{datetime.date.today()}  {machine()}, load {load()} at the start")
     adam = "fused Adam" if arguments.tuned else "defaults"
     print(
-        f"tinygen {tinygen.__version__} on NumPy {numpy.__version__}; PyTorch {torch.__version__} with {adam}; ", end=""
+        f"tinygen {tinygen.__version__} on NumPy {numpy.__version__}, {kernels()}; PyTorch {torch.__version__} with {adam}; ",
+        end="",
     )
     print(f"batch {arguments.batch}, {arguments.rounds} rounds of {arguments.seconds} s each\n")
     header = f"{'model':32} {'threads':>7} {'PyTorch ms':>11} {'tinygen ms':>11} {'ratio':>6} {'quartiles':>12}  target"
