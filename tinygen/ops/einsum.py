@@ -41,13 +41,13 @@ def einsum(equation: str, *operands: Any) -> Any:
     """Sum of products in Einstein's notation: einsum("bij,bjk->bik", x, y) is a batched matrix product.
 
     Spaces, `...`, repeated letters (a diagonal) and a missing `->` (the letters that occur once, in alphabetical order) are
-    understood.  Raises ValueError when the equation and the shapes do not fit.
+    understood, and a size of 1 broadcasts.  Raises ValueError when the equation and the shapes do not fit.
     """
     if len(operands) == 1 and isinstance(operands[0], list | tuple):
         operands = tuple(operands[0])
     terms, result = _parse(equation, [x.ndim for x in operands])
-    _check_sizes(equation, terms, operands)
-    plain = [_without_repeats(t, x) for t, x in zip(terms, operands, strict=True)]
+    sizes = _sizes(equation, terms, operands)
+    plain = [_without_ones(*_without_repeats(t, x), sizes) for t, x in zip(terms, operands, strict=True)]
     return _einsum(*(x for _, x in plain), terms=tuple(t for t, _ in plain), result=result)
 
 
@@ -76,12 +76,21 @@ def _parse(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
     return terms, result
 
 
-def _check_sizes(equation: str, terms: Sequence[str], operands: Sequence[Any]) -> None:
+def _sizes(equation: str, terms: Sequence[str], operands: Sequence[Any]) -> dict[str, int]:
+    """What every letter stands for.  Raises ShapeError where two sizes differ and none is 1."""
     size: dict[str, int] = {}
     for t, x in zip(terms, operands, strict=True):
         for c, n in zip(t, x.shape, strict=True):
-            if size.setdefault(c, n) != n:
+            if n != 1 and size.get(c, 1) not in (1, n):
                 raise ShapeError(f"einsum: the letter {c!r} of {equation!r} stands for sizes {size[c]} and {n}")
+            size[c] = n if size.get(c, 1) == 1 else size[c]
+    return size
+
+
+def _without_ones(term: str, x: Any, sizes: dict[str, int]) -> tuple[str, Any]:
+    """An operand that broadcasts along a letter is constant there: it does not depend on that letter at all."""
+    kept = [c for c, n in zip(term, x.shape, strict=True) if n == sizes[c]]
+    return "".join(kept), x if len(kept) == x.ndim else reshape(x, tuple(sizes[c] for c in kept))
 
 
 def _without_repeats(term: str, x: Any) -> tuple[str, Any]:
