@@ -82,7 +82,9 @@ def _sizes(equation: str, terms: Sequence[str], operands: Sequence[Any]) -> dict
     for t, x in zip(terms, operands, strict=True):
         for c, n in zip(t, x.shape, strict=True):
             if n != x.shape[t.index(c)]:  # the diagonal of a matrix that is not square
-                raise ShapeError(f"einsum: the letter {c!r} of {equation!r} stands for sizes {x.shape[t.index(c)]} and {n}")
+                raise ShapeError(
+                    f"einsum: the letter {c!r} of {equation!r} stands for sizes {x.shape[t.index(c)]} and {n}"
+                )
             if n != 1 and size.get(c, 1) not in (1, n):
                 raise ShapeError(f"einsum: the letter {c!r} of {equation!r} stands for sizes {size[c]} and {n}")
             size[c] = n if size.get(c, 1) == 1 else size[c]
