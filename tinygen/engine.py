@@ -231,7 +231,9 @@ def _sum_to(xp: Any, x: Array, shape: tuple[int, ...]) -> Array:
     stretched = tuple(i for i, n in enumerate(shape) if n == 1 and x.shape[i:] and x.shape[i] != 1)
     x = x.sum(stretched, keepdims=True) if stretched else x
     if x.shape != shape:
-        raise errors.ShapeError(f"sum_to: the argument has shape {shape}, and a gradient of shape {given} was returned for it")
+        raise errors.ShapeError(
+            f"sum_to: the argument has shape {shape}, and a gradient of shape {given} was returned for it"
+        )
     return x
 
 

@@ -52,7 +52,11 @@ def test_a_slice_of_a_sequential_shares_the_layers_and_keeps_their_names():
     part.load_state_dict({k: v for k, v in net.state_dict().items() if k[0] != "0"})
     assert part[0] is net[1]
     last = nn.Tanh()
-    assert list(part.append(last)) == [net[1], net[2], last] and [k for k, _ in part.named_children()] == ["0", "1", "2"]
+    assert list(part.append(last)) == [net[1], net[2], last] and [k for k, _ in part.named_children()] == [
+        "0",
+        "1",
+        "2",
+    ]
 
 
 def test_sequential_with_names():

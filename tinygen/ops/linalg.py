@@ -157,7 +157,9 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
 def trace(input: Any) -> Any:
     """Sum of the diagonal of a matrix."""
     if input.ndim != 2:
-        raise ShapeError(f"trace: a matrix is expected, got shape {tuple(input.shape)}; take diagonal(...).sum(-1) of several")
+        raise ShapeError(
+            f"trace: a matrix is expected, got shape {tuple(input.shape)}; take diagonal(...).sum(-1) of several"
+        )
     return sum(diagonal(input))
 
 
