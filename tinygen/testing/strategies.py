@@ -201,7 +201,8 @@ def modules(
 ) -> tuple[nn.Module, Tensor]:
     """(module, input): a small random stack of layers, in training or evaluation mode, and an input that it takes.
 
-    input: (batch, features), with a batch of 3 to 5 (the moments of two values, +1 and -1, have no gradient to speak of).
+    input: (batch, features).  Batches have 3 to 5 elements, and layers at least 3 features: two values normalised by their
+        own moments are +1 and -1 whatever they were, and one is 0.
     smooth: no ReLU and LeakyReLU.  deterministic: no dropout.
     """
     seed, batch = draw(seeds()), draw(st.integers(3, 5))
@@ -210,7 +211,7 @@ def modules(
     def layer(n: int, depth: int) -> tuple[nn.Module, int]:
         kind = draw(st.sampled_from(kinds))
         if kind == "linear":
-            m = draw(st.integers(1, max_features))
+            m = draw(st.integers(3, max_features))
             return nn.Linear(n, m, bias=draw(st.booleans())), m
         if kind == "layer norm":
             return nn.LayerNorm(n), n
@@ -229,7 +230,7 @@ def modules(
             layers.append(made)
         return nn.Sequential(*layers), n
 
-    features = draw(st.integers(2, max_features))
+    features = draw(st.integers(3, max_features))
     with same_draws(seed):
         module, _ = stack(features, 0)
     rng = np.random.default_rng(seed)
