@@ -110,7 +110,8 @@ def row(result: Result) -> dict[str, Any]:
 
 def write_report(results: Path, target: Path) -> None:
     """docs/results.md from the stored results."""
-    stored = {name: Result.load(results / f"{name}.json") for name in ROWS if (results / f"{name}.json").is_file()}
+    names = [*ROWS, "mutation"]  # the last is stored by `make mutate`
+    stored = {name: Result.load(results / f"{name}.json") for name in names if (results / f"{name}.json").is_file()}
     rows = [r for result in stored.values() for r in result.rows()]
     lines = [
         "# Results",
@@ -130,7 +131,7 @@ def write_report(results: Path, target: Path) -> None:
     for result in stored.values():
         lines += ["", f"## {result.name.partition(':')[0]}", ""]
         lines.append(
-            f"`{result.command}` · {result.date} · seed {result.seed} · trained {minutes(result.seconds)} · {result.machine}"
+            f"`{result.command}` · {result.date} · seed {result.seed} · took {minutes(result.seconds)} · {result.machine}"
         )
         lines += ["", f"- settings: {values(result.settings)}"]
         for r in result.rows():
