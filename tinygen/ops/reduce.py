@@ -303,7 +303,12 @@ def norm(input: Any, p: float | str = "fro", dim: Dim = None, keepdim: bool = Fa
         return sum(abs(input), dim, keepdim)
     if p == math.inf:
         return amax(abs(input), dim, keepdim)
-    return pow(sum(pow(abs(input), p), dim, keepdim), 1 / p)
+    return _flat_at_zero(sum(_flat_at_zero(abs(input), p), dim, keepdim), 1 / p)
+
+
+def _flat_at_zero(x: Any, p: float) -> Any:
+    """x^p for x >= 0, with slope 0 at x = 0, where that of a root is infinite: PyTorch's choice for norms."""
+    return where(x == 0, 0.0, pow(where(x == 0, 1.0, x), p))
 
 
 def count_nonzero(input: Any, dim: Dim = None) -> Any:
