@@ -173,6 +173,31 @@ def test_right_modules_pass():
     check_module(lambda: nn.Dropout(0.5), modes=["train"], order=1)()
 
 
+def test_outputs_inside_outputs_are_checked():
+    class Nested(Layer):
+        def __init__(self, rule):
+            super().__init__()
+            self.rule = rule
+
+        def forward(self, x):
+            return x, (x + 1, self.rule(x * self.weight))
+
+    check_module(lambda: Nested(tg.square))()
+    assert "rule of 'square'" in run(check_module(lambda: Nested(wrong_rule)))
+
+
+def test_arguments_that_are_no_numbers():
+    def f(x, y, how):
+        return x if how == "left" else x * y
+
+    check_op(f, strategies.tensors((2,)), st.none(), st.just("left"))()
+
+
+def test_devices_are_not_compared_in_what_is_drawn():
+    """A dropout of two elements often does the same twice, on one device, and something else on another."""
+    check_module(lambda: nn.Dropout(0.5), strategies.tensors((2,)), modes=["train"], max_examples=50)()
+
+
 def test_an_input_that_cannot_be_guessed():
     class Images(nn.Module):
         def forward(self, x):

@@ -116,9 +116,8 @@ def map_of(
                 p.requires_grad, p.grad = True, None
                 leaves.append(p)
             y = fn(*given)
-        several = y if isinstance(y, tuple | list) else (y,)
-        outputs = [t for t in several if isinstance(t, Tensor)]
-        if several and not outputs:
+        outputs = [t for t in several(y) if isinstance(t, Tensor)]
+        if several(y) and not outputs:
             raise TypeError(f"gradcheck: the function must return a tensor or several, got {type(y).__name__}")
         return leaves, [t for t in outputs if t.dtype.kind == "f"]
 
@@ -177,6 +176,11 @@ def gradients(outputs: list[Tensor], leaves: list[Tensor], us: list[Tensor], cre
 
 def leaf(value: np.ndarray, argument: Argument) -> Tensor:
     return Tensor(backend.to_device(value.copy(), argument.device), requires_grad=True)
+
+
+def several(y: Any) -> list[Any]:
+    """What a function returned, as a flat list: VAEs return (the parameters of p(x|z), themselves two, μ, log σ²)."""
+    return [t for part in y for t in several(part)] if isinstance(y, tuple | list) else [y]
 
 
 def flat(outputs: Sequence[Tensor]) -> np.ndarray:
