@@ -1,0 +1,88 @@
+"""The layers and containers of tinygen.nn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.ours.table import bijection, module, rows, several_rows, trained
+from tinygen import nn
+from tinygen.nn.layers.normalization import BatchNorm
+from tinygen.testing import strategies as ts
+
+# Elementwise, and what only rearranges.  Kinked ones are checked where they are smooth.
+AWAY = rows(3, avoid=(0.0,), gap=0.2)
+for activation in (nn.ReLU, nn.LeakyReLU, nn.ELU):
+    module(activation.__name__, activation, AWAY, kinks="raise")
+for activation in (nn.GELU, nn.Identity, nn.LogSigmoid, nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Tanh):
+    module(activation.__name__, activation, rows(3), kinks="raise")
+module("LeakyReLU 0.2", lambda: nn.LeakyReLU(0.2), AWAY)
+module("ELU 0.5", lambda: nn.ELU(0.5), AWAY)
+module("GELU tanh", lambda: nn.GELU("tanh"), rows(3))
+module("Softplus 2", lambda: nn.Softplus(2.0), rows(3))
+module("Softmax", lambda: nn.Softmax(dim=1), rows(3, 2), kinks="raise")
+module("LogSoftmax", lambda: nn.LogSoftmax(dim=-1), rows(3, 2), kinks="raise")
+module("Flatten", nn.Flatten, rows(2, 3))
+module("Unflatten", lambda: nn.Unflatten(1, (2, -1)), rows(6))
+module("Dropout", lambda: nn.Dropout(0.4), rows(5))
+
+module("Linear", lambda: nn.Linear(3, 2), rows(3), kinks="raise")
+module("Linear no bias", lambda: nn.Linear(3, 2, bias=False), rows(2, 3))
+module("Bilinear", lambda: nn.Bilinear(3, 2, 2), rows(3), rows(2), kinks="raise")
+module("Embedding", lambda: nn.Embedding(4, 2), rows(3, dtype="int64", low=0, high=3), kinks="raise")
+
+# Where `buffers` is given, evaluation differentiates in the running moments too.
+module("BatchNorm1d", lambda: trained(nn.BatchNorm1d(2)), several_rows(2), buffers=True, empty=False)
+module("BatchNorm1d images", lambda: trained(nn.BatchNorm1d(2)), several_rows(2, 2), buffers=True, empty=False)
+module("BatchNorm1d eval", lambda: trained(nn.BatchNorm1d(2)), rows(2), modes=("eval",))
+module("BatchNorm1d plain", lambda: nn.BatchNorm1d(2, affine=False, momentum=None), several_rows(2), empty=False)
+module("BatchNorm", lambda: trained(BatchNorm(2)), several_rows(2, 1, 2), buffers=True, empty=False)
+module("LayerNorm", lambda: trained(nn.LayerNorm(3)), rows(3, distinct=True))
+module("LayerNorm two", lambda: trained(nn.LayerNorm((2, 3), bias=False)), rows(2, 3, distinct=True))
+
+
+class Chain(nn.Module):
+    """Layers of a ModuleList one after the other, one of a ModuleDict, and a sum with the weights of a ParameterList."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.list = nn.ModuleList([nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 2)])
+        self.dict = nn.ModuleDict({"used": nn.Linear(3, 2, bias=False), "unused": nn.Linear(1, 1)})
+        self.weights = nn.ParameterList([nn.Parameter(w) for w in trained(nn.Linear(2, 2)).parameters()])
+
+    def forward(self, x: Any) -> Any:
+        y = self.dict["used"](x)
+        for layer in self.list:
+            x = layer(x)
+        return (x + y) @ self.weights[0] + self.weights[1]
+
+
+module("Sequential", lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Dropout(0.3), nn.Linear(4, 2)), rows(3))
+for container in ("ModuleList", "ModuleDict", "ParameterList"):
+    module(container, Chain, rows(3))
+
+
+def net(n: int, last: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Linear(n, 4), nn.Tanh(), nn.Linear(4, n), last)
+
+
+def affine() -> nn.Module:
+    return nn.AffineCoupling([1, 0, 1], net(3, nn.Tanh()), net(3, nn.Identity()))
+
+
+def additive() -> nn.Module:
+    return nn.AdditiveCoupling([0, 1, 0], net(3, nn.Identity()))
+
+
+def of_images() -> nn.Module:
+    through = lambda last: nn.Sequential(nn.Flatten(), net(4, last), nn.Unflatten(1, (2, 2)))
+    return nn.AffineCoupling(nn.coupling.alternating_mask((2, 2)), through(nn.Tanh()), through(nn.Identity()))
+
+
+for name, make, x in (
+    ("AffineCoupling", affine, rows(3)),
+    ("AdditiveCoupling", additive, rows(3)),
+    ("AffineCoupling images", of_images, rows(2, 2)),
+):
+    module(name, make, x, kinks="raise")
+    bijection(f"{name} inverse", make, x)
+bijection("AffineCoupling empty", affine, ts.tensors((0, 3)))

@@ -1,0 +1,82 @@
+"""The models: their outputs, and their losses, which average over the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+import tinygen as tg
+from tests.ours.table import Method, bijection, labels, module, rows
+from tinygen import models, nn
+from tinygen.models import realnvp
+
+PIXELS = rows(4, low=0.0, high=1.0)
+
+
+def model(
+    make: Callable[[], nn.Module],
+    x: SearchStrategy[Any],
+    *more: SearchStrategy[Any],
+    losses: tuple[str, ...] = ("loss",),
+) -> None:
+    """Its forward pass, and each of the losses."""
+    name = make().__class__.__name__
+    module(name, make, x)
+    for loss in losses:
+        module(f"{name} {loss}", lambda loss=loss: Method(make(), loss), x, *more, empty=loss == "elbo")
+
+
+model(lambda: models.Autoencoder((4, 3, 2)), PIXELS)
+model(lambda: models.LinearAutoencoder(4, 2), PIXELS)
+model(lambda: models.TiedAutoencoder(4, 2), PIXELS)
+module("Autoencoder denoising", lambda: Method(models.Autoencoder((4, 2)), "loss"), PIXELS, PIXELS, empty=False)
+model(lambda: models.Classifier((4, 3, 3)), PIXELS, labels(3))
+
+model(lambda: models.BernoulliVAE(4, 3, 2), PIXELS, losses=("loss", "elbo"))
+model(lambda: models.GaussianVAE(3, 3, 2), rows(3), losses=("loss", "elbo"))
+
+
+def importance_sampled(make: Callable[[], nn.Module]) -> nn.Module:
+    return Method(make(), "log_prob")
+
+
+module("BernoulliVAE log_prob", lambda: importance_sampled(lambda: models.BernoulliVAE(4, 3, 2)), PIXELS, st.just(3))
+module("GaussianVAE log_prob", lambda: importance_sampled(lambda: models.GaussianVAE(2, 3, 2)), rows(2), st.just(3))
+
+
+def gan(loss: str, constant: str, **options: Any) -> nn.Module:
+    """One player's loss; the other player is a constant in it, as it says itself."""
+    game = models.GAN(2, 4, (3, 4), **options)
+    getattr(game, constant).requires_grad_(False)
+    return Method(game, loss)
+
+
+model(lambda: models.Generator(2, 4, (3,)), rows(2), losses=())
+model(lambda: models.Discriminator(4, (5, 3)), rows(4), losses=())
+module("GAN discriminator", lambda: gan("discriminator_loss", "generator"), PIXELS, empty=False)
+for kind, saturating in (("", False), (" saturating", True)):
+    module(
+        f"GAN generator{kind}",
+        lambda saturating=saturating: gan("generator_loss", "discriminator", saturating=saturating),
+        st.integers(1, 3),
+        empty=False,
+    )
+
+
+def nice() -> nn.Module:
+    flow = models.NICE(3, 4, 2)
+    with tg.no_grad():
+        flow.log_scale.copy_(tg.rand(3) - 0.5)  # it starts at 0
+    return flow
+
+
+def flow() -> nn.Module:
+    return realnvp.Flow(2, [nn.AdditiveCoupling(mask, nn.Linear(2, 2)) for mask in ([1, 0], [0, 1])])
+
+
+for make, n in ((lambda: models.RealNVP(3, 4, 2), 3), (nice, 3), (flow, 2)):
+    model(make, rows(n))
+    bijection(f"{make().__class__.__name__} inverse", make, rows(n))
