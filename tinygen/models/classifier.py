@@ -70,14 +70,14 @@ def train_classifier(
     loader = data.DataLoader(pairs, batch_size, shuffle=True, generator=seed, device=device)
     optimizer = optim.Adam(model.parameters(), lr=lr)
     schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs * len(loader))
-    for epoch in range(epochs):
-        for x, y in (bar := training.progress(loader, f"classifier, epoch {epoch + 1}/{epochs}")):
+    for _ in (bar := training.progress(range(epochs), "classifier")):
+        for x, y in loader:
             optimizer.zero_grad()
             loss = model.loss(x, y)
             loss.backward()
             optimizer.step()
             schedule.step()
-            bar.set("nats", loss=loss.item())
+        bar.set("nats", loss=loss.item())
     return model
 
 

@@ -1,0 +1,30 @@
+"""The README's programs run as they stand there, and its links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_taste_runs(capsys):
+    taste = re.search(r"## A taste\s+```python\n(.*?)```", README, re.DOTALL).group(1)
+    exec(compile(taste, "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "op=<sum>" in printed and "(2, 3)" in printed and "all agree" in printed
+
+
+def test_the_rule_that_is_quoted_is_the_one_in_the_table():
+    quoted = re.search(r"```python\n(tanh = .*?)\n```", README).group(1)
+    squeezed = re.sub(r"\s+", " ", (ROOT / "tinygen/ops/elementwise.py").read_text("utf-8"))
+    assert re.sub(r"\s+", " ", quoted) in squeezed
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/check_your_own_layer.md"])
+def test_links_lead_somewhere(page):
+    text = (ROOT / page).read_text("utf-8")
+    targets = [t for t in re.findall(r"\]\(([^)#]+)\)", text) if not t.startswith(("http:", "https:", "mailto:"))]
+    missing = [t for t in targets if not ((ROOT / page).parent / t).exists()]
+    assert not missing, f"{page} links to {missing}"
