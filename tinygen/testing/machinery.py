@@ -90,9 +90,8 @@ def batches(name: str, fn: Callable) -> SearchStrategy[tuple[Tensor]]:
 
 
 def chosen(devices: Sequence[str] | None, order: int = 1) -> list[tuple[str, int]]:
-    """(device, order of the derivatives to check there): all on the first device, on the others whether the rules run."""
-    names = all_devices() if devices is None else devices
-    return [(name, order if i == 0 else 1) for i, name in enumerate(names)]
+    """(device, order of the derivatives to check there)."""
+    return [(name, order) for name in (all_devices() if devices is None else devices)]
 
 
 @contextmanager
