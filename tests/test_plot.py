@@ -160,5 +160,5 @@ def test_nothing_is_left_open_and_the_style_is_not_leaked():
 
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=r"pip install 'tinygen\[plot\]'"):
+    with pytest.raises(ImportError, match=r"pip install matplotlib"):
         plot.image_grid(np.zeros((1, 8, 8)))

@@ -99,5 +99,5 @@ def test_without_a_network_the_error_names_what_was_tried_and_the_fallback(cache
 
 def test_without_pooch_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pooch", None)  # makes `import pooch` fail
-    with pytest.raises(FileNotFoundError, match=r"pip install 'tinygen\[data\]'"):
+    with pytest.raises(FileNotFoundError, match=r"pip install pooch"):
         sources.find(sources.Source("set/file.bin", MD5, NOWHERE))

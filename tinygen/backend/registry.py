@@ -74,8 +74,8 @@ def _load_cuda() -> None:
         from tinygen.backend.cupy_backend import CupyBackend
     except ImportError as error:
         raise RuntimeError(
-            "device 'cuda' needs CuPy, which is not installed: pip install 'tinygen[cuda13]' for CUDA 13 "
-            "(or [cuda12]); or use device='cpu'"
+            "device 'cuda' needs CuPy, which is not installed: pip install cupy-cuda13x for CUDA 13 "
+            "(cupy-cuda12x for CUDA 12); or use device='cpu'"
         ) from error
     try:
         register(CupyBackend())

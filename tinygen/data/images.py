@@ -72,7 +72,7 @@ def digits() -> tuple[Dataset, Dataset]:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise ImportError("data.digits: the digits come with scikit-learn: pip install 'tinygen[data]'") from None
+        raise ImportError("data.digits: the digits come with scikit-learn: pip install scikit-learn") from None
     bunch = load_digits()
     images = (bunch.images / 16).astype(np.float32)
     labels = bunch.target.astype(np.int64)

@@ -65,7 +65,7 @@ def _download(source: Source, target: Path) -> Path:
     try:
         import pooch
     except ImportError:
-        raise ImportError("downloading needs pooch: pip install 'tinygen[data]'") from None
+        raise ImportError("downloading needs pooch: pip install pooch") from None
     # pooch writes to a temporary file, checks it, and only then moves it: the cache never holds half a file.
     pooch.retrieve(source.url, known_hash=source.checksum, fname=target.name, path=target.parent)
     return target

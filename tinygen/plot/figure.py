@@ -41,7 +41,7 @@ def new_figure(path: str | Path | None, width: float, height: float, title: str 
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError:
-        raise ImportError("tinygen.plot needs matplotlib: pip install 'tinygen[plot]'") from None
+        raise ImportError("tinygen.plot needs matplotlib: pip install matplotlib") from None
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(max(width, 1.5), max(height, 0.8) + (0.35 if title else 0)), layout="constrained")
         if title:
