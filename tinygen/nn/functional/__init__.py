@@ -17,6 +17,14 @@ from tinygen.nn.functional.activation import (
     tanh,
 )
 from tinygen.nn.functional.classification import cross_entropy, nll_loss
+from tinygen.nn.functional.conv import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+)
 from tinygen.nn.functional.dropout import dropout
 from tinygen.nn.functional.linear import bilinear, embedding, linear, one_hot
 from tinygen.nn.functional.loss import (
@@ -36,6 +44,12 @@ __all__ = [
     "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "cross_entropy",
     "dropout",
     "elu",

@@ -13,6 +13,14 @@ from tinygen.nn.layers.activation import (
     Softplus,
     Tanh,
 )
+from tinygen.nn.layers.conv import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+)
 from tinygen.nn.layers.linear import Bilinear, Embedding, Identity, Linear
 from tinygen.nn.layers.loss import (
     BCELoss,
@@ -34,6 +42,12 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "Bilinear",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "CrossEntropyLoss",
     "Dropout",
     "ELU",

@@ -1,0 +1,237 @@
+"""Convolutions and their transposes, in one, two and three dimensions, from one source (torch.nn.functional's names)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from tinygen import ops
+from tinygen.errors import ShapeError
+from tinygen.ops import conv as family
+from tinygen.ops.conv import Geometry
+
+__all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
+
+Sizes = int | Sequence[int]
+"""One number for all spatial dimensions, or one for each."""
+
+
+def conv1d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sizes = 1,
+    padding: Sizes | str = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+) -> Any:
+    """y[o, i] = b[o] + Σ_c,k w[o, c, k] x[c, i stride + k dilation - padding], where x is 0 outside.
+
+    input: (N, C, L) or (C, L), weight: (out channels, C / groups, kernel), bias: (out channels,) or None.
+    padding: zeros on both sides, "same" (as many as keep the size; stride 1 only; an odd one goes to the end) or "valid" (0).
+    Returns (N, out channels, (L + 2 padding - dilation (kernel - 1) - 1) ÷ stride + 1), rounded down: where the stride does not
+    divide, the end of the input is ignored.
+    The kernel is not turned around: mathematicians call this the cross-correlation.  Source: deck D4, "⊛".
+    Raises ShapeError when the sizes do not fit, ValueError for a stride, padding, dilation or groups that make no sense.
+    """
+    return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sizes = 1,
+    padding: Sizes | str = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+) -> Any:
+    """As conv1d, for images.  input: (N, C, H, W) or (C, H, W), weight: (out channels, C / groups, kernel H, kernel W)."""
+    return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv3d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sizes = 1,
+    padding: Sizes | str = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+) -> Any:
+    """As conv1d, for volumes.  input: (N, C, D, H, W) or (C, D, H, W), weight: (out channels, C / groups, *kernel)."""
+    return _conv("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv_transpose1d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> Any:
+    """The transposed matrix of conv1d with the same weight, applied to the input: what conv1d's backward pass computes.
+
+    Every value of the input puts a copy of the kernel, times that value, into the output, `stride` apart; `padding` is
+    cut off from both sides of the output, `output_padding` more is kept at the end (conv1d maps several sizes to one; it says
+    which was meant).
+    input: (N, C, L) or (C, L), weight: (C, out channels / groups, kernel), bias: (out channels,) or None.
+    Returns (N, out channels, (L - 1) stride - 2 padding + dilation (kernel - 1) + 1 + output_padding).
+    Source: deck D4, "transposed convolution"; Dumoulin, Visin 2016, relation 14.
+    Raises ShapeError when the sizes do not fit, ValueError for a stride, padding, dilation or groups that make no sense.
+    """
+    return _conv_transpose(
+        "conv_transpose1d", 1, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
+
+
+def conv_transpose2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> Any:
+    """As conv_transpose1d, for images.  input: (N, C, H, W) or (C, H, W), weight: (C, out channels / groups, *kernel)."""
+    return _conv_transpose(
+        "conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
+
+
+def conv_transpose3d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> Any:
+    """As conv_transpose1d, for volumes.  input: (N, C, D, H, W) or (C, D, H, W), weight: (C, out channels / groups, *kernel)."""
+    return _conv_transpose(
+        "conv_transpose3d", 3, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
+
+
+def _conv(name: str, n: int, x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    x, w, is_single = _arguments(name, n, x, w)
+    stride, dilation = sizes(name, "stride", stride, n, 1), sizes(name, "dilation", dilation, n, 1)
+    _check_groups(name, x, w, groups, x.shape[1], w.shape[1] * groups, w.shape[0], "out channels")
+    geo = Geometry(
+        tuple(x.shape[2:]),
+        tuple(w.shape[2:]),
+        stride,
+        _padding(name, padding, n, stride, w.shape[2:], dilation),
+        dilation,
+        groups,
+    )
+    if any(m < r for m, r in zip(geo.padded, geo.reach, strict=True)):
+        raise ShapeError(
+            f"{name}: the kernel reaches over {list(geo.reach)} pixels, and the input with its padding has {list(geo.padded)}\n"
+            f"    input  {tuple(x.shape)}\n    weight {tuple(w.shape)}\n    use a smaller kernel or dilation, or more padding"
+        )
+    _check_bias(name, b, w.shape[0])
+    y = family.conv(x, w, geo=geo) if b is None else family.conv_bias(x, w, b, geo=geo)
+    return ops.squeeze(y, 0) if is_single else y
+
+
+def _conv_transpose(
+    name: str, n: int, y: Any, w: Any, b: Any, stride: Any, padding: Any, more: Any, groups: int, dilation: Any
+) -> Any:
+    y, w, is_single = _arguments(name, n, y, w)
+    stride, dilation = sizes(name, "stride", stride, n, 1), sizes(name, "dilation", dilation, n, 1)
+    padding, more = sizes(name, "padding", padding, n, 0), sizes(name, "output_padding", more, n, 0)
+    _check_groups(name, y, w, groups, y.shape[1], w.shape[0], w.shape[0], "in channels")
+    if any(a >= max(s, d) for a, s, d in zip(more, stride, dilation, strict=True)):
+        raise ValueError(
+            f"{name}: output_padding {list(more)} must be smaller than stride {list(stride)} or dilation {list(dilation)}"
+        )
+    kernel = tuple(w.shape[2:])
+    size = tuple(
+        (m - 1) * s - 2 * p + d * (k - 1) + 1 + a
+        for m, s, p, d, k, a in zip(y.shape[2:], stride, padding, dilation, kernel, more, strict=True)
+    )
+    if any(m < 1 for m in (*y.shape[2:], *size)):
+        raise ShapeError(
+            f"{name}: the output would have size {list(size)}\n    input  {tuple(y.shape)}\n    weight {tuple(w.shape)}\n"
+            f"    with padding {list(padding)}; use less padding"
+        )
+    _check_bias(name, b, w.shape[1] * groups)
+    # The convolution that this is the transpose of takes the output as its input.
+    geo = Geometry(size, kernel, stride, tuple((p, p) for p in padding), dilation, groups)
+    for axis, (has, takes) in enumerate(zip(y.shape[2:], geo.out, strict=True), 2):
+        if (
+            has != takes
+        ):  # an output_padding of a stride or more makes room for further positions of the kernel: they get 0
+            y = _with_zeros(y, axis, takes - has)
+    x = family.conv_transpose(y, w, geo=geo) if b is None else family.conv_transpose_bias(y, w, b, geo=geo)
+    return ops.squeeze(x, 0) if is_single else x
+
+
+def _with_zeros(y: Any, axis: int, n: int) -> Any:
+    return ops.cat(
+        [y, ops.broadcast_to(ops.narrow(y, axis, 0, 1) * 0, (*y.shape[:axis], n, *y.shape[axis + 1 :]))], axis
+    )
+
+
+def sizes(function: str, name: str, value: Any, n: int, at_least: int) -> tuple[int, ...]:
+    """One whole number per spatial dimension.  Raises ValueError for others."""
+    values = (value,) * n if hasattr(value, "__index__") else tuple(value)
+    values = values * n if len(values) == 1 else values
+    if len(values) != n or not all(hasattr(v, "__index__") and int(v) >= at_least for v in values):
+        raise ValueError(f"{function}: {name} must be one whole number or {n}, each at least {at_least}, got {value!r}")
+    return tuple(int(v) for v in values)
+
+
+def _arguments(name: str, n: int, x: Any, w: Any) -> tuple[Any, Any, bool]:
+    """x with a batch dimension, w, and whether x came without one."""
+    if w.ndim != n + 2 or x.ndim not in (n + 1, n + 2):
+        form = ", ".join(("D", "H", "W")[3 - n :]) if n > 1 else "L"
+        raise ShapeError(
+            f"{name}: an input of shape (N, C, {form}) or (C, {form}) and a weight with {n + 2} dimensions are expected, got\n"
+            f"    input  {tuple(x.shape)}\n    weight {tuple(w.shape)}"
+        )
+    if math.prod(w.shape) == 0:
+        raise ShapeError(f"{name}: the weight of shape {tuple(w.shape)} is empty")
+    return (ops.unsqueeze(x, 0), w, True) if x.ndim == n + 1 else (x, w, False)
+
+
+def _check_groups(name: str, x: Any, w: Any, groups: int, has: int, takes: int, divided: int, what: str) -> None:
+    if not hasattr(groups, "__index__") or groups < 1 or divided % groups:
+        raise ValueError(
+            f"{name}: groups must be a positive whole number that divides the {divided} {what}, got {groups!r}"
+        )
+    if has != takes:
+        per_group = f" (= {takes // groups} × {groups} groups)" if groups > 1 else ""
+        raise ShapeError(
+            f"{name}: the input has {has} channels, but the weight takes {takes}{per_group}\n"
+            f"    input  {tuple(x.shape)}\n    weight {tuple(w.shape)}\n    use a weight for {has} channels"
+            + (f", or groups={has // (takes // groups)}" if has % max(takes // groups, 1) == 0 else "")
+        )
+
+
+def _check_bias(name: str, b: Any, channels: int) -> None:
+    if b is not None and tuple(b.shape) != (channels,):
+        raise ShapeError(f"{name}: a bias of shape ({channels},) is expected, got {tuple(b.shape)}")
+
+
+def _padding(name: str, padding: Any, n: int, stride: Any, kernel: Any, dilation: Any) -> tuple[tuple[int, int], ...]:
+    """Zeros before and after, for every dimension."""
+    if not isinstance(padding, str):
+        return tuple((p, p) for p in sizes(name, "padding", padding, n, 0))
+    if padding == "valid":
+        return ((0, 0),) * n
+    if padding != "same":
+        raise ValueError(f'{name}: padding must be whole numbers, "same" or "valid", got {padding!r}')
+    if any(s != 1 for s in stride):
+        raise ValueError(f'{name}: padding="same" needs stride 1, got {list(stride)}')
+    total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+    return tuple((t // 2, t - t // 2) for t in total)

@@ -1,0 +1,11 @@
+"""Convolution, its transpose and its weight gradient: three operators that are each other's derivatives.
+
+family.py    the idea: one trilinear form, three partial derivatives, six rules                <- start here
+geometry.py  the sizes that the three share, and the order of pixels in memory
+taps.py      the three sums as loops over the kernel: short, and what the faster ways are tested against
+"""
+
+from tinygen.ops.conv.family import conv, conv_bias, conv_transpose, conv_transpose_bias, conv_weight
+from tinygen.ops.conv.geometry import Geometry
+
+__all__ = ["Geometry", "conv", "conv_bias", "conv_transpose", "conv_transpose_bias", "conv_weight"]
