@@ -35,6 +35,8 @@ module("BatchNorm1d", lambda: trained(nn.BatchNorm1d(2)), several_rows(2), buffe
 module("BatchNorm1d images", lambda: trained(nn.BatchNorm1d(2)), several_rows(2, 2), buffers=True, empty=False)
 module("BatchNorm1d eval", lambda: trained(nn.BatchNorm1d(2)), rows(2), modes=("eval",))
 module("BatchNorm1d plain", lambda: nn.BatchNorm1d(2, affine=False, momentum=None), several_rows(2), empty=False)
+module("BatchNorm2d", lambda: trained(nn.BatchNorm2d(2)), several_rows(2, 1, 2), buffers=True, empty=False)
+module("BatchNorm3d", lambda: trained(nn.BatchNorm3d(2)), several_rows(2, 1, 2, 1), buffers=True, empty=False)
 module("BatchNorm", lambda: trained(BatchNorm(2)), several_rows(2, 1, 2), buffers=True, empty=False)
 module("LayerNorm", lambda: trained(nn.LayerNorm(3)), rows(3, distinct=True))
 module("LayerNorm two", lambda: trained(nn.LayerNorm((2, 3), bias=False)), rows(2, 3, distinct=True))

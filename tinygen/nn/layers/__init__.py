@@ -34,13 +34,15 @@ from tinygen.nn.layers.loss import (
     NLLLoss,
     SmoothL1Loss,
 )
-from tinygen.nn.layers.normalization import BatchNorm1d, LayerNorm
+from tinygen.nn.layers.normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d, LayerNorm
 from tinygen.nn.layers.shape import Dropout, Flatten, Unflatten
 
 __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
     "Bilinear",
     "Conv1d",
     "Conv2d",

@@ -87,6 +87,22 @@ class BatchNorm1d(BatchNorm):
     _ranks = (2, 3)
 
 
+class BatchNorm2d(BatchNorm):
+    __doc__ = (BatchNorm.__doc__ or "").replace(
+        "the base class, for any number of dimensions.", "x: (N, C, H, W), images."
+    )
+
+    _ranks = (4,)
+
+
+class BatchNorm3d(BatchNorm):
+    __doc__ = (BatchNorm.__doc__ or "").replace(
+        "the base class, for any number of dimensions.", "x: (N, C, D, H, W), volumes."
+    )
+
+    _ranks = (5,)
+
+
 class LayerNorm(Module):
     """(x - μ) / √(σ² + eps) · weight + bias, with the moments over the last dimensions.
 
