@@ -57,7 +57,7 @@ def _view_at(x: Any, at: Any) -> Any:
 
 
 def _fill_slice(xp: Any, y: Any, at: Any, shape: tuple[int, ...]) -> Any:
-    x = xp.zeros(shape, y.dtype)
+    x = xp.zeros_like(y, shape=shape)  # with the order of memory of y
     x[at] = y
     return x
 

@@ -38,6 +38,7 @@ from tinygen.nn.functional.loss import (
     smooth_l1_loss,
 )
 from tinygen.nn.functional.normalization import batch_norm, layer_norm, normalize
+from tinygen.nn.functional.resample import pad
 
 __all__ = [
     "batch_norm",
@@ -68,6 +69,7 @@ __all__ = [
     "nll_loss",
     "normalize",
     "one_hot",
+    "pad",
     "relu",
     "sigmoid",
     "silu",
