@@ -9,6 +9,20 @@ from itertools import pairwise
 
 import numpy as np
 
+CHECKED_STEPS = 5
+
+
+class Training:
+    """What all workloads here have in common."""
+
+    def check(self, noise):
+        """The first losses, without dropout: for it the two libraries draw different random numbers."""
+        for module in self.modules:
+            for part in module.modules():
+                if type(part).__name__ == "Dropout":
+                    part.eval()
+        return [self.step(noise) for _ in range(CHECKED_STEPS)]
+
 
 def pixels(rng, batch):
     """Like MNIST: 784 grey values in [0, 1], four of five of them 0."""
@@ -25,7 +39,7 @@ def mlp(T, *sizes, dropout=0.0, last=None):
     return T.nn.Sequential(*layers, *([last] if last else []))
 
 
-class Autoencoder:
+class Autoencoder(Training):
     """Deck D0's MLP autoencoder, 784-256-10-256-784: the squared error, summed."""
 
     title = "MLP AE 784-256-10-256-784"
@@ -47,7 +61,35 @@ class Autoencoder:
         return loss.item()
 
 
-class VAE:
+class ConvAutoencoder(Training):
+    """Deck D4's convolutional autoencoder, 28-24-20-9-4-1 pixels and back, d = 8: the mean squared error."""
+
+    title = "D4's conv AE, 112,457 parameters"
+    target = 0.6
+
+    def __init__(self, T, rng, batch, **options):
+        conv, transposed, R = T.nn.Conv2d, T.nn.ConvTranspose2d, T.nn.ReLU
+        self.model = T.nn.Sequential(
+            *(conv(1, 32, 5), R(), conv(32, 32, 5), R(), conv(32, 32, 4, 2), R(), conv(32, 32, 3, 2), R()),
+            *(conv(32, 8, 4), transposed(8, 32, 4), R()),
+            *(transposed(32, 32, 3, 2), R(), transposed(32, 32, 4, 2), R(), transposed(32, 32, 5), R()),
+            transposed(32, 1, 5),
+        )
+        self.modules = [self.model]
+        fill(T, rng, self.modules)
+        self.optimizer = T.optim.Adam(self.model.parameters(), lr=1e-3, **options)
+        self.mse = T.nn.functional.mse_loss
+        self.x = T.tensor(pixels(rng, batch).reshape(batch, 1, 28, 28))
+
+    def step(self, noise):
+        self.optimizer.zero_grad()
+        loss = self.mse(self.model(self.x), self.x)
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+
+class VAE(Training):
     """The Bernoulli MLP VAE 784-400-20: binary cross-entropy plus KL divergence, summed."""
 
     title = "VAE 784-400-20"
@@ -76,23 +118,27 @@ class VAE:
         return loss.item()
 
 
-class GAN:
+class GAN(Training):
     """Deck D0's MLP GAN: one step of the discriminator and one of the generator, each with a batch of its own."""
 
     title = "MLP GAN, one D and one G step"
     target = 0.75
     latent = 100
+    image = (784,)
+    adam = {"lr": 2e-4}
 
     def __init__(self, T, rng, batch, **options):
-        self.generator = mlp(T, self.latent, 256, 512, 1024, 784, last=T.nn.Tanh())
-        self.discriminator = mlp(T, 784, 1024, 512, 256, 1, dropout=0.3)
-        self.modules = [self.generator, self.discriminator]
+        self.generator, self.discriminator = self.modules = self.players(T)
         fill(T, rng, self.modules)
-        self.optimizer_d = T.optim.Adam(self.discriminator.parameters(), lr=2e-4, **options)
-        self.optimizer_g = T.optim.Adam(self.generator.parameters(), lr=2e-4, **options)
+        self.optimizer_d = T.optim.Adam(self.discriminator.parameters(), **self.adam, **options)
+        self.optimizer_g = T.optim.Adam(self.generator.parameters(), **self.adam, **options)
         self.bce = T.nn.functional.binary_cross_entropy_with_logits
-        self.x = T.tensor(2 * pixels(rng, batch) - 1)
+        self.x = T.tensor((2 * pixels(rng, batch) - 1).reshape(batch, *self.image))
         self.is_real, self.is_fake = T.ones(batch, 1), T.zeros(batch, 1)
+
+    def players(self, T):
+        generator = mlp(T, self.latent, 256, 512, 1024, 784, last=T.nn.Tanh())
+        return generator, mlp(T, 784, 1024, 512, 256, 1, dropout=0.3)
 
     def step(self, noise):
         return self.discriminator_step(noise) + self.generator_step(noise)
@@ -114,7 +160,30 @@ class GAN:
         return loss.item()
 
 
-class RealNVP:
+class DCGAN(GAN):
+    """The same game between convolutional players, 28x28 pixels, 64 and 128 channels, batch normalisation."""
+
+    title = "DCGAN 28x28, one D and one G step"
+    target = 1.0
+    image = (1, 28, 28)
+    adam = {"lr": 2e-4, "betas": (0.5, 0.999)}
+
+    def players(self, T):
+        nn = T.nn
+        generator = nn.Sequential(
+            *(nn.Linear(self.latent, 128 * 7 * 7), nn.Unflatten(1, (128, 7, 7)), nn.BatchNorm2d(128), nn.ReLU()),
+            *(nn.ConvTranspose2d(128, 64, 4, 2, 1), nn.BatchNorm2d(64), nn.ReLU()),
+            *(nn.ConvTranspose2d(64, 1, 4, 2, 1), nn.Tanh()),
+        )
+        discriminator = nn.Sequential(
+            *(nn.Conv2d(1, 64, 4, 2, 1), nn.LeakyReLU(0.2)),
+            *(nn.Conv2d(64, 128, 4, 2, 1), nn.BatchNorm2d(128), nn.LeakyReLU(0.2)),
+            *(nn.Flatten(), nn.Linear(128 * 7 * 7, 1)),
+        )
+        return generator, discriminator
+
+
+class RealNVP(Training):
     """Deck D4's fully connected RealNVP on points in the plane: depth 8, hidden 16; the negative log-likelihood in nats.
 
     The coupling is written out: c(x) = b⊙x + (1-b)⊙(x⊙exp s(b⊙x) + t(b⊙x)), log-determinant Σ (1-b)⊙s.
@@ -173,14 +242,23 @@ class RealNVPLayers(RealNVP):
 
 
 def fill(T, rng, modules):
-    """Weights as both libraries draw them for Linear, U(-1/√in, 1/√in), but the same numbers in both."""
+    """Weights as both libraries draw them, U(-1/√in, 1/√in), but the same numbers in both; a normalisation's are around 1."""
     for module in modules:
-        state = {}
+        state = dict(module.state_dict())
         for name, p in module.named_parameters():
-            if p.ndim == 2:
-                bound = 1 / math.sqrt(p.shape[1])
-            state[name] = T.tensor(rng.uniform(-bound, bound, tuple(p.shape)).astype(np.float32))
+            if p.ndim > 1:
+                bound = 1 / math.sqrt(math.prod(p.shape[1:]))
+            centre = p.ndim == 1 and name.endswith("weight")
+            state[name] = T.tensor((centre + rng.uniform(-bound, bound, tuple(p.shape))).astype(np.float32))
         module.load_state_dict(state)
 
 
-WORKLOADS = {"ae": Autoencoder, "vae": VAE, "gan": GAN, "realnvp": RealNVP, "realnvp-layers": RealNVPLayers}
+WORKLOADS = {
+    "ae": Autoencoder,
+    "vae": VAE,
+    "gan": GAN,
+    "realnvp": RealNVP,
+    "realnvp-layers": RealNVPLayers,
+    "conv-ae": ConvAutoencoder,
+    "dcgan": DCGAN,
+}

@@ -1,0 +1,184 @@
+"""What the benchmarks share: each library works in a process of its own, and the two take turns.
+
+A benchmark is a file with a table WORKLOADS of names and classes.  `Workload(T, rng, batch, **options)`, where T is tinygen or
+torch, builds one; `step(noise)` does the work that is timed; `check(noise)` returns numbers in which both libraries must agree.
+"""
+
+import importlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from statistics import median
+
+WARM_UP_SECONDS = 0.3
+
+
+class Worker:
+    """One library in one process, with the number of threads fixed before anything is imported; it answers one request at a time."""
+
+    def __init__(self, library, source, threads, **options):
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        self.library = library
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, json.dumps([library, source, threads, options])],
+            env={**os.environ, **{name: str(threads) for name in names}},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, request, *arguments):
+        self._process.stdin.write(json.dumps([request, *arguments]) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"the {self.library} process ended with status {self._process.wait()}")
+        return json.loads(answer)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def serve(library, source, threads, options):
+    """What a worker's process does: answer requests until its input ends."""
+    import numpy as np
+
+    workloads = importlib.import_module(source).WORKLOADS
+    if library == "torch":
+        import torch as T
+
+        T.set_num_threads(threads)
+    else:
+        import tinygen as T
+    current = None
+
+    def make(name, batch):
+        return workloads[name](T, np.random.default_rng(0), batch, **options)
+
+    def check(name, batch):
+        """The workload's numbers, with noise that both libraries draw alike."""
+        rng = np.random.default_rng(1)
+        return make(name, batch).check(lambda *shape: T.tensor(rng.standard_normal(shape).astype(np.float32)))
+
+    def build(name, batch):
+        """Make the workload that `times` will be asked for."""
+        nonlocal current
+        current = None
+        current = make(name, batch)
+        T.manual_seed(0)
+
+    def times(seconds):
+        """Milliseconds of every step, for that many seconds."""
+        result, end = [], time.perf_counter() + seconds
+        while not result or time.perf_counter() < end:
+            start = time.perf_counter()
+            current.step(T.randn)
+            result.append((time.perf_counter() - start) * 1e3)
+        return result
+
+    def memory(name, batch, steps):
+        """MiB that building the workload and `steps` steps add at their peak, to a process that has done the same on a small batch."""
+        make(name, 2).step(T.randn)  # what is imported and set up at the first call is none of the step's
+        before = resident("VmRSS")
+        forget_peak()
+        workload = make(name, batch)
+        for _ in range(steps):
+            workload.step(T.randn)
+        return resident("VmHWM") - before
+
+    answers = {f.__name__: f for f in (check, build, times, memory)}
+    for line in sys.stdin:
+        request, *arguments = json.loads(line)
+        print(json.dumps(answers[request](*arguments)), flush=True)
+
+
+def resident(field):
+    """MiB of this process: VmRSS, in memory now; VmHWM, at the peak.  Linux only."""
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+
+
+def forget_peak():
+    """Let VmHWM start again from what is in memory now."""
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+
+
+def pair(source, threads, **torch_options):
+    """(a worker of tinygen, one of PyTorch)."""
+    return Worker("tinygen", source, threads), Worker("torch", source, threads, **torch_options)
+
+
+def agree(mine, theirs, name, batch):
+    """Raise if the numbers differ by more than float32 rounding can grow to in a few steps."""
+    a, b = mine.ask("check", name, batch), theirs.ask("check", name, batch)
+    for i, (x, y) in enumerate(zip(a, b, strict=True)):
+        if not abs(x - y) <= 1e-4 * abs(y):
+            raise RuntimeError(f"{name}: number {i + 1} of the check differs: tinygen {a}, PyTorch {b}")
+
+
+def compare(mine, theirs, name, batch, rounds, seconds):
+    """(tinygen's ms per step, PyTorch's, the ratio of every round); first both must agree."""
+    agree(mine, theirs, name, batch)
+    for worker in (mine, theirs):
+        worker.ask("build", name, batch)
+        worker.ask("times", min(seconds, WARM_UP_SECONDS))
+    pairs = []
+    for i in range(rounds):
+        order = (mine, theirs) if i % 2 else (theirs, mine)
+        result = {worker: median(worker.ask("times", seconds)) for worker in order}
+        pairs.append((result[mine], result[theirs]))
+    return median(a for a, _ in pairs), median(b for _, b in pairs), [a / b for a, b in pairs]
+
+
+def machine():
+    """The processor's name and the number of cores that this process may use."""
+    name = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo") as lines:
+            name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name}, {cores} cores, {platform.system()}, Python {platform.python_version()}"
+
+
+def kernels():
+    """Which matrix-product kernels NumPy's OpenBLAS chose: with a smaller instruction set than the processor's it is slow."""
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return "kernels unknown (pip install threadpoolctl)"
+    name = next((i["architecture"] for i in threadpool_info() if "numpy" in i["filepath"]), "unknown")
+    forced = ", ".join(f"{k}={v}" for k, v in os.environ.items() if k in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"))
+    return f"{name} kernels" + (f" (set from outside: {forced})" if forced else "")
+
+
+def load():
+    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+
+
+def introduce(torch_is="defaults"):
+    """Print when and on what the numbers below were taken."""
+    import datetime
+
+    import numpy
+    import torch
+
+    import tinygen
+
+    print(f"{datetime.date.today()}  {machine()}, load {load()} at the start")
+    print(
+        f"tinygen {tinygen.__version__} on NumPy {numpy.__version__}, {kernels()}; PyTorch {torch.__version__} with {torch_is}"
+    )
+
+
+if __name__ == "__main__":
+    serve(*json.loads(sys.argv[1]))
