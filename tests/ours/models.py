@@ -34,6 +34,7 @@ model(lambda: models.LinearAutoencoder(4, 2), PIXELS)
 model(lambda: models.TiedAutoencoder(4, 2), PIXELS)
 module("Autoencoder denoising", lambda: Method(models.Autoencoder((4, 2)), "loss"), PIXELS, PIXELS, empty=False)
 model(lambda: models.Classifier((4, 3, 3)), PIXELS, labels(3))
+model(lambda: models.ConvClassifier((4, 4), (2, 2), 3, classes=3), rows(1, 4, 4, low=0.0, high=1.0), labels(3))
 
 model(lambda: models.BernoulliVAE(4, 3, 2), PIXELS, losses=("loss", "elbo"))
 model(lambda: models.GaussianVAE(3, 3, 2), rows(3), losses=("loss", "elbo"))

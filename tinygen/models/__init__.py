@@ -4,7 +4,7 @@
     vae           BernoulliVAE, GaussianVAE
     gan           GAN
     realnvp       RealNVP, NICE
-    classifier    Classifier, which measures what the others generate
+    classifier    Classifier and ConvClassifier, which measure what the others generate
 
 Losses are summed over pixels and latents and averaged over the batch.  Every file ends in `reproduce(...)`, which trains
 on real data and returns a `Result`: `tinygen.models.vae.reproduce()`.
@@ -12,7 +12,7 @@ on real data and returns a `Result`: `tinygen.models.vae.reproduce()`.
 
 from tinygen.models import autoencoder, classifier, gan, realnvp, vae
 from tinygen.models.autoencoder import Autoencoder, LinearAutoencoder, TiedAutoencoder
-from tinygen.models.classifier import Classifier
+from tinygen.models.classifier import Classifier, ConvClassifier
 from tinygen.models.gan import GAN, Discriminator, Generator
 from tinygen.models.realnvp import NICE, RealNVP
 from tinygen.models.result import Result
@@ -30,5 +30,6 @@ __all__ = [
     "RealNVP",
     "NICE",
     "Classifier",
+    "ConvClassifier",
     "Result",
 ]
