@@ -257,7 +257,8 @@ def frechet_distance(a: Any, b: Any) -> float:
 
 def _root(x: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """R with RᵀR = the covariance of the rows of x: the triangle of the centred data x - mean = QR, over √n."""
-    return np.linalg.qr(x - mean, mode="r") / math.sqrt(len(x))
+    triangle: Any = np.linalg.qr(x - mean, mode="r")
+    return triangle / math.sqrt(len(x))
 
 
 class FeatureDistance:
@@ -271,7 +272,7 @@ class FeatureDistance:
     other number; it does not see that samples are copies of training images.  Baseline: `independent_pixels`.
 
     features: takes a batch of images (m, ...) and returns (m, D), as array or Tensor: `Classifier.features`.
-    train, test: real images (..., ), in the form that `features` takes.
+    train, test: real images, (N, ...), in the form that `features` takes.
     n: how many images on each side, at most len(train) and len(test); which of them, `generator` draws.
     """
 
