@@ -42,8 +42,8 @@ class Worker:
         return self
 
     def __exit__(self, *_):
-        self._process.stdin.close()
-        self._process.wait()
+        with self._process:  # closes its pipes, at which it ends, and waits for it
+            pass
 
 
 def serve(library, source, threads, options):

@@ -58,3 +58,80 @@ def test_the_convolutional_autoencoder_is_the_decks(monkeypatch):
         if not isinstance(layer, tg.nn.ReLU):
             sizes.append(x.shape[-1])
     assert sizes == [24, 20, 9, 4, 1, 4, 9, 20, 24, 28]
+
+
+# The convolutional layers
+
+
+def small_layers(monkeypatch):
+    grid = load("conv_layers", monkeypatch).GRID
+    return [shape for shape in grid if shape.size <= 9 and shape.channels[0] <= 32]
+
+
+def test_the_grid_is_what_it_says(monkeypatch):
+    layers = load("conv_layers", monkeypatch)
+    assert len(layers.WORKLOADS) == len(layers.GRID) == len(set(layers.GRID))
+    assert {s.kernel for s in layers.GRID} == {1, 3, 4, 5, 7} and {s.stride for s in layers.GRID} == {1, 2}
+    assert {n for s in layers.GRID for n in s.channels} == {1, 8, 32, 64, 128}
+    assert max(s.size for s in layers.GRID) == 64 and {s.kind for s in layers.GRID} == {"conv", "transposed"}
+
+
+def test_a_layers_gradients_are_those_of_a_linear_map(monkeypatch):
+    """⟨y - b, g⟩ = ⟨x, dx⟩ = ⟨w, dw⟩, and in the bias the sum of g."""
+    for shape in small_layers(monkeypatch):
+        work = shape(tg, np.random.default_rng(0), 2)
+        y, x, weight, bias = work.step(None), work.x, work.layer.weight, work.layer.bias
+        dot = lambda a, b: float(np.vdot(a.numpy().astype(np.float64), b.numpy()))
+        linear = dot(y.detach(), work.g) - dot(bias.detach(), bias.grad)
+        # float32 sums; no term is above 10, and there are 2·32·9² of them at the most
+        assert dot(x.detach(), x.grad) == pytest.approx(linear, rel=1e-4, abs=1e-2)
+        assert dot(weight.detach(), weight.grad) == pytest.approx(linear, rel=1e-4, abs=1e-2)
+        np.testing.assert_allclose(bias.grad.tolist(), work.g.sum((0, 2, 3)).tolist(), rtol=1e-4, atol=1e-4)
+
+
+def test_layers_agree_in_both_libraries(monkeypatch):
+    torch = pytest.importorskip("torch")
+    for shape in small_layers(monkeypatch):
+        np.testing.assert_allclose(check(shape, tg, 2), check(shape, torch, 2), rtol=1e-4)
+
+
+# What they share
+
+
+def test_a_worker_answers_in_its_own_process(monkeypatch):
+    workers, models = load("workers", monkeypatch), load("models", monkeypatch)
+    with workers.Worker("tinygen", "models", 1) as worker:
+        assert worker.ask("check", "ae", 3) == check(models.WORKLOADS["ae"], tg)
+        worker.ask("build", "ae", 3)
+        assert all(milliseconds > 0 for milliseconds in worker.ask("times", 0.01))
+
+
+def test_losses_that_differ_are_refused(monkeypatch):
+    workers = load("workers", monkeypatch)
+
+    class Says:
+        def __init__(self, *numbers):
+            self.numbers = numbers
+
+        def ask(self, *_):
+            return self.numbers
+
+    workers.agree(Says(1.0, 2.0), Says(1.0, 2.0001), "x", 1)
+    for numbers in ((1.0, 2.01), (1.0, math.nan)):
+        with pytest.raises(RuntimeError, match="number 2 of the check differs"):
+            workers.agree(Says(*numbers), Says(1.0, 2.0), "x", 1)
+
+
+def test_memory_is_measured_where_linux_tells_it(monkeypatch):
+    """A process that holds 32 MiB more for a moment has a peak of 32 MiB more."""
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("no /proc/self/clear_refs here")
+    workers = load("workers", monkeypatch)
+    before = workers.resident("VmRSS")
+    workers.forget_peak()
+    np.ones(2**22)
+    assert 30 < workers.resident("VmHWM") - before < 40
+
+
+def test_startup_is_measured_in_a_fresh_process(monkeypatch):
+    assert all(0 < seconds < 60 for seconds in load("startup", monkeypatch).seconds("tinygen", call=True))
