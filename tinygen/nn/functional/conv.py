@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from tinygen import ops
+from tinygen.backend import is_array
+from tinygen.engine import Node
 from tinygen.errors import ShapeError
 from tinygen.ops import conv as family
 from tinygen.ops.conv import Geometry
+from tinygen.ops.shape import _unslice
 
 __all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
 
@@ -122,22 +125,8 @@ def conv_transpose3d(
 
 
 def _conv(name: str, n: int, x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
-    x, w, is_single = _arguments(name, n, x, w)
-    stride, dilation = sizes(name, "stride", stride, n, 1), sizes(name, "dilation", dilation, n, 1)
-    _check_groups(name, x, w, groups, x.shape[1], w.shape[1] * groups, w.shape[0], "out channels")
-    geo = Geometry(
-        tuple(x.shape[2:]),
-        tuple(w.shape[2:]),
-        stride,
-        _padding(name, padding, n, stride, w.shape[2:], dilation),
-        dilation,
-        groups,
-    )
-    if any(m < r for m, r in zip(geo.padded, geo.reach, strict=True)):
-        raise ShapeError(
-            f"{name}: the kernel reaches over {list(geo.reach)} pixels, and the input with its padding has {list(geo.padded)}\n"
-            f"    input  {tuple(x.shape)}\n    weight {tuple(w.shape)}\n    use a smaller kernel or dilation, or more padding"
-        )
+    x, is_single = _with_batch(name, n, x, w)
+    geo = geometry(name, tuple(x.shape), tuple(w.shape), stride, padding, dilation, groups, is_single)
     _check_bias(name, b, w.shape[0])
     y = family.conv(x, w, geo=geo) if b is None else family.conv_bias(x, w, b, geo=geo)
     return ops.squeeze(y, 0) if is_single else y
@@ -146,13 +135,18 @@ def _conv(name: str, n: int, x: Any, w: Any, b: Any, stride: Any, padding: Any, 
 def _conv_transpose(
     name: str, n: int, y: Any, w: Any, b: Any, stride: Any, padding: Any, more: Any, groups: int, dilation: Any
 ) -> Any:
-    y, w, is_single = _arguments(name, n, y, w)
+    y, is_single = _with_batch(name, n, y, w)
     stride, dilation = sizes(name, "stride", stride, n, 1), sizes(name, "dilation", dilation, n, 1)
     padding, more = sizes(name, "padding", padding, n, 0), sizes(name, "output_padding", more, n, 0)
-    _check_groups(name, y, w, groups, y.shape[1], w.shape[0], w.shape[0], "in channels")
+    has, takes = y.shape[1], w.shape[0]
+    _check_groups(name, groups, takes, "in channels")
+    if has != takes:
+        fixes = [f"a weight (in, out / groups, *kernel) of shape {(has, *w.shape[1:])}"]
+        _wrong_channels(name, y.shape, w.shape, takes, groups, is_single, fixes)
     if any(a >= max(s, d) for a, s, d in zip(more, stride, dilation, strict=True)):
         raise ValueError(
-            f"{name}: output_padding {list(more)} must be smaller than stride {list(stride)} or dilation {list(dilation)}"
+            f"{name}: output_padding {list(more)} must be smaller than stride {list(stride)} or dilation {list(dilation)}: "
+            "it says which of the sizes was meant that a convolution with this stride takes to the same size"
         )
     kernel = tuple(w.shape[2:])
     size = tuple(
@@ -161,77 +155,117 @@ def _conv_transpose(
     )
     if any(m < 1 for m in (*y.shape[2:], *size)):
         raise ShapeError(
-            f"{name}: the output would have size {list(size)}\n    input  {tuple(y.shape)}\n    weight {tuple(w.shape)}\n"
-            f"    with padding {list(padding)}; use less padding"
+            f"{name}: the output would have the size {list(size)}\n    input  {tuple(y.shape)}\n    weight {tuple(w.shape)}\n"
+            f"    padding {list(padding)} is cut off from both sides of the output: use less, or a larger input"
         )
     _check_bias(name, b, w.shape[1] * groups)
     # The convolution that this is the transpose of takes the output as its input.
     geo = Geometry(size, kernel, stride, tuple((p, p) for p in padding), dilation, groups)
-    for axis, (has, takes) in enumerate(zip(y.shape[2:], geo.out, strict=True), 2):
-        if (
-            has != takes
-        ):  # an output_padding of a stride or more makes room for further positions of the kernel: they get 0
-            y = _with_zeros(y, axis, takes - has)
+    if tuple(y.shape[2:]) != geo.out:
+        # output_padding has made room for more positions of the kernel than the input has values: those put nothing there
+        given = (slice(None), slice(None), *(slice(0, m) for m in y.shape[2:]))
+        y = _unslice(y, at=given, shape=(*y.shape[:2], *geo.out))
     x = family.conv_transpose(y, w, geo=geo) if b is None else family.conv_transpose_bias(y, w, b, geo=geo)
     return ops.squeeze(x, 0) if is_single else x
 
 
-def _with_zeros(y: Any, axis: int, n: int) -> Any:
-    return ops.cat(
-        [y, ops.broadcast_to(ops.narrow(y, axis, 0, 1) * 0, (*y.shape[:axis], n, *y.shape[axis + 1 :]))], axis
-    )
+def geometry(
+    name: str,
+    x: tuple[int, ...],
+    w: tuple[int, ...],
+    stride: Sizes,
+    padding: Sizes | str,
+    dilation: Sizes,
+    groups: int,
+    is_single: bool = False,
+) -> Geometry:
+    """The geometry of a convolution of an input of shape x, (N, C, *size), with a weight of shape w, checked for `name`."""
+    n, kernel = len(x) - 2, w[2:]
+    stride, dilation = sizes(name, "stride", stride, n, 1), sizes(name, "dilation", dilation, n, 1)
+    _check_groups(name, groups, w[0], "out channels")
+    if x[1] != w[1] * groups:
+        fixes = []
+        if x[1] % groups == 0:
+            fixes.append(f"a weight (out, in / groups, *kernel) of shape {(w[0], x[1] // groups, *kernel)}")
+        if x[1] % w[1] == 0 and x[1] > 0 and w[0] % (x[1] // w[1]) == 0:
+            fixes.append(f"groups={x[1] // w[1]}")
+        _wrong_channels(
+            name, x, w, w[1] * groups, groups, is_single, fixes or [f"an input of {w[1] * groups} channels"]
+        )
+    geo = Geometry(x[2:], kernel, stride, zeros_around(name, padding, n, stride, kernel, dilation), dilation, groups)
+    if any(m < r for m, r in zip(geo.padded, geo.reach, strict=True)):
+        raise ShapeError(
+            f"{name}: the kernel reaches over {list(geo.reach)} pixels, and the input with its padding has {list(geo.padded)}\n"
+            f"    input  {x}\n    weight {w}\n    use a smaller kernel or dilation, or more padding"
+        )
+    return geo
 
 
 def sizes(function: str, name: str, value: Any, n: int, at_least: int) -> tuple[int, ...]:
     """One whole number per spatial dimension.  Raises ValueError for others."""
-    values = (value,) * n if hasattr(value, "__index__") else tuple(value)
+    values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
     values = values * n if len(values) == 1 else values
     if len(values) != n or not all(hasattr(v, "__index__") and int(v) >= at_least for v in values):
-        raise ValueError(f"{function}: {name} must be one whole number or {n}, each at least {at_least}, got {value!r}")
+        several = f" or {n}" if n > 1 else ""
+        raise ValueError(f"{function}: {name} must be one whole number{several}, at least {at_least}, got {value!r}")
     return tuple(int(v) for v in values)
 
 
-def _arguments(name: str, n: int, x: Any, w: Any) -> tuple[Any, Any, bool]:
-    """x with a batch dimension, w, and whether x came without one."""
-    if w.ndim != n + 2 or x.ndim not in (n + 1, n + 2):
-        form = ", ".join(("D", "H", "W")[3 - n :]) if n > 1 else "L"
-        raise ShapeError(
-            f"{name}: an input of shape (N, C, {form}) or (C, {form}) and a weight with {n + 2} dimensions are expected, got\n"
-            f"    input  {tuple(x.shape)}\n    weight {tuple(w.shape)}"
-        )
-    if math.prod(w.shape) == 0:
-        raise ShapeError(f"{name}: the weight of shape {tuple(w.shape)} is empty")
-    return (ops.unsqueeze(x, 0), w, True) if x.ndim == n + 1 else (x, w, False)
-
-
-def _check_groups(name: str, x: Any, w: Any, groups: int, has: int, takes: int, divided: int, what: str) -> None:
-    if not hasattr(groups, "__index__") or groups < 1 or divided % groups:
-        raise ValueError(
-            f"{name}: groups must be a positive whole number that divides the {divided} {what}, got {groups!r}"
-        )
-    if has != takes:
-        per_group = f" (= {takes // groups} × {groups} groups)" if groups > 1 else ""
-        raise ShapeError(
-            f"{name}: the input has {has} channels, but the weight takes {takes}{per_group}\n"
-            f"    input  {tuple(x.shape)}\n    weight {tuple(w.shape)}\n    use a weight for {has} channels"
-            + (f", or groups={has // (takes // groups)}" if has % max(takes // groups, 1) == 0 else "")
-        )
-
-
-def _check_bias(name: str, b: Any, channels: int) -> None:
-    if b is not None and tuple(b.shape) != (channels,):
-        raise ShapeError(f"{name}: a bias of shape ({channels},) is expected, got {tuple(b.shape)}")
-
-
-def _padding(name: str, padding: Any, n: int, stride: Any, kernel: Any, dilation: Any) -> tuple[tuple[int, int], ...]:
-    """Zeros before and after, for every dimension."""
+def zeros_around(
+    name: str, padding: Sizes | str, n: int, stride: tuple[int, ...], kernel: tuple[int, ...], dilation: tuple[int, ...]
+) -> tuple[tuple[int, int], ...]:
+    """Zeros (before, after), for every dimension.  Raises ValueError for a padding that makes no sense."""
     if not isinstance(padding, str):
         return tuple((p, p) for p in sizes(name, "padding", padding, n, 0))
     if padding == "valid":
         return ((0, 0),) * n
     if padding != "same":
-        raise ValueError(f'{name}: padding must be whole numbers, "same" or "valid", got {padding!r}')
-    if any(s != 1 for s in stride):
-        raise ValueError(f'{name}: padding="same" needs stride 1, got {list(stride)}')
+        raise ValueError(f"{name}: padding must be whole numbers, 'same' or 'valid', got {padding!r}")
     total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+    if any(s != 1 for s in stride):
+        raise ValueError(
+            f"{name}: padding='same' keeps the size, which a stride of {list(stride)} cannot; "
+            f"use whole numbers, such as padding={[t // 2 for t in total]}, for a size divided by the stride"
+        )
     return tuple((t // 2, t - t // 2) for t in total)
+
+
+def _with_batch(name: str, n: int, x: Any, w: Any) -> tuple[Any, bool]:
+    """x with a batch dimension, and whether it came without one."""
+    for what, a in (("input", x), ("weight", w)):
+        if not isinstance(a, Node) and not is_array(a):
+            raise TypeError(
+                f"{name}: the {what} must be a tensor, got {type(a).__name__}; make one with tinygen.tensor"
+            )
+    if w.ndim != n + 2 or x.ndim not in (n + 1, n + 2):
+        form = ("L", "H, W", "D, H, W")[n - 1]
+        raise ShapeError(
+            f"{name}: an input of shape (N, C, {form}) or (C, {form}) and a weight with {n + 2} dimensions are expected, got\n"
+            f"    input  {tuple(x.shape)}\n    weight {tuple(w.shape)}"
+            + (f"\n    use x.unsqueeze(0) for the one channel of ({form})" if x.ndim == n else "")
+        )
+    if math.prod(w.shape) == 0:
+        raise ShapeError(f"{name}: the weight of shape {tuple(w.shape)} is empty; every size must be at least 1")
+    return (ops.unsqueeze(x, 0), True) if x.ndim == n + 1 else (x, False)
+
+
+def _check_groups(name: str, groups: Any, channels: int, what: str) -> None:
+    if not hasattr(groups, "__index__") or groups < 1 or channels % groups:
+        raise ValueError(f"{name}: groups must be a whole number that divides the {channels} {what}, got {groups!r}")
+
+
+def _wrong_channels(name: str, x: Any, w: Any, takes: int, groups: int, is_single: bool, fixes: list[str]) -> NoReturn:
+    if is_single:
+        fixes = [*fixes, f"x.unsqueeze(1) if these are {x[1]} images of one channel, not one image of {x[1]} channels"]
+    of = f" (= {takes // groups} × {groups} groups)" if groups > 1 else ""
+    raise ShapeError(
+        f"{name}: the input has {x[1]} channels, but the weight takes {takes}{of}\n"
+        f"    input  {tuple(x[is_single:])}\n    weight {tuple(w)}\n    use {', or '.join(fixes)}"
+    )
+
+
+def _check_bias(name: str, b: Any, channels: int) -> None:
+    if b is not None and tuple(b.shape) != (channels,):
+        raise ShapeError(
+            f"{name}: a bias of shape ({channels},) is expected, one number per output channel, got {tuple(b.shape)}"
+        )

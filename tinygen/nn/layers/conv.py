@@ -9,7 +9,7 @@ from typing import Any
 from tinygen.creation import empty
 from tinygen.nn import functional as F
 from tinygen.nn import init
-from tinygen.nn.functional.conv import Sizes, sizes
+from tinygen.nn.functional.conv import Sizes, sizes, zeros_around
 from tinygen.nn.layers.linear import positive
 from tinygen.nn.module import Module
 from tinygen.nn.parameter import Parameter
@@ -51,6 +51,7 @@ class _Conv(Module):
         self.kernel_size = sizes(name, "kernel_size", kernel_size, n, 1)
         self.stride = sizes(name, "stride", stride, n, 1)
         self.dilation = sizes(name, "dilation", dilation, n, 1)
+        zeros_around(name, padding, n, self.stride, self.kernel_size, self.dilation)  # a wrong one is noticed here
         self.padding = padding if isinstance(padding, str) else sizes(name, "padding", padding, n, 0)
         self.padding_mode = padding_mode
         ends = (in_channels, out_channels) if self._is_transposed else (out_channels, in_channels)
@@ -74,10 +75,11 @@ class _Conv(Module):
             "dilation": (1,) * n,
             "output_padding": (0,) * n,
             "groups": 1,
+            "bias": True,
             "padding_mode": "zeros",
         }
-        parts += [f"{k}={getattr(self, k)}" for k, v in usual.items() if getattr(self, k, v) != v]
-        return ", ".join(parts + ["bias=False"] * (self.bias is None))
+        values = {**vars(self), "bias": self.bias is not None}
+        return ", ".join(parts + [f"{k}={values[k]}" for k, v in usual.items() if values.get(k, v) != v])
 
 
 class _Forward(_Conv):
