@@ -12,6 +12,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 import tinygen as tg
+import tinygen.models
 from tinygen.autograd import jacobian
 
 LISTINGS = Path(__file__).parent / "listings"
@@ -74,6 +75,54 @@ def test_gaussian_vae(name, tmp_path):
     train, synth = (np.loadtxt(tmp_path / f"toy-vae-{part}.dat") for part in ("train", "synth"))
     assert train.shape == (250, 2) and synth.shape == (1000, 2) and np.isfinite(synth).all()
     assert np.abs(synth.mean(0) - train.mean(0)).max() < 0.3, "the samples lie where the data does"
+
+
+@pytest.fixture
+def large_images(images) -> np.ndarray:
+    """50 of them as 28 x 28: every pixel three times in each direction, and a margin of two."""
+    x = images[:50].reshape(50, 1, 8, 8).repeat(3, 2).repeat(3, 3)
+    return np.pad(x, ((0, 0), (0, 0), (2, 2), (2, 2)))
+
+
+def test_conv_autoencoder(name, large_images):
+    out = run("conv_autoencoder.py", name, train_input=library(name).tensor(large_images), embedding_dim=8, nb_steps=3)
+    assert sum(p.numel() for p in out["model"].parameters()) == 112_457
+    sides = [size[-1] for size in out["sizes"]]
+    assert sides == [28, 24, 20, 9, 4, 1, 4, 9, 20, 24, 28] and out["sizes"][5] == (1, 8, 1, 1)
+    assert out["losses"][-1] < out["losses"][0]
+    assert out["synth"].shape == (16, 1, 28, 28) and out["walk"].shape == (5, 1, 28, 28)
+    assert np.isfinite(out["synth"].numpy()).all() and (out["std"].numpy() > 0).all()
+    ends = out["model"](out["train_input"][:2]).detach().numpy()
+    np.testing.assert_allclose(out["walk"].numpy()[[0, -1]], ends, atol=1e-5)  # float32, in batches of other sizes
+
+
+def test_conv_vae(name, large_images):
+    out = run("conv_vae.py", name, train_input=library(name).tensor(large_images), latent_dim=32, nb_steps=3)
+    x = out["train_input"].numpy()
+    assert abs(x.mean()) < 1e-5 and abs(x.std() - 1) < 1e-3
+    # it starts near answering 0, whose error is the variance 1, and pays half of KL = 1.8 nats per latent
+    assert abs(out["losses"][0] - (1 + 0.5 * (math.log(10) - 0.5 + 0.5 * 0.01))) < 0.1
+    assert out["losses"][-1] < out["losses"][0] - 0.05
+    assert out["output"].shape == x.shape and out["synth"].shape == (16, 1, 28, 28)
+
+
+def test_the_convolutional_models_are_those_of_the_listings(large_images):
+    """From the same weights, tinygen's models have the listings' losses: the autoencoder's as it is, the VAE's in nats."""
+    x = tg.tensor(large_images[:10])
+    out = run("conv_autoencoder.py", "tinygen", train_input=x, embedding_dim=8, nb_steps=1)
+    model = tg.models.ConvAutoencoder(8)
+    model.load_state_dict(out["model"].state_dict(), strict=False)
+    np.testing.assert_allclose(model.loss(x).item(), tg.nn.functional.mse_loss(out["model"](x), x).item(), rtol=1e-5)
+
+    out = run("conv_vae.py", "tinygen", train_input=x, latent_dim=4, nb_steps=1)
+    scale = (out["mean"].item(), out["std"].item())
+    vae = tg.models.ConvVAE(4, pixels=scale)
+    vae.load_state_dict(out["model"].state_dict(), strict=False)
+    tg.manual_seed(1)
+    listed = out["objective"](out["model"], out["train_input"], tg.randn(10, 4)).item()
+    tg.manual_seed(1)
+    constant = 784 / 2 * math.log(2 * math.pi * 784 / 16) + 784 * math.log(scale[1])
+    np.testing.assert_allclose(vae.loss(x).item(), 8 * listed + constant, rtol=1e-5)
 
 
 def test_gan(name, images):

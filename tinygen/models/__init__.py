@@ -1,18 +1,22 @@
 """The models, one file per family: the mathematics, the class, the loss in nats, and the published number as a function.
 
-    autoencoder   Autoencoder, LinearAutoencoder, TiedAutoencoder
-    vae           BernoulliVAE, GaussianVAE
-    gan           GAN
-    realnvp       RealNVP, NICE
-    classifier    Classifier and ConvClassifier, which measure what the others generate
+    autoencoder        Autoencoder, LinearAutoencoder, TiedAutoencoder
+    conv_autoencoder   ConvAutoencoder
+    vae                BernoulliVAE, GaussianVAE
+    conv_vae           ConvVAE
+    gan                GAN
+    realnvp            RealNVP, NICE
+    classifier         Classifier and ConvClassifier, which measure what the others generate
 
-Losses are summed over pixels and latents and averaged over the batch.  Every file ends in `reproduce(...)`, which trains
+Losses are summed over pixels and latents and averaged over the batch (ConvAutoencoder's is a mean over pixels too).  Every file ends in `reproduce(...)`, which trains
 on real data and returns a `Result`: `tinygen.models.vae.reproduce()`.
 """
 
-from tinygen.models import autoencoder, classifier, gan, realnvp, vae
+from tinygen.models import autoencoder, classifier, conv_autoencoder, conv_vae, gan, realnvp, vae
 from tinygen.models.autoencoder import Autoencoder, LinearAutoencoder, TiedAutoencoder
 from tinygen.models.classifier import Classifier, ConvClassifier
+from tinygen.models.conv_autoencoder import ConvAutoencoder
+from tinygen.models.conv_vae import ConvVAE
 from tinygen.models.gan import GAN, Discriminator, Generator
 from tinygen.models.realnvp import NICE, RealNVP
 from tinygen.models.result import Result
@@ -22,8 +26,10 @@ __all__ = [
     "Autoencoder",
     "LinearAutoencoder",
     "TiedAutoencoder",
+    "ConvAutoencoder",
     "BernoulliVAE",
     "GaussianVAE",
+    "ConvVAE",
     "GAN",
     "Generator",
     "Discriminator",
