@@ -3,6 +3,14 @@
 family.py    the idea: one trilinear form, three partial derivatives, six rules                <- start here
 geometry.py  the sizes that the three share, and the order of pixels in memory
 taps.py      the three sums as loops over the kernel: short, and what the faster ways are tested against
+
+The same sums, faster, where the sizes suit them:
+
+rows.py       the same loops in the order that a CPU's cache likes
+columns.py    one matrix product for all taps: few channels on one side ("im2col")
+depthwise.py  no matrix at all: one input channel per group
+fourier.py    the convolution theorem: large kernels and many channels
+choose.py     which of them, by an estimate of their time
 """
 
 from tinygen.ops.conv.family import conv, conv_bias, conv_transpose, conv_transpose_bias, conv_weight

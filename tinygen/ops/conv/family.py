@@ -11,7 +11,8 @@ is linear in each of its three arguments, and its three partial derivatives are 
 So the derivative rules of each are the other two, and derivatives of any order close in this family.
 
 x: (batch, channels in, *size), w: (channels out, channels in / groups, *kernel), y: (batch, channels out, *geo.out); one
-`Geometry` says the sizes; any number of spatial dimensions.  Which of several ways computes the sums is chosen in `choose`.
+`Geometry` says the sizes; any number of spatial dimensions.  Which of
+several ways computes the sums is decided in choose.py.
 """
 
 from __future__ import annotations
@@ -19,30 +20,64 @@ from __future__ import annotations
 from typing import Any
 
 from tinygen.engine import Op, name_operators
-from tinygen.ops.conv import taps
+from tinygen.ops.conv.choose import Way, way
 from tinygen.ops.conv.geometry import Geometry
 from tinygen.ops.reduce import sum
 
 # fmt: off
 
-conv           = Op(lambda xp, x, w, geo: taps.conv(xp, x, w, geo),            lambda g, _y, _x, w, geo: conv_transpose(g, w, geo=geo),
-                                                                               lambda g, _y, x, _w, geo: conv_weight(x, g, geo=geo))
-conv_transpose = Op(lambda xp, y, w, geo: taps.conv_transpose(xp, y, w, geo),  lambda g, _x, _y, w, geo: conv(g, w, geo=geo),
-                                                                               lambda g, _x, y, _w, geo: conv_weight(g, y, geo=geo))
-conv_weight    = Op(lambda xp, x, y, geo: taps.conv_weight(xp, x, y, geo),     lambda g, _w, _x, y, geo: conv_transpose(y, g, geo=geo),
-                                                                               lambda g, _w, x, _y, geo: conv(x, g, geo=geo))
+conv           = Op(lambda xp, x, w, geo: _conv(xp, x, w, geo),            lambda g, _y, _x, w, geo: conv_transpose(g, w, geo=geo),
+                                                                           lambda g, _y, x, _w, geo: conv_weight(x, g, geo=geo),
+                    together=lambda *a, geo: _gradients(*a, geo=geo))
+conv_transpose = Op(lambda xp, y, w, geo: _conv_transpose(xp, y, w, geo),  lambda g, _x, _y, w, geo: conv(g, w, geo=geo),
+                                                                           lambda g, _x, y, _w, geo: conv_weight(g, y, geo=geo),
+                    together=lambda *a, geo: _transpose_gradients(*a, geo=geo))
+conv_weight    = Op(lambda xp, x, y, geo: _conv_weight(xp, x, y, geo),     lambda g, _w, _x, y, geo: conv_transpose(y, g, geo=geo),
+                                                                           lambda g, _w, x, _y, geo: conv(x, g, geo=geo))
 
-# The same with a bias per channel, added where the sum lies: a pass over the output less than + would take.
-conv_bias           = Op(lambda xp, x, w, b, geo: _shift(taps.conv(xp, x, w, geo), b),
+# The same with a bias per channel, added where the sum lies: that takes a pass less than + would.
+conv_bias           = Op(lambda xp, x, w, b, geo: _shift(_conv(xp, x, w, geo), b),
                          lambda g, _y, _x, w, _b, geo: conv_transpose(g, w, geo=geo),
                          lambda g, _y, x, _w, _b, geo: conv_weight(x, g, geo=geo),
-                         lambda g, *_, geo: _per_channel(g))
-conv_transpose_bias = Op(lambda xp, y, w, b, geo: _shift(taps.conv_transpose(xp, y, w, geo), b),
+                         lambda g, *_, geo: _per_channel(g),
+                         together=lambda *a, geo: _gradients(*a, geo=geo))
+conv_transpose_bias = Op(lambda xp, y, w, b, geo: _shift(_conv_transpose(xp, y, w, geo), b),
                          lambda g, _x, _y, w, _b, geo: conv(g, w, geo=geo),
                          lambda g, _x, y, _w, _b, geo: conv_weight(g, y, geo=geo),
-                         lambda g, *_, geo: _per_channel(g))
+                         lambda g, *_, geo: _per_channel(g),
+                         together=lambda *a, geo: _transpose_gradients(*a, geo=geo))
 
 # fmt: on
+
+
+def _conv(xp: Any, x: Any, w: Any, geo: Geometry) -> Any:
+    return _way(xp, x, w, geo).conv(xp, x, w, geo)
+
+
+def _conv_transpose(xp: Any, y: Any, w: Any, geo: Geometry) -> Any:
+    chosen = way(xp, geo, y.shape[0], w.shape[1] * geo.groups, w.shape[0], xp.result_type(y, w))
+    return chosen.conv_transpose(xp, y, w, geo)
+
+
+def _conv_weight(xp: Any, x: Any, y: Any, geo: Geometry) -> Any:
+    return way(xp, geo, x.shape[0], x.shape[1], y.shape[1], xp.result_type(x, y)).conv_weight(xp, x, y, geo)
+
+
+def _way(xp: Any, x: Any, w: Any, geo: Geometry) -> Way:
+    return way(xp, geo, x.shape[0], x.shape[1], w.shape[0], xp.result_type(x, w))
+
+
+# Both gradients in one go, where that shares work.
+
+
+def _gradients(xp: Any, g: Any, _y: Any, x: Any, w: Any, *_b: Any, geo: Geometry) -> tuple[Any, Any] | None:
+    both = _way(xp, x, w, geo).transpose_and_weight
+    return both and both(xp, x, w, g, geo)
+
+
+def _transpose_gradients(xp: Any, g: Any, _x: Any, y: Any, w: Any, *_b: Any, geo: Geometry) -> tuple[Any, Any] | None:
+    both = _way(xp, g, w, geo).conv_and_weight
+    return both and both(xp, g, w, y, geo)
 
 
 def _shift(out: Any, b: Any) -> Any:

@@ -1,0 +1,125 @@
+"""Which way computes a convolution fastest: the estimated time of each, in one place.
+
+All ways give the same sums (tests hold each of them against a naive loop); they differ in how many matrix products of which
+shape they make, what they copy, and how many calls it takes.  The constants were measured with NumPy and OpenBLAS on
+one core of a recent x86 server, and are rough: a neighbouring way that is 20 % slower does no harm, a wrong kind of way
+can be ten times slower.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygen.ops.conv import columns, depthwise, fourier, rows, taps
+from tinygen.ops.conv.geometry import Geometry
+
+_MULTIPLY = 0.009
+"""Nanoseconds per multiplication and addition within a large matrix product."""
+_ADD = 0.15
+"""To add an element to another one in the cache of a core."""
+_COPY = 0.15
+_FAR = 0.5
+"""To add or copy an element when the arrays are larger than the cache."""
+_CALL = 2000.0
+"""A line of Python with a matrix product."""
+_PRODUCT = 150.0
+"""Every further product of a stack of matrices."""
+
+_GPU_COLUMNS_BYTES = 1 << 30
+"""On a GPU few large products win; columns may take so much of its memory."""
+
+
+class Way(NamedTuple):
+    """The three functions (xp, array, array, geo), and where they exist, the two for both gradients at once."""
+
+    name: str
+    conv: Callable[..., Any]
+    conv_transpose: Callable[..., Any]
+    conv_weight: Callable[..., Any]
+    transpose_and_weight: Callable[..., tuple[Any, Any]] | None = None
+    conv_and_weight: Callable[..., tuple[Any, Any]] | None = None
+
+
+TAPS = Way("taps", taps.conv, taps.conv_transpose, taps.conv_weight)
+ROWS = Way("rows", rows.conv, rows.conv_transpose, rows.conv_weight)
+COLUMNS = Way("columns", columns.conv, columns.conv_transpose, columns.conv_weight)
+MIRRORED = Way("mirrored", columns.mirrored_conv, columns.mirrored_conv_transpose, columns.mirrored_conv_weight)
+DEPTHWISE = Way("depthwise", depthwise.conv, depthwise.conv_transpose, depthwise.conv_weight)
+FOURIER = Way(
+    "fourier",
+    fourier.conv,
+    fourier.conv_transpose,
+    fourier.conv_weight,
+    fourier.transpose_and_weight,
+    fourier.conv_and_weight,
+)
+
+
+def way(xp: Any, geo: Geometry, batch: int, n_in: int, n_out: int, dtype: Any) -> Way:
+    """The way that is likely to be fastest."""
+    if not batch or dtype.kind != "f":
+        return TAPS
+    return _way(xp is np, geo, batch, n_in, n_out, dtype.itemsize)
+
+
+@lru_cache(4096)
+def _way(is_cpu: bool, geo: Geometry, batch: int, n_in: int, n_out: int, itemsize: int) -> Way:
+    if depthwise.takes(geo, n_in) and geo.groups > 1:
+        return DEPTHWISE
+    if not is_cpu:
+        fits = math.prod(geo.out) * batch * math.prod(geo.kernel) * n_in * itemsize <= _GPU_COLUMNS_BYTES
+        return COLUMNS if columns.takes(geo) and fits else TAPS
+    costs = estimates(geo, batch, n_in, n_out, itemsize)
+    return min(costs, key=costs.__getitem__)
+
+
+def estimates(geo: Geometry, batch: int, n_in: int, n_out: int, itemsize: int = 4) -> dict[Way, float]:
+    """Nanoseconds for one of the three operators, by each way that knows the geometry; a mean of the three."""
+    a, b = n_in // geo.groups, n_out // geo.groups
+    n_taps, pixels = math.prod(geo.kernel), math.prod(geo.out) * batch
+    n_rows, lines = math.prod(geo.out[:-1]), geo.out[-1] * batch
+    stretched = 0 if geo.stride[-1] == 1 and geo.padded == geo.size else math.prod(geo.padded) * batch * n_in
+    ends = (a + b) * geo.groups / 2  # what is added per pixel and tap: the output, or in the transpose the input
+
+    def near(size: float) -> float:
+        return _ADD if size * itemsize < 1 << 21 else _FAR
+
+    costs = {
+        TAPS: n_taps * (_CALL + math.prod(geo.out) * geo.groups * _PRODUCT)
+        + n_taps * geo.groups * _product(pixels, batch, a, b)
+        + n_taps * pixels * ends * near(pixels * ends)
+        + stretched * _FAR,
+        ROWS: 2 * _CALL * n_taps * n_rows * geo.groups
+        + n_taps * geo.groups * _product(pixels, lines, a, b)
+        + n_taps * pixels * ends * _ADD
+        + stretched * _FAR,
+    }
+    if columns.takes(geo):
+        costs[COLUMNS] = _columns(n_taps, pixels, n_in, n_out, n_rows) + stretched * _FAR
+    if columns.takes_mirrored(geo):
+        costs[MIRRORED] = _columns(n_taps, math.prod(geo.size) * batch, n_out, n_in, geo.size[0])
+    if fourier.takes(geo) and itemsize >= 4:
+        n, last = fourier.lengths(geo)
+        r = last // 2 + 1
+        once = geo.size[0] * geo.size[1] * 2 * r * n_in + geo.out[0] * geo.out[1] * 2 * r * n_out
+        twice = 6 * n * r * (geo.size[0] * n_in + geo.out[0] * n_out)
+        middle = _product(3 * n * r * batch, min(batch, 25), n_in, n_out)
+        kernel = 3 * n * r * n_taps * n_in * n_out * 3 * _MULTIPLY
+        costs[FOURIER] = 1.25 * (batch * (once + twice) * _MULTIPLY + middle) + kernel + 8 * _CALL
+    return costs
+
+
+def _product(total: float, m: int, k: int, n: int) -> float:
+    """A product (m, k) (k, n), so often that there are `total` rows: thin matrices are slower."""
+    thin = 20 if min(k, n) == 1 else 1
+    return total * (k + 4) * (n + 4) * (1 + 16 / m) * _MULTIPLY * thin
+
+
+def _columns(n_taps: int, pixels: int, few: int, many: int, n_rows: int) -> float:
+    blocks = max(1, min(n_rows, n_taps * few * pixels * 4 // (1 << 19)))
+    return n_taps * few * pixels * 2 * _COPY + _product(pixels, 1000, n_taps * few, many) + blocks * n_taps * _CALL / 2

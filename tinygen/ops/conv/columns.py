@@ -1,0 +1,176 @@
+"""One matrix product for all taps at once: for convolutions with few channels on one side.
+
+A tap with one input channel is a thin matrix, and a product with it is slow.  So what all taps meet is first written below each
+other as one matrix of columns, (taps · channels in, pixels · batch); then
+
+    conv(x, w)           = wᵀ columns(x)                                                    "im2col"
+    conv_weight(x, y)    = columns(x) yᵀ
+    conv_transpose(y, w) = the columns w y, added up where they came from                   "col2im"
+
+For few *output* channels there is a mirror: a convolution with stride 1 is the transpose of another one, whose kernel is turned
+around and whose padding is what the first one's lacks to the kernel's reach.
+Source: Chellapilla, Puri, Simard 2006, "High performance convolutional neural networks for document processing".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tinygen.ops.conv.geometry import Geometry, channels_first, pixel_major
+
+_BLOCK_BYTES = 512 * 1024
+"""Columns are made for so many rows of the output at a time that they stay in the cache."""
+
+
+def takes(geo: Geometry) -> bool:
+    """Whether this way of computing knows the geometry."""
+    return geo.groups == 1
+
+
+def takes_mirrored(geo: Geometry) -> bool:
+    """Whether the mirrored way knows it: less padding than the kernel reaches, and stride 1."""
+    lacking = (r - 1 - p for r, pair in zip(geo.reach, geo.padding, strict=True) for p in pair)
+    return takes(geo) and all(s == 1 for s in geo.stride) and min(lacking) >= 0
+
+
+def conv(xp: Any, x: Any, w: Any, geo: Geometry) -> Any:
+    """wᵀ columns(x)"""
+    batch, kernel = x.shape[0], _matrix(w)
+    lines = _lines(xp, x, geo)
+    y = xp.empty((*geo.out, batch, w.shape[0]), xp.result_type(x, w))
+    for block, columns in _blocks(xp, geo, len(kernel), batch, y.dtype):
+        _fill(columns, lines, block, geo, batch)
+        xp.matmul(columns.reshape(len(kernel), -1).T, kernel, out=y[block].reshape(-1, y.shape[-1]))
+    return channels_first(y)
+
+
+def conv_transpose(xp: Any, y: Any, w: Any, geo: Geometry) -> Any:
+    """The columns w y, added up where they came from."""
+    batch, kernel = y.shape[0], _matrix(w)
+    y = pixel_major(xp, y)
+    lines = xp.zeros(_shape_of_lines(geo, batch, w.shape[1]), xp.result_type(y, w))
+    for block, columns in _blocks(xp, geo, len(kernel), batch, lines.dtype):
+        xp.matmul(kernel, y[block].reshape(-1, y.shape[-1]).T, out=columns.reshape(len(kernel), -1))
+        for tap, met in zip(columns, _met(block, geo, batch), strict=True):
+            lines[met] += _pixels_first(tap)
+    return channels_first(_from_lines(xp, lines, geo, batch))
+
+
+def conv_weight(xp: Any, x: Any, y: Any, geo: Geometry) -> Any:
+    """columns(x) yᵀ"""
+    batch, channels = x.shape[:2]
+    lines, y = _lines(xp, x, geo), pixel_major(xp, y)
+    kernel = xp.zeros((math.prod(geo.kernel) * channels, y.shape[-1]), xp.result_type(x, y))
+    for block, columns in _blocks(xp, geo, len(kernel), batch, kernel.dtype):
+        _fill(columns, lines, block, geo, batch)
+        kernel += xp.matmul(columns.reshape(len(kernel), -1), y[block].reshape(-1, y.shape[-1]))
+    return channels_first(kernel.reshape(*geo.kernel, channels, -1)).swapaxes(0, 1)
+
+
+def mirrored_conv(xp: Any, x: Any, w: Any, geo: Geometry) -> Any:
+    """The same as conv, as the transpose of the mirrored convolution."""
+    return conv_transpose(xp, x, _turned(w), _mirror(geo))
+
+
+def mirrored_conv_transpose(xp: Any, y: Any, w: Any, geo: Geometry) -> Any:
+    """The same as conv_transpose."""
+    return conv(xp, y, _turned(w), _mirror(geo))
+
+
+def mirrored_conv_weight(xp: Any, x: Any, y: Any, geo: Geometry) -> Any:
+    """The same as conv_weight."""
+    return _turned(conv_weight(xp, y, x, _mirror(geo)))
+
+
+def _mirror(geo: Geometry) -> Geometry:
+    padding = tuple((r - 1 - a, r - 1 - b) for r, (a, b) in zip(geo.reach, geo.padding, strict=True))
+    return Geometry(geo.out, geo.kernel, geo.stride, padding, geo.dilation)
+
+
+def _turned(w: Any) -> Any:
+    """Input and output exchanged, and the kernel turned around."""
+    return w.swapaxes(0, 1)[(..., *(slice(None, None, -1),) * (w.ndim - 2))]
+
+
+def _matrix(w: Any) -> Any:
+    """(out, in, *kernel) -> (taps · in, out)."""
+    return w.transpose(*range(2, w.ndim), 1, 0).reshape(-1, w.shape[0])
+
+
+# Lines: the padded input as (*rows, stride, channels, pixels · batch).  The last dimension is split into `stride` phases (every
+# stride-th pixel), so that what a tap meets of a row is a contiguous piece of one phase, for every channel.
+
+
+def _shape_of_lines(geo: Geometry, batch: int, channels: int) -> tuple[int, ...]:
+    s = geo.stride[-1]
+    return (*geo.padded[:-1], s, channels, -(-geo.padded[-1] // s) * batch)
+
+
+def _lines(xp: Any, x: Any, geo: Geometry) -> Any:
+    batch, channels = x.shape[:2]
+    if channels == 1 and geo.stride[-1] == 1 and geo.padded == geo.size:
+        return pixel_major(xp, x).reshape(*geo.size[:-1], 1, 1, -1)
+    lines = xp.zeros(_shape_of_lines(geo, batch, channels), x.dtype)
+    pixels = x.transpose(*range(2, x.ndim - 1), 1, x.ndim - 1, 0)  # (*rows, channels, pixels, batch)
+    apart = lines.reshape(*lines.shape[:-1], -1, batch)
+    for phase, into, of in _phases(geo):
+        apart[(*geo.inside[:-1], phase, slice(None), into)] = pixels[..., of, :]
+    return lines
+
+
+def _from_lines(xp: Any, lines: Any, geo: Geometry, batch: int) -> Any:
+    """The way back, without the padding: (*size, batch, channels)."""
+    apart = lines.reshape(*lines.shape[:-1], -1, batch)
+    x = xp.empty((*geo.size, batch, lines.shape[-2]), lines.dtype)
+    for phase, into, of in _phases(geo):
+        part = apart[(*geo.inside[:-1], phase, slice(None), into)]
+        x[(..., of, slice(None), slice(None))] = part.transpose(*range(x.ndim - 3), x.ndim - 2, x.ndim - 1, x.ndim - 3)
+    return x
+
+
+def _phases(geo: Geometry) -> Iterator[tuple[int, slice, slice]]:
+    """(phase, where in it, which pixels of the last dimension)."""
+    s, n, (before, _) = geo.stride[-1], geo.size[-1], geo.padding[-1]
+    for phase in range(s):
+        first = (phase - before) % s  # pixels are counted without the padding, phases with it
+        start = (before + first) // s
+        yield phase, slice(start, start + len(range(first, n, s))), slice(first, n, s)
+
+
+def _blocks(xp: Any, geo: Geometry, height: int, batch: int, dtype: Any) -> Iterator[tuple[slice, Any]]:
+    """(output positions along the first dimension, memory for their columns: (taps, channels, *rows, pixels · batch))."""
+    taps, n, step = math.prod(geo.kernel), geo.out[0], geo.out[0]
+    if xp is np and len(geo.out) > 1:  # the last dimension is never cut
+        one = height * math.prod(geo.out[1:]) * batch * dtype.itemsize
+        step = max(1, min(n, _BLOCK_BYTES // max(one, 1)))
+    memory = xp.empty(height * step * math.prod(geo.out[1:]) * batch, dtype)
+    for a in range(0, n, step):
+        b = min(a + step, n)
+        rows = (b - a, *geo.out[1:])[:-1] if len(geo.out) > 1 else ()
+        columns = memory[: height * (b - a) * math.prod(geo.out[1:]) * batch]
+        yield slice(a, b), columns.reshape(taps, height // taps, *rows, geo.out[-1] * batch)
+
+
+def _fill(columns: Any, lines: Any, block: slice, geo: Geometry, batch: int) -> None:
+    for tap, met in zip(columns, _met(block, geo, batch), strict=True):
+        _pixels_first(tap)[...] = lines[met]
+
+
+def _pixels_first(tap: Any) -> Any:
+    """(channels, *rows, pixels · batch) -> (*rows, channels, pixels · batch), a view."""
+    return tap.transpose(*range(1, tap.ndim - 1), 0, tap.ndim - 1)
+
+
+def _met(block: slice, geo: Geometry, batch: int) -> Iterator[tuple[Any, ...]]:
+    """For every tap: which part of the lines it meets as the kernel moves over these output positions."""
+    rows = [(block.start, block.stop), *((0, n) for n in geo.out[1:])][: len(geo.out) - 1]
+    s, d = geo.stride[-1], geo.dilation[-1]
+    for k in np.ndindex(*geo.kernel):
+        moves = zip(k, rows, geo.stride, geo.dilation, strict=False)
+        at = (slice(j * e + a * t, j * e + (b - 1) * t + 1, t) for j, (a, b), t, e in moves)
+        start = k[-1] * d // s * batch
+        yield (*at, k[-1] * d % s, slice(None), slice(start, start + geo.out[-1] * batch))
