@@ -48,6 +48,13 @@ def is_small(dataset: data.Dataset) -> bool:
     return len(dataset) < 5000
 
 
+def enlarge_if_small(dataset: data.Dataset) -> data.Dataset:
+    """The embedded digits with every pixel doubled, 16×16: the layers of the convolutional models need at least that."""
+    if min(dataset.images.shape[1:]) >= 16:
+        return dataset
+    return data.Dataset(dataset.name, dataset.images.repeat(2, 1).repeat(2, 2), dataset.labels)
+
+
 def as_images(x: Any, like: data.Dataset) -> np.ndarray:
     """Rows of pixels as images: (..., H·W) -> (..., H, W)."""
     x = x.detach().cpu().numpy() if isinstance(x, tg.Tensor) else x
