@@ -25,6 +25,7 @@ from tinygen.nn.functional.conv import (
     conv_transpose2d,
     conv_transpose3d,
 )
+from tinygen.nn.functional.conv_matrix import conv_matrix
 from tinygen.nn.functional.dropout import dropout
 from tinygen.nn.functional.linear import bilinear, embedding, linear, one_hot
 from tinygen.nn.functional.loss import (
@@ -38,9 +39,25 @@ from tinygen.nn.functional.loss import (
     smooth_l1_loss,
 )
 from tinygen.nn.functional.normalization import batch_norm, layer_norm, normalize
-from tinygen.nn.functional.resample import pad
+from tinygen.nn.functional.padding import pad
+from tinygen.nn.functional.pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    max_pool1d,
+    max_pool2d,
+    max_unpool1d,
+    max_unpool2d,
+)
+from tinygen.nn.functional.resample import interpolate, pixel_shuffle, pixel_unshuffle
+from tinygen.nn.functional.windows import fold, unfold
 
 __all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "avg_pool1d",
+    "avg_pool2d",
     "batch_norm",
     "bilinear",
     "binary_cross_entropy",
@@ -48,6 +65,7 @@ __all__ = [
     "conv1d",
     "conv2d",
     "conv3d",
+    "conv_matrix",
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
@@ -55,9 +73,11 @@ __all__ = [
     "dropout",
     "elu",
     "embedding",
+    "fold",
     "gaussian_nll_loss",
     "gelu",
     "huber_loss",
+    "interpolate",
     "kl_div",
     "l1_loss",
     "layer_norm",
@@ -65,11 +85,17 @@ __all__ = [
     "linear",
     "log_softmax",
     "logsigmoid",
+    "max_pool1d",
+    "max_pool2d",
+    "max_unpool1d",
+    "max_unpool2d",
     "mse_loss",
     "nll_loss",
     "normalize",
     "one_hot",
     "pad",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "relu",
     "sigmoid",
     "silu",
@@ -77,4 +103,5 @@ __all__ = [
     "softmax",
     "softplus",
     "tanh",
+    "unfold",
 ]

@@ -1,113 +1,184 @@
-"""Images made larger, smaller or differently arranged (torch.nn.functional's names).  All of it linear, but for `pad` with a value."""
+"""Images with more or fewer pixels.  All of it is linear."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from tinygen import ops
-from tinygen.backend import array_module
+from tinygen.backend import device_of, to_device
 from tinygen.engine import Node
 from tinygen.errors import ShapeError
-from tinygen.ops.index import put
-from tinygen.ops.shape import _unslice
+from tinygen.nn.functional.conv import sizes
+from tinygen.ops import pool
+from tinygen.ops.pool import Windows
 
-__all__ = ["pad"]
-
-_PAD_MODES = ("constant", "reflect", "replicate", "circular")
+__all__ = ["interpolate", "pixel_shuffle", "pixel_unshuffle"]
 
 
-def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
-    """The input with more around it: pad = (before, after) of the last dimension, then of the last but one, and so on.
+def interpolate(
+    input: Any,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+) -> Any:
+    """Another number of pixels for the same picture: a linear map, the same small matrix for every row, and one for every column.
 
-    mode: "constant" writes `value` (default 0) around; "reflect" goes on as a mirror would show it, without repeating the
-        border (at most size - 1 pixels); "replicate" repeats the border; "circular" starts again at the other end (at most
-        size pixels).  The last three take (*, C, L), (*, C, H, W) and (*, C, D, H, W) as PyTorch does: 2, 4 or 6 numbers.
-    Negative numbers cut off.  Returns the input's dtype; with mode="constant" any number of dimensions.
-    Raises ShapeError when there are more pairs than dimensions, or a dimension is too small; ValueError for an unknown mode.
+    input: (N, C, *size) with 1, 2 or 3 spatial dimensions.  Either size (one number, or one for each dimension) or
+        scale_factor (likewise; the new size is rounded down).
+    mode: "nearest": pixel i of the result is pixel ⌊i / scale⌋ of the input.  "linear" (of signals), "bilinear" (images),
+        "trilinear" (volumes): weighted by the distance to the two nearest in each dimension.
+    align_corners: False: a pixel is a square, and the borders of the pictures coincide: i stands at (i + ½) / scale - ½.
+        True: a pixel is a point, and the first and the last ones coincide: i stands at i (n - 1) / (m - 1).
+    Nearest, by a whole factor, is the transpose of the sum over windows as large as the factor.
+    Raises ShapeError when sizes do not fit, ValueError for a mode, a size or a factor that make no sense.
     """
-    widths = _pairs(input, pad, mode, value)
-    x = _cropped(input, widths)
-    added = [(axis, max(before, 0), max(after, 0)) for axis, before, after in widths if before > 0 or after > 0]
-    if not added:
-        return x
-    if mode == "constant":
-        return _surrounded(x, added, value or 0)
-    for axis, before, after in added:
-        n = x.shape[axis]
-        if n == 0 or mode != "replicate" and max(before, after) > (most := n - (mode == "reflect")):
-            at_most = "nothing" if n == 0 else f"at most {most}"
-            raise ShapeError(
-                f"pad: mode={mode!r} can add {at_most} to dim {axis} of shape {tuple(x.shape)}, got {(before, after)}"
-            )
-        parts = [_before(x, axis, before, mode), x, _after(x, axis, after, mode)]
-        x = ops.cat([part for part in parts if part.shape[axis]], axis)
-    return x
-
-
-def _before(x: Any, axis: int, width: int, mode: str) -> Any:
-    if mode == "reflect":
-        return ops.flip(ops.narrow(x, axis, 1, width), axis)
-    if mode == "replicate":
-        return _repeated(ops.narrow(x, axis, 0, 1), axis, width)
-    return ops.narrow(x, axis, x.shape[axis] - width, width)
-
-
-def _after(x: Any, axis: int, width: int, mode: str) -> Any:
-    n = x.shape[axis]
-    if mode == "reflect":
-        return ops.flip(ops.narrow(x, axis, n - 1 - width, width), axis)
-    if mode == "replicate":
-        return _repeated(ops.narrow(x, axis, n - 1, 1), axis, width)
-    return ops.narrow(x, axis, 0, width)
-
-
-def _repeated(x: Any, axis: int, width: int) -> Any:
-    return ops.broadcast_to(x, (*x.shape[:axis], width, *x.shape[axis + 1 :]))
-
-
-def _pairs(x: Any, pad: Sequence[int], mode: str, value: float | None) -> list[tuple[int, int, int]]:
-    """(axis, before, after) for every pair, the last dimension first."""
-    if mode not in _PAD_MODES:
-        raise ValueError(f"pad: mode must be one of {', '.join(map(repr, _PAD_MODES))}, got {mode!r}")
-    numbers = tuple(pad)
-    if len(numbers) % 2 or not all(hasattr(n, "__index__") for n in numbers):
-        raise ValueError(
-            f"pad: pairs of whole numbers (before, after), the last dimension first, are expected, got {pad!r}"
+    if input.ndim not in (3, 4, 5):
+        raise ShapeError(
+            f"interpolate: an input of shape (N, C, L), (N, C, H, W) or (N, C, D, H, W) is expected, got {tuple(input.shape)}"
         )
-    count = len(numbers) // 2
-    if count > x.ndim:
-        raise ShapeError(f"pad: {count} pairs of numbers for {x.ndim} dimensions of an input of shape {tuple(x.shape)}")
-    if mode != "constant":
-        if value:
-            raise ValueError(f"pad: a value ({value!r}) is only meant for mode='constant', not for mode={mode!r}")
-        if count not in (1, 2, 3) or x.ndim not in (count + 1, count + 2):
-            raise ShapeError(
-                f"pad: mode={mode!r} pads (C, L) with 2 numbers, (C, H, W) with 4, (C, D, H, W) with 6, each with or without a "
-                f"batch dimension; got {len(numbers)} numbers for shape {tuple(x.shape)}"
-            )
-    widths = [(x.ndim - 1 - i, int(numbers[2 * i]), int(numbers[2 * i + 1])) for i in range(count)]
-    for axis, before, after in widths:
-        if x.shape[axis] + min(before, 0) + min(after, 0) < 0:
-            raise ShapeError(f"pad: {(before, after)} cuts off more than there is of dim {axis} of {tuple(x.shape)}")
-    return widths
+    n = input.ndim - 2
+    linear = ("linear", "bilinear", "trilinear")
+    if mode != "nearest" and mode != linear[n - 1]:
+        raise ValueError(
+            f"interpolate: mode must be 'nearest' or {linear[n - 1]!r} for an input of shape {tuple(input.shape)}, got {mode!r}"
+        )
+    if mode == "nearest" and align_corners is not None:
+        raise ValueError("interpolate: align_corners is only meant for the linear modes; leave it None for 'nearest'")
+    old = tuple(input.shape[2:])
+    new, factors = _new_size(old, size, scale_factor)
+    if min(old) < 1 or min(new) < 1:
+        raise ShapeError(f"interpolate: sizes must be positive, got {list(old)} -> {list(new)}")
+    if mode == "nearest" and all(m % o == 0 and f == m // o for m, o, f in zip(new, old, factors, strict=True)):
+        blocks = tuple(m // o for m, o in zip(new, old, strict=True))
+        return pool.window_spread(input, windows=Windows(new, blocks, blocks, (0,) * n, (1,) * n, old))
+    matrix: Callable[..., np.ndarray] = _nearest if mode == "nearest" else _corners if align_corners else _linear
+    return along(input, [matrix(o, m, f) for o, m, f in zip(old, new, factors, strict=True)])
 
 
-def _cropped(x: Any, widths: list[tuple[int, int, int]]) -> Any:
-    for axis, before, after in widths:
-        if before < 0 or after < 0:
-            first = max(-before, 0)
-            x = ops.narrow(x, axis, first, x.shape[axis] - first - max(-after, 0))
-    return x
+def _new_size(old: tuple[int, ...], size: Any, scale_factor: Any) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """The new size, and how many new pixels there are for an old one, per dimension."""
+    n = len(old)
+    if (size is None) == (scale_factor is None):
+        raise ValueError("interpolate: give either size or scale_factor")
+    if scale_factor is None:
+        new = sizes("interpolate", "size", size, n, 1)
+        return new, tuple(m / max(o, 1) for m, o in zip(new, old, strict=True))
+    factors = tuple(scale_factor) if isinstance(scale_factor, Sequence) else (scale_factor,) * n
+    if len(factors) != n or not all(f > 0 for f in factors):
+        raise ValueError(f"interpolate: scale_factor must be one positive number or {n}, got {scale_factor!r}")
+    return tuple(math.floor(o * f) for o, f in zip(old, factors, strict=True)), tuple(map(float, factors))
 
 
-def _surrounded(x: Any, added: list[tuple[int, int, int]], value: float) -> Any:
-    """x inside an array of `value`.  Around zeros this is the transpose of cutting out."""
-    shape, inside = list(x.shape), [slice(None)] * x.ndim
-    for axis, before, after in added:
-        inside[axis] = slice(before, before + shape[axis])
-        shape[axis] += before + after
-    if not value:
-        return _unslice(x, at=tuple(inside), shape=tuple(shape))
+# Matrices (new, old): row i says of which old pixels the new pixel i is made.
+
+
+def _nearest(old: int, new: int, factor: float) -> np.ndarray:
+    i = np.arange(new)
+    nearest = i * old // new if factor == new / old else np.floor(i / factor).astype(np.int64)
+    return np.eye(old)[np.minimum(nearest, old - 1)]
+
+
+def _linear(old: int, new: int, factor: float) -> np.ndarray:
+    return _between(np.maximum((np.arange(new) + 0.5) / factor - 0.5, 0), old)
+
+
+def _corners(old: int, new: int, factor: float) -> np.ndarray:
+    return _between(np.arange(new) * ((old - 1) / max(new - 1, 1)), old)
+
+
+def _between(places: np.ndarray, old: int) -> np.ndarray:
+    """The value at a place that is no whole number: of the two pixels around it, the nearer one counts more."""
+    before = np.minimum(places.astype(np.int64), old - 1)
+    weight = np.minimum(places - before, 1)[:, None]
+    return (1 - weight) * np.eye(old)[before] + weight * np.eye(old)[np.minimum(before + 1, old - 1)]
+
+
+def along(x: Any, matrices: Sequence[np.ndarray | None]) -> Any:
+    """A matrix (new size, old size) applied along each of the last dimensions; None leaves it as it is.
+
+    The products are taken in the order in which the dimensions lie in memory, so that no copy is needed for them.
+    """
+    if x.dtype.kind != "f":
+        raise TypeError(
+            f"interpolate, adaptive pooling: a floating-point input is expected, got {x.dtype}; use float()"
+        )
+    order = memory_order(x)
+    y = ops.permute(x, order)
+    for axis, matrix in enumerate(matrices, x.ndim - len(matrices)):
+        if matrix is not None:
+            at = order.index(axis)
+            m = to_device(matrix.astype(x.dtype), device_of(x.array if isinstance(x, Node) else x))
+            y = ops.linear(y, m) if at == y.ndim - 1 else _times(m, y, at)
+    return ops.permute(y, _inverse(order))
+
+
+def _times(m: Any, y: Any, axis: int) -> Any:
+    """One matrix product for everything before the axis, with all that comes after it as columns."""
+    before, after = y.shape[:axis], y.shape[axis + 1 :]
+    columns = ops.reshape(y, (math.prod(before), y.shape[axis], math.prod(after)))
+    return ops.reshape(ops.matmul(m, columns), (*before, m.shape[0], *after))
+
+
+def memory_order(x: Any) -> tuple[int, ...]:
+    """The dimensions, from the one with the longest step in memory to the one with the shortest."""
     array = x.array if isinstance(x, Node) else x
-    return put(array_module(array).full_like(array, value, shape=tuple(shape)), x, at=tuple(inside))
+    return tuple(sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis])))
+
+
+def _inverse(order: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(order.index(axis) for axis in range(len(order)))
+
+
+def pixel_shuffle(input: Any, upscale_factor: int) -> Any:
+    """The r² channels of a pixel become r × r pixels of one channel: y[c, h r + i, w r + j] = x[c r² + i r + j, h, w].
+
+    input: (*, C r², H, W).  Returns (*, C, H r, W r), r = upscale_factor.  Every element keeps its value: a permutation.
+    Source: Shi et al. 2016, eq. 4.  Raises ShapeError when r² does not divide the channels.
+    """
+    r = _factor("pixel_shuffle", "upscale_factor", upscale_factor, input)
+    *lead, channels, height, width = input.shape
+    if channels % (r * r):
+        raise ShapeError(
+            f"pixel_shuffle: the {channels} channels of an input of shape {tuple(input.shape)} are not a multiple of "
+            f"{r}² = {r * r}; use {channels // (r * r) * r * r or r * r} channels"
+        )
+    x = ops.reshape(input, (*lead, channels // (r * r), r, r, height, width))
+    n = len(lead)
+    return _merged(x, [*([i] for i in range(n + 1)), [n + 3, n + 1], [n + 4, n + 2]], memory_order(input))
+
+
+def pixel_unshuffle(input: Any, downscale_factor: int) -> Any:
+    """r × r pixels of a channel become the r² channels of one pixel: undoes `pixel_shuffle`, and is its transpose.
+
+    input: (*, C, H r, W r).  Returns (*, C r², H, W), r = downscale_factor.
+    Raises ShapeError when r does not divide height and width.
+    """
+    r = _factor("pixel_unshuffle", "downscale_factor", downscale_factor, input)
+    *lead, channels, height, width = input.shape
+    if height % r or width % r:
+        raise ShapeError(
+            f"pixel_unshuffle: height and width of an input of shape {tuple(input.shape)} are no multiples of {r}"
+        )
+    x = ops.reshape(input, (*lead, channels, height // r, r, width // r, r))
+    n = len(lead)
+    return _merged(x, [*([i] for i in range(n)), [n, n + 2, n + 4], [n + 1], [n + 3]], memory_order(input))
+
+
+def _merged(x: Any, groups: list[list[int]], order: tuple[int, ...]) -> Any:
+    """Each group of dimensions of x becomes one; they lie in memory in the given order."""
+    y = ops.permute(x, [axis for i in order for axis in groups[i]])
+    y = ops.reshape(y, tuple(math.prod(x.shape[axis] for axis in groups[i]) for i in order))
+    return ops.permute(y, _inverse(order))
+
+
+def _factor(name: str, what: str, factor: Any, x: Any) -> int:
+    if not hasattr(factor, "__index__") or factor < 1:
+        raise ValueError(f"{name}: {what} must be a positive whole number, got {factor!r}")
+    if x.ndim < 3:
+        raise ShapeError(f"{name}: an input of shape (*, C, H, W) is expected, got {tuple(x.shape)}")
+    return int(factor)
