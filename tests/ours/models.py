@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 import tinygen as tg
-from tests.ours.table import Method, bijection, labels, module, rows
+from tests.ours.table import Method, bijection, labels, module, rows, several_rows, trained
 from tinygen import models, nn
 from tinygen.models import realnvp
 
@@ -69,6 +69,27 @@ for kind, saturating in (("", False), (" saturating", True)):
         st.integers(1, 3),
         empty=False,
     )
+
+
+def dcgan(loss: str, constant: str) -> nn.Module:
+    """As `gan`, with weights far from the start, where the logits are nearly 0 and the normalisation divides by little."""
+    game = trained(models.DCGAN(2, (1, 4, 4), (2, 1)))
+    with tg.no_grad():
+        for p in game.parameters():
+            p.sub_(1)
+    getattr(game, constant).requires_grad_(False)
+    return Method(game, loss)
+
+
+module("ConvGenerator", lambda: trained(models.ConvGenerator(2, (1, 4, 4), (2, 1))), several_rows(2), empty=False)
+module(
+    "ConvDiscriminator",
+    lambda: trained(models.ConvDiscriminator((1, 4, 4), (1, 2))),
+    several_rows(1, 4, 4),
+    empty=False,
+)
+module("DCGAN discriminator", lambda: dcgan("discriminator_loss", "generator"), several_rows(1, 4, 4), empty=False)
+module("DCGAN generator", lambda: dcgan("generator_loss", "discriminator"), st.integers(3, 4), empty=False)
 
 
 def nice() -> nn.Module:

@@ -5,6 +5,7 @@
     vae                BernoulliVAE, GaussianVAE
     conv_vae           ConvVAE
     gan                GAN
+    dcgan              DCGAN
     realnvp            RealNVP, NICE
     classifier         Classifier and ConvClassifier, which measure what the others generate
 
@@ -12,11 +13,12 @@ Losses are summed over pixels and latents and averaged over the batch (ConvAutoe
 on real data and returns a `Result`: `tinygen.models.vae.reproduce()`.
 """
 
-from tinygen.models import autoencoder, classifier, conv_autoencoder, conv_vae, gan, realnvp, vae
+from tinygen.models import autoencoder, classifier, conv_autoencoder, conv_vae, dcgan, gan, realnvp, vae
 from tinygen.models.autoencoder import Autoencoder, LinearAutoencoder, TiedAutoencoder
 from tinygen.models.classifier import Classifier, ConvClassifier
 from tinygen.models.conv_autoencoder import ConvAutoencoder
 from tinygen.models.conv_vae import ConvVAE
+from tinygen.models.dcgan import DCGAN, ConvDiscriminator, ConvGenerator
 from tinygen.models.gan import GAN, Discriminator, Generator
 from tinygen.models.realnvp import NICE, RealNVP
 from tinygen.models.result import Result
@@ -33,6 +35,9 @@ __all__ = [
     "GAN",
     "Generator",
     "Discriminator",
+    "DCGAN",
+    "ConvGenerator",
+    "ConvDiscriminator",
     "RealNVP",
     "NICE",
     "Classifier",

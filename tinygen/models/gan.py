@@ -71,6 +71,9 @@ class GAN(nn.Module):
     Images are in [0, 1] outside; the networks see 2x − 1.
     """
 
+    generator: nn.Module
+    discriminator: nn.Module
+
     def __init__(
         self,
         latent: int = 100,
