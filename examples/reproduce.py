@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import enlarge_if_small
 
 import tinygen as tg
 from tinygen import data, plot, training
-from tinygen.models import Result, autoencoder, classifier, gan, realnvp, vae
+from tinygen.models import Result, autoencoder, classifier, conv_autoencoder, conv_vae, gan, realnvp, vae
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,8 +34,10 @@ ROWS: dict[str, Callable[..., Result]] = {
     "classifier": classifier.reproduce,
     "autoencoder": autoencoder.reproduce,
     "linear_autoencoder": autoencoder.reproduce_linear,
+    "conv_autoencoder": conv_autoencoder.reproduce,
     "vae": vae.reproduce,
     "gaussian_vae": vae.reproduce_gaussian,
+    "conv_vae": conv_vae.reproduce,
     "realnvp": realnvp.reproduce,
     "gan": gan.reproduce,
 }
@@ -83,6 +86,8 @@ def dry_run(name: str) -> dict[str, Any]:
     if name in ("gaussian_vae", "realnvp"):
         return options | {"n": 200}
     train, test = data.digits()
+    if name.startswith("conv_"):
+        train, test = enlarge_if_small(train), enlarge_if_small(test)
     return options | {"dataset": (train.subset(slice(300)), test)} | ({"samples": 200} if name == "gan" else {})
 
 

@@ -12,7 +12,9 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 OPTIONS = {
     "autoencoder": ["--data", "digits"],
+    "conv_autoencoder": ["--data", "digits", "--codes", "4", "8"],
     "vae": ["--data", "digits", "--latent", "2"],
+    "conv_vae": ["--data", "digits"],
     "gan": ["--data", "digits", "--k", "2"],
     "gaussian_vae": [],
     "realnvp": [],
