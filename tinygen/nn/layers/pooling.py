@@ -12,6 +12,8 @@ from tinygen.nn.module import Module
 
 class _Pool(Module):
     _function: Callable[..., Any]
+    kernel_size: Sizes
+    stride: Sizes
 
     def extra_repr(self) -> str:
         usual = {

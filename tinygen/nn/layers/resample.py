@@ -67,7 +67,7 @@ class _Pad2d(Module):
 
     def __init__(self, padding: int | Sequence[int]):
         super().__init__()
-        self.padding = (padding,) * 4 if hasattr(padding, "__index__") else tuple(padding)  # type: ignore[arg-type]
+        self.padding = (padding,) * 4 if isinstance(padding, int) else tuple(padding)
         if len(self.padding) != 4:
             raise ValueError(
                 f"{type(self).__name__}: padding must be one number or (left, right, top, bottom), got {padding!r}"
