@@ -16,6 +16,7 @@ OPTIONS = {
     "vae": ["--data", "digits", "--latent", "2"],
     "conv_vae": ["--data", "digits"],
     "gan": ["--data", "digits", "--k", "2"],
+    "dcgan": ["--data", "digits"],
     "gaussian_vae": [],
     "realnvp": [],
     "demo": [],
