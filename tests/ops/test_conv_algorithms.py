@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
+from functools import cached_property, lru_cache
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -23,55 +24,122 @@ from hypothesis import strategies as st
 import tinygen as tg
 from tests.ops.domains.conv import geometries, naive_conv, naive_conv_transpose, naive_conv_weight, shapes_of
 from tinygen import backend
-from tinygen.ops.conv import Geometry, taps
+from tinygen.engine import OPERATORS
+from tinygen.ops.conv import Geometry, choose, columns, depthwise, family, fourier
+from tinygen.ops.conv.choose import Way
+from tinygen.testing import assert_gradients
 from tinygen.testing import strategies as ts
 from tinygen.testing.layouts import LAYOUTS
-
-Bound = Callable[[str, np.ndarray, np.ndarray, Geometry, float], np.ndarray]
-
-
-def gamma(n: int, u: float) -> float:
-    return n * u / (1 - n * u)
-
-
-def bound_of_a_sum(name: str, a: np.ndarray, b: np.ndarray, geo: Geometry, u: float) -> np.ndarray:
-    """How far each element of the result of (a, b) may be off, if it is computed as the sum that it is."""
-    terms = {
-        "conv": lambda: a.shape[1] // geo.groups * np.prod(geo.kernel),
-        "conv_transpose": lambda: a.shape[1] // geo.groups * np.prod(geo.kernel),
-        "conv_weight": lambda: a.shape[0] * np.prod(geo.out),
-    }
-    return gamma(int(terms[name]()), u) * NAIVE[name](np.abs(a), np.abs(b), geo)
-
-
-@dataclass(frozen=True)
-class Algorithm:
-    """A module with conv, conv_transpose, conv_weight(xp, a, b, geo).
-
-    takes: the geometries that it is for.  sizes: where to look for them (options of `conv_geometries`).
-    bound: how far its results may be off.
-    """
-
-    module: ModuleType
-    takes: Callable[[Geometry], bool] = lambda geo: True
-    sizes: tuple[tuple[str, Any], ...] = ()
-    bound: Bound = bound_of_a_sum
-
-    @property
-    def name(self) -> str:
-        return self.module.__name__.rpartition(".")[2]
-
-
-ALGORITHMS = [
-    Algorithm(taps),
-]
 
 ARGUMENTS = {"conv": "xw", "conv_transpose": "yw", "conv_weight": "xy"}
 NAIVE = {"conv": naive_conv, "conv_transpose": naive_conv_transpose, "conv_weight": naive_conv_weight}
 UNIT = {"float32": 2.0**-24, "float64": 2.0**-53}
 
-each = pytest.mark.parametrize("algorithm", ALGORITHMS, ids=[a.name for a in ALGORITHMS])
+
+def gamma(n: float, u: float) -> float:
+    return n * u / (1 - n * u)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One of the three sums: its name, the geometry, two arrays."""
+
+    name: str
+    geo: Geometry
+    arrays: tuple[np.ndarray, np.ndarray]
+
+    @cached_property
+    def expected(self) -> np.ndarray:
+        return self._naive(*(a.astype(np.float64) for a in self.arrays))
+
+    @cached_property
+    def absolute(self) -> np.ndarray:
+        """The same sum of the absolute values."""
+        return self._naive(*(np.abs(a.astype(np.float64)) for a in self.arrays))
+
+    @property
+    def _naive(self) -> Callable[..., np.ndarray]:
+        return lambda a, b: NAIVE[self.name](a, b, self.geo)
+
+
+def bound_of_a_sum(case: Case, u: float) -> np.ndarray:
+    """How far each element of the result may be off, if it is computed as the sum that it is."""
+    a, geo = case.arrays[0], case.geo
+    is_weight = case.name == "conv_weight"
+    terms = a.shape[0] * np.prod(geo.out) if is_weight else a.shape[1] // geo.groups * np.prod(geo.kernel)
+    return gamma(terms, u) * case.absolute
+
+
+def bound_of_fourier(case: Case, u: float) -> np.ndarray:
+    """The same for A [(B x) · (G w)], which is a chain of sums, and has more to cancel.
+
+    A chain of matrix products, with inner lengths n₁, n₂, ..., is off by at most γ(n₁ + n₂ + ...) times the chain of the
+    absolute values (Higham, section 3.5); rounding an entry of a matrix counts as one more.  So the bound is the algorithm
+    itself, run on absolute values.  Besides, cosines come out of float64 with an error of their own: of the argument, at
+    most 4π n with three roundings, and of the function, one more; an entry is the sum of at most two (and divided by n or so).
+    That is relative to 1, not to the entry, so there the algorithm runs on matrices of ones.
+    """
+    geo, (a, b) = case.geo, case.arrays
+    exact = fourier._matrices(np, geo, np.dtype("float64"))
+    taps, (height, width), (out_height, out_width) = np.prod(geo.kernel), geo.size, geo.out
+    n, r = len(exact.rows) // 3, len(exact.columns) // 2
+    ahead, back = width + 2 * height, 3 * n + 2 * r  # B and A; and the transposed ones:
+    ahead_transposed, back_transposed = 3 * n + 2 * r, out_width + 2 * out_height
+    inner = {
+        "conv": ahead + taps + a.shape[1] + back,
+        "conv_transpose": back_transposed + taps + a.shape[1] + ahead_transposed,
+        "conv_weight": ahead + back_transposed + a.shape[0] + 3 * n * r,
+    }[case.name]
+
+    def run(change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        changed = fourier.Matrices(*map(change, exact))
+        with mock.patch.object(fourier, "_matrices", lambda *_: changed):
+            return getattr(fourier, case.name)(np, *(np.abs(x.astype(np.float64)) for x in (a, b)), geo)
+
+    of_cosines = 5 * 2 * (3 * 4 * np.pi * max(n, 2 * r) + 1) * UNIT["float64"]
+    return gamma(inner + 5, u) * run(np.abs) + of_cosines * run(lambda m: np.full_like(m, np.abs(m).max()))
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """One way to compute conv, conv_transpose, conv_weight(xp, a, b, geo).
+
+    takes: whether it knows the geometry, given the number of input channels.  sizes: where to look for those that it knows
+    (options of `conv_geometries`).  bound: how far its results may be off.  empty: whether it takes a batch of nothing.
+    """
+
+    way: Way
+    takes: Callable[[Geometry, int], bool] = lambda geo, n_in: True
+    sizes: tuple[tuple[str, Any], ...] = ()
+    bound: Callable[[Case, float], np.ndarray] = bound_of_a_sum
+    empty: bool = False
+
+
+ALGORITHMS = [
+    Algorithm(choose.TAPS, empty=True),
+    Algorithm(choose.ROWS),
+    Algorithm(choose.COLUMNS, lambda geo, n_in: columns.takes(geo), (("max_groups", 1),)),
+    Algorithm(
+        choose.MIRRORED,
+        lambda geo, n_in: columns.takes_mirrored(geo),
+        (("max_groups", 1), ("max_stride", 1), ("max_padding", 1)),
+    ),
+    Algorithm(choose.DEPTHWISE, depthwise.takes, (("max_channels", 2),)),
+    Algorithm(
+        choose.FOURIER,
+        lambda geo, n_in: fourier.takes(geo),
+        (("ndim", 2), ("max_groups", 1), ("max_stride", 1)),
+        bound_of_fourier,
+    ),
+]
+
+each = pytest.mark.parametrize("algorithm", ALGORITHMS, ids=[a.way.name for a in ALGORITHMS])
 which = pytest.mark.parametrize("name", ARGUMENTS)
+
+
+def test_every_way_is_here():
+    """Those that the cost model chooses from."""
+    assert {a.way for a in ALGORITHMS} == {way for way in vars(choose).values() if isinstance(way, Way)}
 
 
 def pixel_major(x: Any) -> Any:
@@ -79,29 +147,41 @@ def pixel_major(x: Any) -> Any:
     return tg.permute(tg.clone(tg.permute(x, (*range(2, x.ndim), 0, 1))), (x.ndim - 2, x.ndim - 1, *range(x.ndim - 2)))
 
 
-def draw_arrays(name: str, shapes: dict[str, ts.Shape], dtype: Any, seed: int) -> list[np.ndarray]:
-    rng = np.random.default_rng(seed)
-    return [rng.standard_normal(shapes[a]).astype(dtype) for a in ARGUMENTS[name]]
+def drawn_for(algorithm: Algorithm, **sizes: Any) -> st.SearchStrategy[tuple[Geometry, int, int, int]]:
+    """(geometry, batch, channels in, channels out) that the algorithm takes."""
+    drawn = geometries(**{**dict(algorithm.sizes), **sizes})
+    return drawn.filter(lambda d: algorithm.takes(d[0], d[2]) and (d[1] > 0 or algorithm.empty))
 
 
-def hold(algorithm: Algorithm, name: str, geo: Geometry, arrays: list, device: str = "cpu") -> Any:
-    """The result, after it was held against the naive loop."""
-    a, b = (backend.to_numpy(x) for x in arrays)
-    before = a.copy(), b.copy()
-    xp = backend.array_module(arrays[0])
-    result = getattr(algorithm.module, name)(xp, *arrays, geo)
-    found, expected = backend.to_numpy(result), NAIVE[name](a.astype(float), b.astype(float), geo)
-    assert found.shape == expected.shape and found.dtype == np.result_type(a, b)
-    wide = a.astype(float), b.astype(float)
-    room = algorithm.bound(name, *wide, geo, UNIT[found.dtype.name]) + bound_of_a_sum(name, *wide, geo, UNIT["float64"])
-    wrong = ~(np.abs(found - expected) <= room)
-    assert not wrong.any(), (
-        f"{algorithm.name}.{name}: {wrong.sum()} of {wrong.size} elements are off by more than rounding allows; "
-        f"the worst by {np.max((np.abs(found - expected) - room)[wrong])}\n    {geo}"
-    )
-    for x, kept in zip(arrays, before, strict=True):
+def draw_case(name: str, drawn: tuple[Geometry, int, int, int], dtype: str, seed: int) -> Case:
+    """Values that float32 holds exactly, so that the case is the same in both precisions."""
+    rng, shapes = np.random.default_rng(seed), shapes_of(*drawn)
+    a, b = (rng.standard_normal(shapes[x], dtype=np.float32).astype(dtype) for x in ARGUMENTS[name])
+    return Case(name, drawn[0], (a, b))
+
+
+def hold(algorithm: Algorithm, case: Case, arrays: list | None = None) -> Any:
+    """The result, after it was compared.  arrays: those of the case on another device, or in another order of memory."""
+    arrays = list(case.arrays) if arrays is None else arrays
+    result = getattr(algorithm.way, case.name)(backend.array_module(arrays[0]), *arrays, case.geo)
+    for x, kept in zip(arrays, case.arrays, strict=True):
         assert np.array_equal(backend.to_numpy(x), kept), "an input was modified"
+    compare(algorithm, case, result)
     return result
+
+
+def compare(algorithm: Algorithm, case: Case, result: Any) -> np.ndarray:
+    """The errors against the naive loop, which must be within the bound."""
+    found = backend.to_numpy(result)
+    assert found.shape == case.expected.shape and found.dtype == np.result_type(*case.arrays)
+    room = algorithm.bound(case, UNIT[found.dtype.name]) + bound_of_a_sum(case, UNIT["float64"])
+    error = np.abs(found - case.expected)
+    wrong = ~(error <= room)
+    assert not wrong.any(), (
+        f"{algorithm.way.name}, {case.name}: {wrong.sum()} of {wrong.size} elements are off by more than rounding allows: "
+        f"by {error[wrong].max():.3g} where {room[wrong].min():.3g} is the bound\n    {case.geo}"
+    )
+    return error
 
 
 @each
@@ -109,15 +189,31 @@ def hold(algorithm: Algorithm, name: str, geo: Geometry, arrays: list, device: s
 @given(data=st.data())
 def test_small(algorithm: Algorithm, name: str, data: st.DataObject) -> None:
     """All geometries that the algorithm takes, both precisions, any order of memory, on the CPU and on CuPy's strict double."""
-    drawn = data.draw(geometries(**dict(algorithm.sizes)).filter(lambda drawn: algorithm.takes(drawn[0])))
     dtype = data.draw(st.sampled_from(["float32", "float64"]))
     device = data.draw(st.sampled_from(["cpu", "strict"]))
     layout = data.draw(st.sampled_from([*LAYOUTS.values(), pixel_major]))
-    arrays = [
-        layout(tg.Tensor(backend.to_device(x, tg.device(device)))).array
-        for x in draw_arrays(name, shapes_of(*drawn), dtype, data.draw(ts.seeds()))
-    ]
-    hold(algorithm, name, drawn[0], arrays, device)
+    case = draw_case(name, data.draw(drawn_for(algorithm)), dtype, data.draw(ts.seeds()))
+    there = (tg.Tensor(backend.to_device(x.copy(), tg.device(device))) for x in case.arrays)
+    hold(algorithm, case, [layout(x).array for x in there])
+
+
+@each
+@pytest.mark.parametrize("operator", ["conv", "conv_transpose", "conv_weight", "conv_bias", "conv_transpose_bias"])
+@settings(max_examples=4)
+@given(data=st.data())
+def test_derivatives(algorithm: Algorithm, operator: str, data: st.DataObject) -> None:
+    """The operators' derivatives, if all that the family computes is computed in this way: also both gradients at once."""
+    drawn = data.draw(drawn_for(algorithm, max_output=2, max_channels=2))
+    names = {
+        "conv": "x w",
+        "conv_transpose": "y w",
+        "conv_weight": "x y",
+        "conv_bias": "x w out",
+        "conv_transpose_bias": "y w in",
+    }
+    arrays = [data.draw(ts.values(shapes_of(*drawn)[a])) for a in names[operator].split()]
+    with mock.patch.object(family, "way", lambda *_: algorithm.way):
+        assert_gradients(lambda *xs: OPERATORS[operator](*xs, geo=drawn[0]) ** 2, *map(tg.tensor, arrays))
 
 
 def geometry(size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any = None, groups: int = 1) -> Geometry:
@@ -140,28 +236,81 @@ LAYERS = {
 }  # fmt: skip
 
 
-@each
+@lru_cache(None)
+def case_of(layer: str, name: str) -> Case:
+    return draw_case(name, LAYERS[layer], "float32", 0)
+
+
+def knows(algorithm: Algorithm, layer: str) -> bool:
+    geo, _, n_in, _ = LAYERS[layer]
+    return algorithm.takes(geo, n_in)
+
+
+BIG = [(a, layer) for layer in LAYERS for a in ALGORITHMS if knows(a, layer)]
+
+
 @which
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize(("algorithm", "layer"), BIG, ids=[f"{a.way.name}, {layer}" for a, layer in BIG])
 def test_layers(algorithm: Algorithm, name: str, layer: str) -> None:
-    """Sizes of real layers, in float32; and the same bits when it is done again."""
-    drawn = LAYERS[layer]
-    if not algorithm.takes(drawn[0]):
-        pytest.skip(f"{algorithm.name} does not take it")
-    arrays = draw_arrays(name, shapes_of(*drawn), "float32", 0)
-    first = hold(algorithm, name, drawn[0], arrays)
-    again = getattr(algorithm.module, name)(np, *arrays, drawn[0])
+    """Sizes of real layers, in both precisions; and the same bits when it is done again."""
+    case = case_of(layer, name)
+    first = hold(algorithm, case)
+    again = getattr(algorithm.way, name)(np, *case.arrays, case.geo)
     assert np.array_equal(first, again) and not np.shares_memory(first, again)
+    compare(algorithm, case64 := in_double(case), getattr(algorithm.way, name)(np, *case64.arrays, case.geo))
+
+
+def in_double(case: Case) -> Case:
+    a, b = case.arrays
+    double = Case(case.name, case.geo, (a.astype(np.float64), b.astype(np.float64)))
+    vars(double).update(expected=case.expected, absolute=case.absolute)
+    return double
+
+
+@which
+@pytest.mark.parametrize("layer", [layer for a, layer in BIG if a.way is choose.FOURIER])
+def test_fourier_loses_at_most_two_bits(name: str, layer: str) -> None:
+    """The bound above is for the worst case.  Errors that come as they like add up to about as much as in the other ways."""
+    case = case_of(layer, name)
+
+    def size_of_error(algorithm: Algorithm) -> float:
+        return float(
+            np.sqrt(
+                np.mean(np.square(compare(algorithm, case, getattr(algorithm.way, name)(np, *case.arrays, case.geo))))
+            )
+        )
+
+    errors = {a.way.name: size_of_error(a) for a in ALGORITHMS if knows(a, layer)}
+    assert errors["fourier"] <= 4 * max(e for way, e in errors.items() if way != "fourier")
 
 
 @each
 @which
 def test_mixed_precision(algorithm: Algorithm, name: str) -> None:
     """float32 and float64 together give float64, as everywhere."""
-    drawn = (geometry((7, 7), (5, 5), (1, 1), (0, 0)), 2, 2, 2)
-    for dtypes in (("float32", "float64"), ("float64", "float32")):
-        arrays = draw_arrays(name, shapes_of(*drawn), "float32", 0)
-        hold(algorithm, name, drawn[0], [a.astype(d) for a, d in zip(arrays, dtypes, strict=True)])
+    groups = 2 if algorithm.way is choose.DEPTHWISE else 1
+    geo = geometry((7, 7), (5, 5), (1, 1), (0, 0), groups=groups)
+    a, b = draw_case(name, (geo, 2, 2, 2), "float32", 0).arrays
+    hold(algorithm, Case(name, geo, (a.astype(np.float64), b)))
+    hold(algorithm, Case(name, geo, (a, b.astype(np.float64))))
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "layer"),
+    [(a, layer) for a, layer in BIG if a.way.transpose_and_weight],
+    ids=lambda x: getattr(x, "way", x),
+)
+def test_two_at_once(algorithm: Algorithm, layer: str) -> None:
+    """The two gradients of an operator, computed together: each within its bound, in double precision."""
+    rng, shapes = np.random.default_rng(0), shapes_of(*LAYERS[layer])
+    geo, (x, w, y) = LAYERS[layer][0], (rng.standard_normal(shapes[a]) for a in "xwy")
+    weight = Case("conv_weight", geo, (x, y))
+    first, second = algorithm.way.transpose_and_weight(np, x, w, y, geo)
+    compare(algorithm, Case("conv_transpose", geo, (y, w)), first)
+    compare(algorithm, weight, second)
+    first, second = algorithm.way.conv_and_weight(np, x, w, y, geo)
+    compare(algorithm, Case("conv", geo, (x, w)), first)
+    compare(algorithm, weight, second)
 
 
 def test_the_loop_is_the_definition():
@@ -176,17 +325,14 @@ def test_the_loop_is_the_definition():
 @settings(max_examples=10)
 @given(drawn=geometries(ndim=2, max_groups=1), seed=ts.seeds())
 def test_the_loop_is_scipys(drawn, seed):
-    """... and where the geometry is scipy's (stride, dilation and padding 1, 1 and 0), channel by channel."""
+    """... and where the geometry is scipy's (stride and dilation 1, no padding), channel by channel."""
     from scipy.signal import correlate
 
     geo, batch, n_in, n_out = drawn
-    geo = Geometry(
-        tuple(max(n, k) for n, k in zip(geo.size, geo.kernel, strict=True)), geo.kernel, (1, 1), ((0, 0),) * 2, (1, 1)
-    )
-    x, w = draw_arrays("conv", shapes_of(geo, batch, n_in, n_out), "float64", seed)
-    y = naive_conv(x, w, geo)
+    size = tuple(max(n, k) for n, k in zip(geo.size, geo.kernel, strict=True))
+    geo = Geometry(size, geo.kernel, (1, 1), ((0, 0),) * 2, (1, 1))
+    case = draw_case("conv", (geo, batch, n_in, n_out), "float64", seed)
+    x, w = case.arrays
     for n, o in np.ndindex(batch, n_out):
         expected = sum(correlate(x[n, c], w[o, c], "valid", "direct") for c in range(n_in))
-        np.testing.assert_allclose(
-            y[n, o], expected, rtol=0, atol=2 * bound_of_a_sum("conv", x, w, geo, 2.0**-53)[n, o].max()
-        )
+        assert (np.abs(case.expected[n, o] - expected) <= 2 * bound_of_a_sum(case, 2.0**-53)[n, o]).all()
