@@ -59,7 +59,11 @@ for epoch in range(epochs):
 
 # How far are its images from real ones, in the eyes of a classifier?  And does it draw every class?
 classifier = train_conv_classifier(
-    train, hidden=32 if small else 128, epochs=40 if small else 3, seed=args.seed, device=str(device)
+    train,
+    hidden=32 if small else 128,
+    epochs=40 if small and not args.dry_run else 3,
+    seed=args.seed,
+    device=str(device),
 )
 distance = evaluate.FeatureDistance(classifier.features, train.flat, test.flat)
 samples = model.sample(distance.n)
@@ -82,7 +86,7 @@ triples = 2 if args.dry_run else 10  # for every class; each kind is the mean of
 kinds = {}
 for k in range(20):
     try:
-        kinds[k] = model.latents_of(k, 3 * triples, kind, tries=2000).reshape(triples, 3, -1)
+        kinds[k] = model.latents_of(k, 3 * triples, kind, tries=200 if args.dry_run else 3000).reshape(triples, 3, -1)
     except RuntimeError as error:  # a generator that has just begun, or has dropped a class
         print(f"left out of the arithmetic: {error}")
 complete = [c for c in range(10) if c in kinds and c + 10 in kinds]
