@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from tinygen import data
-from tinygen.models import Result, autoencoder, classifier, gan, realnvp, vae
+from tinygen import data, evaluate
+from tinygen.models import Result, autoencoder, classifier, conv_autoencoder, conv_vae, dcgan, gan, realnvp, vae
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,28 @@ def test_linear_autoencoder_finds_pca(digits):
     assert result.notes["largest principal angle to PCA, degrees"] < 5
 
 
+SHALLOW = ((16, 3, 1), (16, 2, 2))  # 8 -> 6 -> 3 -> 1
+
+
+def test_conv_autoencoder_beats_pca(digits):
+    options = dict(layers=SHALLOW, batch_size=20, lr=2e-3, samples=300)
+    result = conv_autoencoder.reproduce(digits, codes=(4,), epochs=25, early=5, **options)
+    check(result)
+    last, density = result.more
+    assert result.floor < last.value < result.value and last.value < last.baseline
+    assert result.settings["epochs"] == 5 and last.settings["epochs"] == 25 and result.seconds < last.seconds
+    assert density.value > density.floor
+
+
+def test_conv_vae_knows_more_than_the_mean_image(digits):
+    result = conv_vae.reproduce(digits, latent=16, layers=SHALLOW, epochs=15, batch_size=20, lr=2e-3, samples=300)
+    check(result)
+    (reconstructions,) = result.more
+    assert result.value > result.floor
+    assert reconstructions.value < 0.9 * evaluate.variance(digits[0].flat, digits[1].flat)
+    assert reconstructions.notes["KL, nats per image"] > 1
+
+
 def test_vae_beats_independent_pixels(digits):
     result = vae.reproduce(digits, hidden=64, latent=6, epochs=60, batch_size=50, lr=5e-3)
     check(result)
@@ -57,9 +79,29 @@ def test_realnvp_beats_a_gaussian():
 def test_gan_comes_closer_to_the_data_than_independent_pixels(digits):
     result = gan.reproduce(digits, latent=16, hidden=(32, 64), epochs=60, batch_size=50, samples=500)
     check(result)
-    (parzen,) = result.more
+    parzen, frechet = result.more
     assert parzen.baseline < parzen.value < parzen.floor
+    assert frechet.floor < frechet.value < frechet.baseline
     assert math.isclose(sum(result.notes["shares of the classes 0-9, %"]), 100, abs_tol=1)
+
+
+def test_dcgan_comes_closer_to_the_data_than_independent_pixels(digits):
+    seen = []
+    result = dcgan.reproduce(
+        digits,
+        latent=16,
+        channels=(16, 8),
+        epochs=60,
+        batch_size=50,
+        lr=1e-3,
+        watch=lambda epoch, _: seen.append(epoch),
+    )
+    check(result)
+    (classes,) = result.more
+    assert result.floor < result.value < result.baseline
+    assert seen == list(range(1, 26)) and 0 <= classes.value <= 10
+    fashion = dcgan.reproduce_fashion(digits, latent=16, channels=(16, 8), epochs=1)
+    assert fashion.name == "DCGAN on Fashion-MNIST: samples" and fashion.settings["epochs"] == 1
 
 
 def test_classifier_is_better_than_guessing(digits):

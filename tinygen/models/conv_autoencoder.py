@@ -232,6 +232,7 @@ def reproduce(
     batch_size: int = 100,
     lr: float = 1e-3,
     samples: int = 10_000,
+    layers: Layers = LAYERS,
     seed: int = 0,
     device: str = "cpu",
 ) -> Result:
@@ -245,7 +246,7 @@ def reproduce(
     dataset: (train, test), with labels; MNIST by default.
     """
     train, test = data.mnist() if dataset is None else dataset
-    distance, unrelated, device_notes = judge(train, test, samples, seed, device)
+    distance, unrelated, notes = judge(train, test, samples, seed, device)
     settings = dict(epochs=epochs, batch_size=batch_size, lr=lr, samples=distance.n)
     errors: list[Result] = []
     densities: list[Result] = []
@@ -253,7 +254,7 @@ def reproduce(
         pca = evaluate.PCA.fit(train.flat, code)
         baseline = evaluate.squared_error(pca.reconstruct, test.flat)
         tg.manual_seed(seed)
-        model = ConvAutoencoder(code, images_of(train).shape[1:]).to(device)
+        model = ConvAutoencoder(code, images_of(train).shape[1:], layers).to(device)
         start, measuring = time.perf_counter(), 0.0
         for epoch in train_epochs(model, images_of(train), epochs, batch_size, lr, seed, device):
             if epoch == epochs or (epoch == early and code == codes[0]):
@@ -288,7 +289,7 @@ def reproduce(
                 seed=seed,
                 seconds=errors[-1].seconds,
                 settings=settings,
-                notes=device_notes
+                notes=notes
                 | {
                     "a Gaussian on the code of PCA with as many components": round(
                         distance(pca.decode(noise).astype(np.float32)), 2

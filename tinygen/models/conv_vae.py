@@ -126,6 +126,7 @@ def reproduce(
     batch_size: int = 100,
     lr: float = 1e-3,
     samples: int = 10_000,
+    layers: Layers = LAYERS,
     seed: int = 0,
     device: str = "cpu",
 ) -> Result:
@@ -141,7 +142,7 @@ def reproduce(
     distance, unrelated, notes = judge(train, test, samples, seed, device)
     tg.manual_seed(seed)
     pixels = (float(train.images.mean()), float(train.images.std()))
-    model = ConvVAE(latent, images_of(train).shape[1:], pixels=pixels).to(device)
+    model = ConvVAE(latent, images_of(train).shape[1:], layers, pixels).to(device)
     start = time.perf_counter()
     for _ in train_epochs(model, images_of(train), epochs, batch_size, lr, seed, device):
         pass
