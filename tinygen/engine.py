@@ -26,6 +26,7 @@ import numpy as np
 from tinygen import errors, memory
 from tinygen.backend import ARRAY_MODULES, Array
 from tinygen.errors import is_library
+from tinygen.layout import laid_out_like, sum_along
 from tinygen.memory import Memory, clock, share_memory
 from tinygen.promotion import settle
 
@@ -228,25 +229,14 @@ class EachRule:
 
 def _sum_to(xp: Any, x: Array, shape: tuple[int, ...]) -> Array:
     """Sum x over the axes along which an array of `shape` was broadcast."""
-    given, new = x.shape, x.ndim - len(shape)
-    if new > 0:
-        x = _sum_leading(xp, x, new)
-        if x.shape == shape:
-            return x
-    stretched = tuple(i for i, n in enumerate(shape) if n == 1 and x.shape[i:] and x.shape[i] != 1)
-    x = x.sum(stretched, keepdims=True) if stretched else x
-    if x.shape != shape:
+    new = x.ndim - len(shape)
+    aligned = x.shape[new:] if new >= 0 else ()
+    axis = (*range(new), *(i + new for i, (n, m) in enumerate(zip(shape, aligned, strict=False)) if n == 1 != m))
+    if len(aligned) != len(shape) or any(n != m and n != 1 for n, m in zip(shape, aligned, strict=True)):
         raise errors.ShapeError(
-            f"sum_to: the argument has shape {shape}, and a gradient of shape {given} was returned for it"
+            f"sum_to: the argument has shape {shape}, and a gradient of shape {x.shape} was returned for it"
         )
-    return x
-
-
-def _sum_leading(xp: Any, x: Array, n: int) -> Array:
-    """Sum over the first n axes.  A row of ones times a matrix does it several times faster than a sum over rows."""
-    if x.ndim == 2 and n == 1 and x.dtype.kind == "f" and x.size:
-        return xp.ones(x.shape[0], x.dtype).dot(x)
-    return x.sum(tuple(range(n)))
+    return sum_along(xp, x, axis).reshape(shape) if axis else x
 
 
 sum_to = Op(_sum_to, lambda g, _, _x, shape: expand(g, shape=_x.shape), name="sum_to")
@@ -286,6 +276,11 @@ def backpropagate(
             g = pending.pop(key, None)
             if g is None:
                 continue
+            if g.ndim > 2 and not create_graph and g.strides != node.array.strides:
+                laid_out = laid_out_like(ARRAY_MODULES[type(g)], g, node.array)  # as what the rules combine it with
+                if laid_out is not g:
+                    g = laid_out
+                    own.add(key)
             if node.hooks is not None:
                 g = _run_hooks(node, g)
                 own.discard(key)
@@ -381,7 +376,7 @@ def _leading_to(wanted: set[int], order: list[Node]) -> set[int]:
 def _unaliased(g: Array, is_own: bool, node: Node) -> Array:
     if type(g) not in ARRAY_MODULES:  # NumPy's arithmetic returns scalars for 0-dimensional arrays
         return ARRAY_MODULES[type(node.array)].asarray(g)
-    return g if is_own else g.copy()
+    return g if is_own else g.copy(order="K")
 
 
 def _run_hooks(node: Node, g: Any) -> Any:

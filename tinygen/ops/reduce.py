@@ -14,6 +14,7 @@ import numpy as np
 
 from tinygen.engine import Op, cast, expand, name_operators
 from tinygen.errors import ShapeError
+from tinygen.layout import dot_along, sum_along
 from tinygen.ops.elementwise import abs, exp, log, pow, sqrt, square, where
 from tinygen.ops.index import ValuesAndIndices, gather
 from tinygen.ops.shape import axis_of, flip, permute, reshape, unsqueeze
@@ -25,6 +26,9 @@ Dim = int | Sequence[int] | None
 _sum    = Op(lambda xp, x, axis: _fast_sum(xp, x, axis),                   lambda g, _, _x, axis: _spread(g, _x, axis=axis))
 # y, the sum of an array like `like`, repeated over the axes that were summed: the sum's transpose
 _spread = Op(lambda xp, y, like, axis: _repeated(xp, y, like, axis),       lambda g, _, _y, _like, axis: _sum(g, axis=axis))
+# Σ x y, for two arrays of one shape
+_inner  = Op(lambda xp, x, y, axis: dot_along(xp, x, y, axis),             lambda g, _, _x, y, axis: _spread(g, y, axis=axis) * y,
+                                                                           lambda g, _, x, _y, axis: _spread(g, x, axis=axis) * x)
 _mean   = Op(lambda xp, x, axis: _fast_sum(xp, x, axis) * (1 / _size(x, axis)),
                                                                            lambda g, _, _x, axis: _spread(g * (1 / _size(_x, axis)), _x, axis=axis))
 _prod   = Op(lambda xp, x, axis: x.prod(axis, dtype=_signed(x)),                             lambda g, out, x, axis: _spread(g, x, axis=axis) * _product_of_others(x, out, axis))
@@ -61,9 +65,7 @@ def _size(x: Any, axis: tuple[int, ...]) -> int:
 
 
 def _fast_sum(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
-    if x.ndim == 2 and len(axis) == 1 and x.dtype.kind == "f" and x.size:  # a matrix times ones is several times faster
-        return x.dot(xp.ones(x.shape[1], x.dtype)) if axis == (1,) else xp.ones(x.shape[0], x.dtype).dot(x)
-    return x.sum(axis, dtype=_signed(x))
+    return sum_along(xp, x, axis) if x.dtype.kind == "f" else x.sum(axis, dtype=_signed(x))
 
 
 def _signed(x: Any) -> Any:

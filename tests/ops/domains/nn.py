@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,22 @@ domain(
     lambda x, axis, eps: (x - x.mean(axis, keepdims=True)) / np.sqrt(x.var(axis, keepdims=True) + eps),
     _standardize,
 )
+
+
+@st.composite
+def projected(draw: st.DrawFn) -> Example:
+    """Two arrays of one shape, and some of their axes."""
+    shape = draw(ts.shapes(min_dims=1))
+    axis = tuple(sorted(draw(st.sets(st.integers(0, len(shape) - 1), min_size=1))))
+    return Example((draw(ts.values(shape)), draw(ts.values(shape))), {"axis": axis})
+
+
+def _project(g: np.ndarray, z: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
+    share = 1 / max(math.prod(g.shape[i] for i in axis), 1)
+    return g - share * g.sum(axis, keepdims=True) - z * (share * (g * z).sum(axis, keepdims=True))
+
+
+domain("project", projected(), _project, lambda g, z, axis: OPERATORS["project"](g, z, axis=axis))
 
 
 @st.composite

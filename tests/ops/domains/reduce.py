@@ -85,6 +85,22 @@ domain(
     lambda y, like, axis: np.broadcast_to(np.expand_dims(y, axis), like.shape),
     lambda y, like, axis: OPERATORS["spread"](y, like, axis=axis),
 )
+
+
+@st.composite
+def pairs(draw: st.DrawFn) -> Example:
+    """Two arrays of one shape, and some of their axes."""
+    shape = draw(ts.shapes())
+    axis = tuple(draw(st.lists(st.integers(0, len(shape) - 1), unique=True))) if shape else ()
+    return Example((draw(ts.values(shape)), draw(ts.values(shape))), {"axis": axis})
+
+
+domain(
+    "inner",
+    pairs(),
+    lambda x, y, axis: (x * y).sum(axis),
+    lambda x, y, axis: OPERATORS["inner"](x, y, axis=axis),
+)
 domain("prod", reduction(several=False, zeros=0.4), over(np.prod))
 domain("amax", reduction(full=True, distinct=True), over(np.max))
 domain("amin", reduction(full=True, distinct=True), over(np.min))
