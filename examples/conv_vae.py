@@ -51,11 +51,6 @@ def fit(name, model, after_epoch=lambda: None):
         after_epoch()
 
 
-def draw(model, n):
-    """n samples, a few hundred at a time: (n, 1, height, width), NumPy."""
-    return np.concatenate([model.sample(min(250, n - i)).cpu().numpy() for i in range(0, n, 250)])
-
-
 tg.manual_seed(args.seed)
 vae = ConvVAE(args.latent, x_train.shape[1:], pixels=pixels).to(device)
 losses, kls = [], []
@@ -79,7 +74,7 @@ rows = [
     (
         name,
         squared_error(model, x_test),
-        distance(draw(model, distance.n)),
+        distance(model.sample(distance.n)),
         distance.floor,
         unrelated,
     )
