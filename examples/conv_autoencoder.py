@@ -11,7 +11,7 @@ runs/conv_autoencoder/:
     codes_pca.png         the codes of test images, in the plane of their two principal components
     codes_tsne.png        the same codes, arranged by t-SNE so that neighbours stay neighbours (needs scikit-learn)
 
-    python examples/conv_autoencoder.py --data digits       # a minute, no download
+    python examples/conv_autoencoder.py --data digits       # two minutes, no download
     python examples/conv_autoencoder.py --codes 8 16 32     # the deck's three; several minutes each
 """
 
@@ -31,7 +31,7 @@ args = parser.parse_args()
 device = training.select_device(args.device)
 run = training.Run("conv_autoencoder", args.out)
 train, test = map(enlarge_if_small, load(args))
-epochs = args.epochs or (60 if is_small(train) else 10)
+epochs = args.epochs or (150 if is_small(train) else 10)
 x_train, x_test = images_of(train), images_of(test)  # (n, 1, height, width)
 shown = tg.tensor(x_test[np.concatenate([first_of_each_class(test), np.arange(2)])], device=device)
 

@@ -8,7 +8,7 @@ are drawn from, so its samples are better.  Pictures, in runs/conv_vae/:
     samples.png               the VAE's images of 64 latents z ~ N(0, I)
     samples_autoencoder.png   the autoencoder's images of 64 codes from a Gaussian fitted to its codes
 
-    python examples/conv_vae.py --data digits         # two minutes, no download
+    python examples/conv_vae.py --data digits         # five minutes, no download
     python examples/conv_vae.py --raw-pixels          # the trap: with pixels in [0, 1] no latent is worth its price
 """
 
@@ -30,7 +30,7 @@ args = parser.parse_args()
 device = training.select_device(args.device)
 run = training.Run("conv_vae", args.out)
 train, test = map(enlarge_if_small, load(args))
-epochs = args.epochs or (60 if is_small(train) else 10)
+epochs = args.epochs or (150 if is_small(train) else 10)
 x_train, x_test = images_of(train), images_of(test)  # (n, 1, height, width)
 pixels = (0.0, 1.0) if args.raw_pixels else (x_train.mean(), x_train.std())
 
