@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -122,3 +124,38 @@ def test_the_double_converts_when_told_to(strict):
     xp = backend.array_module(strict)
     assert type(xp.asarray(np.ones(2))) is type(strict) and isinstance(strict.get(), np.ndarray)
     assert not np.shares_memory(strict.get(), strict._a)
+
+
+def test_keeping_freed_memory_can_be_switched_off(monkeypatch):
+    monkeypatch.setenv("TINYGEN_KEEP_MEMORY", "0")
+    assert not backend.keep_memory()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of glibc")
+def test_an_array_takes_the_memory_of_the_last_one():
+    """Counted are the pages that the system had to hand out: with the C library's defaults, 8192 for every array."""
+    script = (
+        "import numpy as np, resource\n"
+        "import tinygen\n"
+        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "np.zeros(1 << 25, np.uint8).fill(1)\n"
+        "before = faults()\n"
+        "for _ in range(5):\n"
+        "    np.empty(1 << 25, np.uint8).fill(1)\n"
+        "print(faults() - before)\n"
+    )
+    kept, returned = (
+        int(
+            subprocess.run(
+                [sys.executable, "-c", script],
+                env={**os.environ, "TINYGEN_KEEP_MEMORY": keep},
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        )
+        for keep in "10"
+    )
+    if not returned:
+        pytest.skip("this C library keeps memory by itself")
+    assert kept < returned / 10

@@ -5,6 +5,7 @@ differently (random numbers, scattered addition, special functions, copies betwe
 small interface `Backend`, with one file per library.
 """
 
+from tinygen.backend.allocator import keep_memory
 from tinygen.backend.base import Array, Backend, Device
 from tinygen.backend.random import Generator, default_generator, manual_seed
 from tinygen.backend.registry import (
@@ -38,6 +39,7 @@ __all__ = [
     "device_of",
     "get_default_device",
     "is_array",
+    "keep_memory",
     "manual_seed",
     "register",
     "resolve",
@@ -46,3 +48,5 @@ __all__ = [
     "to_device",
     "to_numpy",
 ]
+
+keep_memory()

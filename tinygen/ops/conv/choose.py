@@ -20,10 +20,11 @@ from tinygen.ops.conv.geometry import Geometry
 
 _MULTIPLY = 0.009
 """Nanoseconds per multiplication and addition within a large matrix product."""
-_ADD = 0.15
+_ADD = 0.1
 """To add an element to another one in the cache of a core."""
-_COPY = 0.15
-_FAR = 0.5
+_COLUMN = 0.45
+"""To write an element of the columns, or to add it back to where it came from."""
+_FAR = 0.4
 """To add or copy an element when the arrays are larger than the cache."""
 _CALL = 2000.0
 """A line of Python with a matrix product."""
@@ -87,20 +88,20 @@ def estimates(geo: Geometry, batch: int, n_in: int, n_out: int, itemsize: int = 
     ends = (a + b) * geo.groups / 2  # what is added per pixel and tap: the output, or in the transpose the input
 
     def near(size: float) -> float:
-        return _ADD if size * itemsize < 1 << 21 else _FAR
+        return _ADD if size * itemsize < 1 << 20 else 2 * _FAR  # the product is written first, and far away too
 
     costs = {
         TAPS: n_taps * (_CALL + math.prod(geo.out) * geo.groups * _PRODUCT)
         + n_taps * geo.groups * _product(pixels, batch, a, b)
         + n_taps * pixels * ends * near(pixels * ends)
-        + stretched * _FAR,
-        ROWS: 2 * _CALL * n_taps * n_rows * geo.groups
+        + stretched * _FAR / 2,
+        ROWS: 1.35 * _CALL * n_taps * n_rows * geo.groups
         + n_taps * geo.groups * _product(pixels, lines, a, b)
         + n_taps * pixels * ends * _ADD
-        + stretched * _FAR,
+        + stretched * _FAR / 2,
     }
     if columns.takes(geo):
-        costs[COLUMNS] = _columns(n_taps, pixels, n_in, n_out, n_rows) + stretched * _FAR
+        costs[COLUMNS] = _columns(n_taps, pixels, n_in, n_out, n_rows) + stretched * _FAR / 2
     if columns.takes_mirrored(geo):
         costs[MIRRORED] = _columns(n_taps, math.prod(geo.size) * batch, n_out, n_in, geo.size[0])
     if fourier.takes(geo) and itemsize >= 4:
@@ -109,7 +110,7 @@ def estimates(geo: Geometry, batch: int, n_in: int, n_out: int, itemsize: int = 
         once = geo.size[0] * geo.size[1] * 2 * r * n_in + geo.out[0] * geo.out[1] * 2 * r * n_out
         twice = 6 * n * r * (geo.size[0] * n_in + geo.out[0] * n_out)
         middle = _product(3 * n * r * batch, min(batch, 25), n_in, n_out)
-        kernel = 3 * n * r * n_taps * n_in * n_out * 3 * _MULTIPLY
+        kernel = 3 * n * r * n_in * n_out * (2 * n_taps * _MULTIPLY + 4 * near(3 * n * r * n_in * n_out))
         costs[FOURIER] = 1.25 * (batch * (once + twice) * _MULTIPLY + middle) + kernel + 8 * _CALL
     return costs
 
@@ -117,9 +118,10 @@ def estimates(geo: Geometry, batch: int, n_in: int, n_out: int, itemsize: int = 
 def _product(total: float, m: int, k: int, n: int) -> float:
     """A product (m, k) (k, n), so often that there are `total` rows: thin matrices are slower."""
     thin = 20 if min(k, n) == 1 else 1
-    return total * (k + 4) * (n + 4) * (1 + 16 / m) * _MULTIPLY * thin
+    return total * (k + 3) * (n + 3) * (1 + 4 / m) * _MULTIPLY * thin
 
 
 def _columns(n_taps: int, pixels: int, few: int, many: int, n_rows: int) -> float:
-    blocks = max(1, min(n_rows, n_taps * few * pixels * 4 // (1 << 19)))
-    return n_taps * few * pixels * 2 * _COPY + _product(pixels, 1000, n_taps * few, many) + blocks * n_taps * _CALL / 2
+    blocks = max(1, min(n_rows, n_taps * few * pixels * 4 // columns.BLOCK_BYTES))
+    product = _product(pixels, 1000, n_taps * few, many)
+    return n_taps * few * pixels * _COLUMN + product + blocks * n_taps * _CALL

@@ -22,7 +22,7 @@ import numpy as np
 
 from tinygen.ops.conv.geometry import Geometry, channels_first, pixel_major
 
-_BLOCK_BYTES = 512 * 1024
+BLOCK_BYTES = 1024 * 1024
 """Columns are made for so many rows of the output at a time that they stay in the cache."""
 
 
@@ -146,7 +146,7 @@ def _blocks(xp: Any, geo: Geometry, height: int, batch: int, dtype: Any) -> Iter
     taps, n, step = math.prod(geo.kernel), geo.out[0], geo.out[0]
     if xp is np and len(geo.out) > 1:  # the last dimension is never cut
         one = height * math.prod(geo.out[1:]) * batch * dtype.itemsize
-        step = max(1, min(n, _BLOCK_BYTES // max(one, 1)))
+        step = max(1, min(n, BLOCK_BYTES // max(one, 1)))
     memory = xp.empty(height * step * math.prod(geo.out[1:]) * batch, dtype)
     for a in range(0, n, step):
         b = min(a + step, n)
