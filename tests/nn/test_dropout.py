@@ -9,6 +9,7 @@ import pytest
 
 import tinygen as tg
 from tinygen import backend, nn
+from tinygen.layout import memory_order
 from tinygen.nn import functional as F
 from tinygen.testing import assert_gradients
 
@@ -73,3 +74,35 @@ def test_layer():
 
 def test_float64_stays():
     assert F.dropout(tg.ones(3, dtype=tg.float64)).dtype == tg.float64
+
+
+# Whole channels
+
+CHANNELS = [(F.dropout1d, nn.Dropout1d, (50, 40, 3)), (F.dropout2d, nn.Dropout2d, (50, 40, 2, 2)),
+            (F.dropout3d, nn.Dropout3d, (50, 40, 2, 1, 2)), (F.dropout1d, nn.Dropout1d, (2000, 3)),
+            (F.dropout3d, nn.Dropout3d, (2000, 2, 1, 2))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "layer", "shape"), CHANNELS)
+def test_channels_are_dropped_whole_and_independently(function, layer, shape, device):
+    p, leading = 0.3, 2 if shape[0] == 50 else 1
+    draw = lambda make: make(tg.ones(shape, device=device))
+    out = draw(lambda x: function(x, p, generator=tg.Generator(device).manual_seed(1)))
+    channels = backend.to_numpy(out.array).reshape(2000, -1)
+    assert channels.shape[1] == math.prod(shape[leading:]) and (channels == channels[:, :1]).all()
+    kept = channels[:, 0] != 0
+    assert np.unique(channels[kept]).tolist() == [np.float32(1 / (1 - p))]
+    assert abs(kept.mean() - (1 - p)) < 4 * math.sqrt(p * (1 - p) / 2000)  # 4 standard deviations, and a fixed seed
+    assert abs((kept[1:] & kept[:-1]).mean() - (1 - p) ** 2) < 4 * math.sqrt(0.49 * 0.51 / 2000) * 1.5
+    again = draw(layer(p, generator=tg.Generator(device).manual_seed(1)))
+    assert tg.equal(out, again)
+    x = tg.ones(shape, device=device)
+    assert layer(p).eval()(x) is x and repr(layer(p)) == f"{layer.__name__}(p=0.3)"
+
+
+def test_the_draws_do_not_depend_on_the_memory_order():
+    pixels = tg.randn(5, 4, 2, 3).permute(2, 3, 0, 1)
+    draw = lambda x: F.dropout(x, 0.5, generator=tg.Generator().manual_seed(1))
+    out = draw(pixels)
+    assert tg.equal(out, draw(pixels.contiguous()))
+    assert memory_order(out.array) == memory_order(pixels.array) == [2, 3, 0, 1]

@@ -45,6 +45,14 @@ LAYERS: dict[str, tuple[nn.Module, Any, tuple[int, ...], str]] = {
                      "BatchNorm1d(3, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)"),
     "BatchNorm1d eval": (nn.BatchNorm1d(3, **F64).eval(), lambda m, x: F.batch_norm(x, m.running_mean, m.running_var, m.weight, m.bias),  (2, 3, 2),
                      "BatchNorm1d(3, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)"),
+    "BatchNorm2d":  (nn.BatchNorm2d(3, **F64),         lambda m, x: F.batch_norm(x, None, None, m.weight, m.bias, True),  (4, 3, 1, 2),
+                     "BatchNorm2d(3, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)"),
+    "InstanceNorm1d": (nn.InstanceNorm1d(2, affine=True, **F64), lambda m, x: F.instance_norm(x, None, None, m.weight, m.bias),  (2, 2, 3),
+                     "InstanceNorm1d(2, eps=1e-05, momentum=0.1, affine=True, track_running_stats=False)"),
+    "InstanceNorm2d": (nn.InstanceNorm2d(2),           lambda m, x: F.instance_norm(x[None])[0],  (2, 3, 2),
+                     "InstanceNorm2d(2, eps=1e-05, momentum=0.1, affine=False, track_running_stats=False)"),
+    "GroupNorm":    (nn.GroupNorm(2, 4, **F64),        lambda m, x: F.group_norm(x, 2, m.weight, m.bias),  (2, 4, 2),
+                     "GroupNorm(2, 4, eps=1e-05, affine=True)"),
     "LayerNorm":    (nn.LayerNorm((2, 3), **F64),      lambda m, x: F.layer_norm(x, (2, 3), m.weight, m.bias),  (4, 2, 3),
                      "LayerNorm((2, 3), eps=1e-05, elementwise_affine=True)"),
 }
@@ -125,7 +133,14 @@ def test_the_seed_decides_where_layers_start(device):
     assert weights() == weights()
 
 
-MAKERS = [(nn.Linear, 2, 3), (nn.BatchNorm1d, 3), (nn.LayerNorm, 3), (nn.Embedding, 2, 3), (nn.Bilinear, 2, 2, 3)]
+MAKERS = [
+    (nn.Linear, 2, 3),
+    (nn.BatchNorm1d, 3),
+    (nn.LayerNorm, 3),
+    (nn.GroupNorm, 2, 4),
+    (nn.Embedding, 2, 3),
+    (nn.Bilinear, 2, 2, 3),
+]
 
 
 @pytest.mark.parametrize(("make", "sizes"), [(m, s) for m, *s in MAKERS])

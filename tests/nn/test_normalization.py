@@ -1,7 +1,8 @@
-"""Batch and layer normalisation: statistics, invariances, running moments, derivatives."""
+"""Batch, layer, instance and group normalisation: statistics, invariances, running moments, derivatives."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 import tinygen as tg
 from tinygen import backend, nn
+from tinygen.layout import memory_order
 from tinygen.nn import functional as F
 from tinygen.testing import assert_gradients
 from tinygen.testing import strategies as ts
@@ -204,3 +206,84 @@ def test_layer_norm_options():
     assert [k for k, _ in nn.LayerNorm((2, 3)).named_parameters()] == ["weight", "bias"]
     assert [k for k, _ in nn.LayerNorm((2, 3), bias=False).named_parameters()] == ["weight"]
     assert list(nn.LayerNorm((2, 3), elementwise_affine=False).parameters()) == []
+
+
+# Instance and group normalisation
+
+
+@st.composite
+def images(draw: st.DrawFn) -> tg.Tensor:
+    """(N, 4, d1, ...), in any memory layout, with at least two values per channel."""
+    sizes = draw(st.sampled_from([(2,), (3,), (2, 2), (1, 3), (2, 1, 2)]))
+    return draw(ts.tensors((draw(st.integers(1, 3)), 4, *sizes), distinct=True))
+
+
+def grouped_formula(x: np.ndarray, groups: int, w: np.ndarray, b: np.ndarray, eps: float) -> np.ndarray:
+    """Every group of channels of every element, one at a time."""
+    out = np.empty_like(x)
+    for element, result in zip(x, out, strict=True):
+        for part, place in zip(np.split(element, groups), np.split(result, groups), strict=True):
+            place[...] = (part - part.mean()) / math.sqrt(part.var() + eps)
+    shape = (-1, *(1,) * (x.ndim - 2))
+    return out * w.reshape(shape) + b.reshape(shape)
+
+
+@given(x=images(), groups=st.sampled_from([1, 2, 4]), eps=st.sampled_from([1e-5, 0.3]), seed=ts.seeds())
+def test_group_norm_values(device, x, groups, eps, seed):
+    w, b = per_channel(x, seed), per_channel(x, seed + 1)
+    out = F.group_norm(on(device, x), groups, on(device, w), on(device, b), eps)
+    np.testing.assert_allclose(
+        values(out), grouped_formula(values(x), groups, values(w), values(b), eps), rtol=1e-11, atol=1e-11
+    )
+
+
+@given(x=images(), eps=st.sampled_from([1e-5, 0.3]), seed=ts.seeds())
+def test_instance_norm_values(device, x, eps, seed):
+    """Every channel is a group of its own."""
+    w, b = per_channel(x, seed), per_channel(x, seed + 1)
+    out = F.instance_norm(on(device, x), None, None, on(device, w), on(device, b), eps=eps)
+    np.testing.assert_allclose(
+        values(out), grouped_formula(values(x), 4, values(w), values(b), eps), rtol=1e-11, atol=1e-11
+    )
+
+
+@given(x=images())
+def test_the_normalisations_are_one_another(x):
+    """One group: layer_norm over all but the batch. One element: batch_norm is instance_norm. Rows as channels: group_norm."""
+    close = lambda a, b: np.testing.assert_allclose(values(a), values(b), rtol=1e-10, atol=1e-11)
+    close(F.group_norm(x, 1), F.layer_norm(x, x.shape[1:]))
+    close(F.instance_norm(x[:1]), F.batch_norm(x[:1], None, None, training=True))
+    close(F.group_norm(x, 4), F.instance_norm(x))
+
+
+@given(data=st.data(), momentum=st.sampled_from([0.3, None]))
+def test_running_moments_of_instances(device, data, momentum):
+    """They follow the means over the batch of every element's mean and unbiased variance."""
+    norm = nn.InstanceNorm1d(2, momentum=momentum, track_running_stats=True, dtype=tg.float64).to(device)
+    mean, var, share = np.zeros(2), np.ones(2), momentum or 0.0
+    for _ in range(2):
+        x = data.draw(ts.tensors((3, 2, 4), distinct=True))
+        norm(on(device, x))
+        mean = (1 - share) * mean + share * values(x).mean((0, 2))
+        var = (1 - share) * var + share * values(x).var(2, ddof=1).mean(0)
+        np.testing.assert_allclose(values(norm.running_mean), mean, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(values(norm.running_var), var, rtol=1e-12)
+    x, shape = data.draw(ts.tensors((1, 2, 1))), (2, 1)  # in evaluation a single position is enough
+    out = norm.eval()(on(device, x))
+    expected = (values(x) - mean.reshape(shape)) / np.sqrt(var.reshape(shape) + norm.eps)
+    np.testing.assert_allclose(values(out), expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("layer", [nn.BatchNorm2d(3), nn.InstanceNorm2d(3), nn.GroupNorm(3, 3)])
+def test_pixel_major_memory_stays(layer):
+    """As the results of convolutions lie: forward and backward, with the values of any other order."""
+    pixels = np.random.default_rng(0).normal(size=(5, 4, 2, 3)).astype(np.float32).transpose(2, 3, 0, 1)
+    seen = []
+    for array in (pixels, np.ascontiguousarray(pixels)):
+        x = tg.engine.constant(array).requires_grad_()
+        out = layer(x)
+        out.backward(out.detach().sin())
+        assert memory_order(out.array) == memory_order(x.grad.array) == memory_order(array)
+        seen.append((values(out.detach()), values(x.grad)))
+    for a, b in zip(*seen, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)  # float32 sums of 40 numbers in two orders

@@ -104,6 +104,10 @@ MODELS: list[Callable[[Any], Any]] = [
     lambda n: n.BatchNorm1d(3),
     lambda n: n.BatchNorm1d(3, affine=False),
     lambda n: n.BatchNorm1d(3, track_running_stats=False),
+    lambda n: n.BatchNorm2d(3),
+    lambda n: n.InstanceNorm1d(3),
+    lambda n: n.InstanceNorm2d(3, affine=True, track_running_stats=True),
+    lambda n: n.GroupNorm(2, 4),
     lambda n: n.LayerNorm((2, 3)),
     lambda n: n.Sequential(n.Linear(2, 3), n.BatchNorm1d(3), n.ReLU(), n.Sequential(n.Dropout(0.1), n.Linear(3, 1))),
     lambda n: n.Sequential(n.Linear(2, 3), n.ReLU(), n.Linear(3, 1))[1:],
@@ -153,17 +157,36 @@ def test_where_layers_start(make):
         assert abs(float(a.detach().abs().max()) / float(b.detach().abs().max()) - 1) < 8 / a.numel()
 
 
-def test_batch_norm_in_training_and_evaluation():
-    ours, theirs = (
-        nn.BatchNorm1d(4, momentum=0.3, dtype=tg.float64),
-        tnn.BatchNorm1d(4, momentum=0.3, dtype=torch.float64),
-    )
-    for i in range(3):
-        x = np.random.default_rng(i).normal(size=(5, 4, 2))
-        np.testing.assert_allclose(
-            ours(tg.tensor(x)).detach().numpy(), theirs(torch.tensor(x)).detach().numpy(), rtol=1e-11
-        )
-    for a, b in zip(ours.buffers(), theirs.buffers(), strict=True):
-        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-13)
-    out = ours.eval()(tg.tensor(x)), theirs.eval()(torch.tensor(x))
-    np.testing.assert_allclose(out[0].detach().numpy(), out[1].detach().numpy(), rtol=1e-12)
+# fmt: off
+NORMALISATIONS: list[tuple[Callable[..., Any], tuple[int, ...]]] = [
+    (lambda n, **o: n.BatchNorm1d(4, momentum=0.3, **o),                                            (5, 4, 2)),
+    (lambda n, **o: n.BatchNorm2d(4, momentum=None, **o),                                           (5, 4, 2, 3)),
+    (lambda n, **o: n.BatchNorm3d(4, eps=0.1, **o),                                                 (3, 4, 2, 1, 2)),
+    (lambda n, **o: n.InstanceNorm1d(4, affine=True, **o),                                          (5, 4, 3)),
+    (lambda n, **o: n.InstanceNorm2d(4, affine=True, track_running_stats=True, momentum=0.3, **o),  (5, 4, 2, 3)),
+    (lambda n, **o: n.InstanceNorm2d(4, **o),                                                       (4, 2, 3)),
+    (lambda n, **o: n.InstanceNorm3d(4, track_running_stats=True, **o),                             (3, 4, 2, 1, 2)),
+    (lambda n, **o: n.GroupNorm(2, 4, eps=0.1, **o),                                                (5, 4, 2, 3)),
+    (lambda n, **o: n.GroupNorm(4, 4, affine=False, **o),                                           (5, 4, 3)),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("i", range(len(NORMALISATIONS)))
+def test_normalisations_in_training_and_evaluation(i):
+    make, shape = NORMALISATIONS[i]
+    ours, theirs = make(nn, dtype=tg.float64), make(tnn, dtype=torch.float64)
+    for k in range(3):
+        x = np.random.default_rng(k).normal(size=shape)
+        if k == 2:
+            ours, theirs = ours.eval(), theirs.eval()
+        a, b = tg.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+        out = ours(a), theirs(b)
+        np.testing.assert_allclose(out[0].detach().numpy(), out[1].detach().numpy(), rtol=1e-11, atol=1e-13)
+        out[0].square().sum().backward()
+        out[1].square().sum().backward()
+        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-9, atol=1e-11)  # sums that cancel
+        for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+            np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), rtol=1e-10, atol=1e-12)
+        for p, q in zip(ours.buffers(), theirs.buffers(), strict=True):
+            np.testing.assert_allclose(p.numpy(), q.numpy(), rtol=1e-12, atol=1e-15)

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.ours.table import SHAPE, Entry, enter, function, several_rows, tensor
+from tests.ours.table import SHAPE, Entry, enter, function, rows, several_rows, tensor
 from tinygen import nn
 from tinygen.nn import functional as F
 from tinygen.testing import strategies as ts
@@ -47,6 +47,13 @@ for name, x in {"": several_rows(2), " images": several_rows(2, 2, 3), " empty":
     function(f"batch_norm{name}", x, tensor(2), tensor(2, **POSITIVE), *PER_CHANNEL)
 for name, x in {"": several_rows(2), " images": several_rows(2, 2, 3)}.items():
     function(f"batch_norm training{name}", x, st.none(), st.none(), *PER_CHANNEL, training=True)
+ALONE = rows(2, 3, distinct=True)
+function("instance_norm", ALONE, st.none(), st.none(), *PER_CHANNEL)
+function("instance_norm running", ALONE, tensor(2), tensor(2, **POSITIVE), *PER_CHANNEL, use_input_stats=False)
+function("instance_norm plain", rows(2, 2, 2, distinct=True))
+function("group_norm", rows(4, 2, distinct=True), st.just(2), tensor(4), tensor(4))
+function("group_norm no weight", rows(3, distinct=True), st.just(1), st.none(), tensor(3))
+function("group_norm empty", tensor(2, 2, 0), st.just(2))
 LAST = ts.tensors(ts.shapes(max_dims=2).map(lambda s: (*s, 2, 3)), distinct=True)
 function("layer_norm", LAST, st.just((2, 3)), tensor(2, 3), tensor(2, 3))
 function("layer_norm last", LAST, st.just(3))
@@ -70,5 +77,8 @@ class Drawing(nn.Module):
 
 
 enter("functional.dropout", Entry(check_module, lambda: Drawing(F.dropout, p=0.3), (X,), {"modes": ["train"]}))
+for name, sizes in (("dropout1d", (2, 3)), ("dropout2d", (2, 3, 1)), ("dropout3d", (2, 1, 3, 1))):
+    drawing = lambda name=name: Drawing(getattr(F, name), p=0.3)
+    enter(f"functional.{name}", Entry(check_module, drawing, (rows(*sizes),), {"modes": ["train"]}))
 function("dropout off", X, training=False)
 function("dropout all", X, p=1.0)

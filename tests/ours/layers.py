@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.ours.table import bijection, module, rows, several_rows, trained
+from tests.ours.table import bijection, module, rows, several_rows, tensor, trained
 from tinygen import nn
-from tinygen.nn.layers.normalization import BatchNorm
+from tinygen.nn.layers.normalization import BatchNorm, InstanceNorm
 from tinygen.testing import strategies as ts
 
 # Elementwise, and what only rearranges.  Kinked ones are checked where they are smooth.
@@ -24,6 +24,10 @@ module("LogSoftmax", lambda: nn.LogSoftmax(dim=-1), rows(3, 2), kinks="raise")
 module("Flatten", nn.Flatten, rows(2, 3))
 module("Unflatten", lambda: nn.Unflatten(1, (2, -1)), rows(6))
 module("Dropout", lambda: nn.Dropout(0.4), rows(5))
+module("Dropout1d", lambda: nn.Dropout1d(0.4), rows(3, 2))
+module("Dropout1d single", lambda: nn.Dropout1d(0.4), rows(2))
+module("Dropout2d", lambda: nn.Dropout2d(0.4), rows(3, 2, 1))
+module("Dropout3d", lambda: nn.Dropout3d(0.4), rows(3, 2, 1, 1))
 
 module("Linear", lambda: nn.Linear(3, 2), rows(3), kinks="raise")
 module("Linear no bias", lambda: nn.Linear(3, 2, bias=False), rows(2, 3))
@@ -38,6 +42,20 @@ module("BatchNorm1d plain", lambda: nn.BatchNorm1d(2, affine=False, momentum=Non
 module("BatchNorm2d", lambda: trained(nn.BatchNorm2d(2)), several_rows(2, 1, 2), buffers=True, empty=False)
 module("BatchNorm3d", lambda: trained(nn.BatchNorm3d(2)), several_rows(2, 1, 2, 1), buffers=True, empty=False)
 module("BatchNorm", lambda: trained(BatchNorm(2)), several_rows(2, 1, 2), buffers=True, empty=False)
+ALONE = rows(2, 3, distinct=True)  # enough positions for moments of every element's own
+module("InstanceNorm", lambda: InstanceNorm(2), ALONE)
+module("InstanceNorm1d", lambda: trained(nn.InstanceNorm1d(2, affine=True)), ALONE)
+module(
+    "InstanceNorm1d tracking",
+    lambda: trained(nn.InstanceNorm1d(2, affine=True, track_running_stats=True)),
+    ALONE,
+    buffers=True,
+)
+module("InstanceNorm1d single", lambda: nn.InstanceNorm1d(2), tensor(2, 3, distinct=True), empty=False)
+module("InstanceNorm2d", lambda: trained(nn.InstanceNorm2d(2, affine=True)), rows(2, 2, 2, distinct=True))
+module("InstanceNorm3d", lambda: nn.InstanceNorm3d(1), rows(1, 2, 2, 1, distinct=True))
+module("GroupNorm", lambda: trained(nn.GroupNorm(2, 4)), rows(4, 2, distinct=True))
+module("GroupNorm vectors", lambda: nn.GroupNorm(1, 3, affine=False), rows(3, distinct=True))
 module("LayerNorm", lambda: trained(nn.LayerNorm(3)), rows(3, distinct=True))
 module("LayerNorm two", lambda: trained(nn.LayerNorm((2, 3), bias=False)), rows(2, 3, distinct=True))
 

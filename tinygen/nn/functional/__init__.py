@@ -26,7 +26,7 @@ from tinygen.nn.functional.conv import (
     conv_transpose3d,
 )
 from tinygen.nn.functional.conv_matrix import conv_matrix
-from tinygen.nn.functional.dropout import dropout
+from tinygen.nn.functional.dropout import dropout, dropout1d, dropout2d, dropout3d
 from tinygen.nn.functional.linear import bilinear, embedding, linear, one_hot
 from tinygen.nn.functional.loss import (
     binary_cross_entropy,
@@ -38,7 +38,7 @@ from tinygen.nn.functional.loss import (
     mse_loss,
     smooth_l1_loss,
 )
-from tinygen.nn.functional.normalization import batch_norm, layer_norm, normalize
+from tinygen.nn.functional.normalization import batch_norm, group_norm, instance_norm, layer_norm, normalize
 from tinygen.nn.functional.padding import pad
 from tinygen.nn.functional.pooling import (
     adaptive_avg_pool1d,
@@ -71,12 +71,17 @@ __all__ = [
     "conv_transpose3d",
     "cross_entropy",
     "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
     "elu",
     "embedding",
     "fold",
     "gaussian_nll_loss",
     "gelu",
+    "group_norm",
     "huber_loss",
+    "instance_norm",
     "interpolate",
     "kl_div",
     "l1_loss",

@@ -1,4 +1,4 @@
-"""Dropout."""
+"""Dropout, of single elements and of whole channels."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.backend import Generator, default_generator, device_of
+from tinygen.backend import Generator, array_module, default_generator, device_of
 from tinygen.engine import Node
+from tinygen.errors import ShapeError
+from tinygen.layout import laid_out_like
+
+__all__ = ["dropout", "dropout1d", "dropout2d", "dropout3d"]
 
 
 def dropout(
@@ -18,12 +22,64 @@ def dropout(
     generator: where the draws come from; by default the default generator of the input's device (`manual_seed`).
     Source: Srivastava et al. 2014, section 4.  Raises ValueError unless 0 <= p <= 1.
     """
+    return _dropout("dropout", input, input.shape, p, training, generator)
+
+
+def dropout1d(
+    input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Generator | None = None
+) -> Any:
+    """As dropout, but whole channels are 0 or stay: neighbours in a signal are alike, and would tell what was left out.
+
+    input: (N, C, L), or (C, L) without a batch.
+    Source: Tompson et al. 2015, "Efficient object localization using convolutional networks", section 3.2.
+    Raises ValueError unless 0 <= p <= 1, ShapeError for an input of other dimensions.
+    """
+    return _of_channels("dropout1d", input, (3, 2), p, training, generator)
+
+
+def dropout2d(
+    input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Generator | None = None
+) -> Any:
+    """As dropout1d, for images.  input: (N, C, H, W).
+
+    Without a batch it must be unsqueezed: PyTorch reads three dimensions as (N, C, L), and says that this will change.
+    """
+    return _of_channels("dropout2d", input, (4,), p, training, generator)
+
+
+def dropout3d(
+    input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Generator | None = None
+) -> Any:
+    """As dropout1d, for volumes.  input: (N, C, D, H, W), or (C, D, H, W) without a batch."""
+    return _of_channels("dropout3d", input, (5, 4), p, training, generator)
+
+
+def _of_channels(
+    name: str, input: Any, ranks: tuple[int, ...], p: float, training: bool, generator: Generator | None
+) -> Any:
+    if input.ndim not in ranks:
+        sizes = ", ".join("DHW"[-d:] if (d := ranks[0] - 2) > 1 else "L")
+        shapes = ["(N, C, ", "(C, "][: len(ranks)]
+        raise ShapeError(
+            f"{name}: an input of shape {' or '.join(s + sizes + ')' for s in shapes)} is expected, got {tuple(input.shape)}"
+            + ("; use unsqueeze(0) for a single image" if len(ranks) == 1 else "")
+        )
+    leading = 2 if input.ndim == ranks[0] else 1
+    ones = (1,) * (input.ndim - leading)
+    return _dropout(name, input, (*input.shape[:leading], *ones), p, training, generator)
+
+
+def _dropout(
+    name: str, input: Any, shape: tuple[int, ...], p: float, training: bool, generator: Generator | None
+) -> Any:
+    """The input times a mask of that shape, which broadcasts to the input's."""
     if not 0 <= p <= 1:
-        raise ValueError(f"dropout: the probability p must be between 0 and 1, got {p}")
+        raise ValueError(f"{name}: the probability p must be between 0 and 1, got {p}")
     if not training or p == 0:
         return input
     if p == 1:
         return input * 0.0
     array = input.array if isinstance(input, Node) else input
-    draws = (generator or default_generator(device_of(array))).uniform(array.shape, np.float32)
-    return input * ((draws >= p) * array.dtype.type(1 / (1 - p)))
+    draws = (generator or default_generator(device_of(array))).uniform(shape, np.float32)
+    mask = (draws >= p) * array.dtype.type(1 / (1 - p))
+    return input * (laid_out_like(array_module(array), mask, array) if mask.shape == array.shape else mask)

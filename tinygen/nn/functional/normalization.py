@@ -1,4 +1,4 @@
-"""Batch and layer normalisation; vectors of length one."""
+"""Batch, layer, instance and group normalisation; vectors of length one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinygen.errors import ShapeError
 from tinygen.memory import note_change
 from tinygen.ops.normalization import moments, scale_shift, standardize
 
-__all__ = ["batch_norm", "layer_norm", "normalize"]
+__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "normalize"]
 
 
 def _array(x: Any) -> Any:
@@ -39,27 +39,10 @@ def batch_norm(
     Raises ShapeError when the sizes do not fit; ValueError in training with a single value per channel, or without running
     statistics otherwise.
     """
-    if input.ndim < 2:
-        raise ShapeError(
-            f"batch_norm: an input of shape (N, C) or (N, C, d1, ...) is expected, got {tuple(input.shape)}"
-        )
-    channels = input.shape[1]
-    names = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
-    for name, x in names.items():
-        if x is not None and x.shape != (channels,):
-            raise ShapeError(
-                f"batch_norm: {name} must have one value for each of the {channels} channels\n"
-                f"    input  {tuple(input.shape)}\n    {name}  {tuple(x.shape)}"
-            )
-    shape = (1, channels) + (1,) * (input.ndim - 2)
+    shape = _channel_shape("batch_norm", input, running_mean, running_var, weight, bias)
     if not training:
-        if running_mean is None or running_var is None:
-            raise ValueError("batch_norm: running_mean and running_var are needed when training=False")
-        scale = ops.rsqrt(running_var + eps)
-        scale = scale if weight is None else scale * weight
-        shift = -running_mean * scale
-        shift = shift if bias is None else shift + bias
-        return scale_shift(input, ops.reshape(scale, shape), ops.reshape(shift, shape))
+        return _with_running("batch_norm", input, running_mean, running_var, weight, bias, eps)
+    channels = input.shape[1]
     n = math.prod(input.shape) // max(channels, 1)
     if n <= 1 and channels:
         raise ValueError(
@@ -69,13 +52,110 @@ def batch_norm(
     axis = (0, *range(2, input.ndim))
     x = _array(input)
     mu, var = moments(array_module(x), x, axis)
-    for running, new in ((running_mean, mu), (running_var, var * (n / (n - 1)) if n > 1 else var)):
-        if running is not None:
-            array = _array(running)
-            array += momentum * (new.reshape(-1) - array)
-            if isinstance(running, Node):
-                note_change(running)
+    _move(running_mean, mu, momentum)
+    _move(running_var, var * (n / (n - 1)) if n > 1 else var, momentum)
     return _affine(standardize(input, mu, var, axis, eps), weight, bias, shape)
+
+
+def instance_norm(
+    input: Any,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """(x - μ) / √(σ² + eps) · weight + bias, for every channel of every element of the batch with its own moments.
+
+    input: (N, C, d1, ...), with more than one position; all others (C,).  Returns the input's shape.
+    use_input_stats: if False, the running statistics are used, as batch_norm does in evaluation.  Otherwise they move, unless
+        None, by `momentum` towards the mean over the batch of μ and of σ² (divided by n - 1, as in PyTorch).
+    Source: Ulyanov, Vedaldi, Lempitsky 2016, "Instance normalization".
+    Raises ShapeError when the sizes do not fit; ValueError for a single value per channel, or for running statistics that are
+    needed and not there.
+    """
+    shape = _channel_shape("instance_norm", input, running_mean, running_var, weight, bias)
+    if not use_input_stats:
+        return _with_running("instance_norm", input, running_mean, running_var, weight, bias, eps)
+    axis = tuple(range(2, input.ndim))
+    n = math.prod(input.shape[2:]) if axis else 1
+    if n <= 1 and math.prod(input.shape):
+        raise ValueError(
+            "instance_norm: more than one position is needed: a single value normalised by its own moments is 0, "
+            f"got input shape {tuple(input.shape)}"
+        )
+    x = _array(input)
+    mu, var = moments(array_module(x), x, axis)
+    if x.size:
+        _move(running_mean, mu.mean(0), momentum)
+        _move(running_var, var.mean(0) * (n / (n - 1)), momentum)
+    return _affine(standardize(input, mu, var, axis, eps), weight, bias, shape)
+
+
+def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """(x - μ) / √(σ² + eps) · weight + bias, with the moments of a group of channels of every element of the batch.
+
+    input: (N, C, d1, ...), where num_groups divides C; weight and bias: (C,).  Returns the input's shape.
+    With one group this is layer_norm over all but the batch, with C groups instance_norm.
+    Source: Wu, He 2018, eq. 7.  Raises ShapeError when the sizes do not fit, ValueError when num_groups does not divide C.
+    """
+    shape = _channel_shape("group_norm", input, None, None, weight, bias)
+    n, channels, *sizes = input.shape
+    if num_groups < 1 or channels % num_groups:
+        raise ValueError(
+            f"group_norm: {channels} channels cannot be divided into {num_groups} groups of one size; "
+            f"got input shape {tuple(input.shape)}"
+        )
+    grouped = ops.reshape(input, (n, num_groups, channels // num_groups, *sizes))
+    axis = tuple(range(2, grouped.ndim))
+    x = _array(grouped)
+    mu, var = moments(array_module(x), x, axis)
+    z = ops.reshape(standardize(grouped, mu, var, axis, eps), input.shape)
+    return _affine(z, weight, bias, shape)
+
+
+def _channel_shape(
+    function: str, input: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any
+) -> tuple[int, ...]:
+    """The shape in which a number per channel meets the input: (1, C, 1, ...)."""
+    if input.ndim < 2:
+        raise ShapeError(
+            f"{function}: an input of shape (N, C) or (N, C, d1, ...) is expected, got {tuple(input.shape)}"
+        )
+    channels = input.shape[1]
+    names = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    for name, x in names.items():
+        if x is not None and x.shape != (channels,):
+            raise ShapeError(
+                f"{function}: {name} must have one value for each of the {channels} channels\n"
+                f"    input  {tuple(input.shape)}\n    {name}  {tuple(x.shape)}"
+            )
+    return (1, channels) + (1,) * (input.ndim - 2)
+
+
+def _with_running(name: str, input: Any, mean: Any, var: Any, weight: Any, bias: Any, eps: float) -> Any:
+    """The input normalised by the running statistics: a scale and a shift per channel."""
+    if mean is None or var is None:
+        raise ValueError(
+            f"{name}: running_mean and running_var are needed when the moments of the input are not to be used"
+        )
+    shape = (1, -1) + (1,) * (input.ndim - 2)
+    scale = ops.rsqrt(var + eps)
+    scale = scale if weight is None else scale * weight
+    shift = -mean * scale
+    shift = shift if bias is None else shift + bias
+    return scale_shift(input, ops.reshape(scale, shape), ops.reshape(shift, shape))
+
+
+def _move(running: Any, new: Any, momentum: float) -> None:
+    """Move a running statistic towards a new value; outside of any graph."""
+    if running is not None:
+        array = _array(running)
+        array += momentum * (new.reshape(-1) - array)
+        if isinstance(running, Node):
+            note_change(running)
 
 
 def _affine(z: Any, weight: Any, bias: Any, shape: tuple[int, ...]) -> Any:

@@ -21,6 +21,7 @@ from tinygen.nn.layers.conv import (
     ConvTranspose2d,
     ConvTranspose3d,
 )
+from tinygen.nn.layers.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
 from tinygen.nn.layers.linear import Bilinear, Embedding, Identity, Linear
 from tinygen.nn.layers.loss import (
     BCELoss,
@@ -34,7 +35,16 @@ from tinygen.nn.layers.loss import (
     NLLLoss,
     SmoothL1Loss,
 )
-from tinygen.nn.layers.normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d, LayerNorm
+from tinygen.nn.layers.normalization import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+    LayerNorm,
+)
 from tinygen.nn.layers.pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -56,7 +66,7 @@ from tinygen.nn.layers.resample import (
     Upsample,
     ZeroPad2d,
 )
-from tinygen.nn.layers.shape import Dropout, Flatten, Unflatten
+from tinygen.nn.layers.shape import Flatten, Unflatten
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -78,14 +88,21 @@ __all__ = [
     "ConvTranspose3d",
     "CrossEntropyLoss",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
     "ELU",
     "Embedding",
     "Flatten",
     "Fold",
     "GELU",
     "GaussianNLLLoss",
+    "GroupNorm",
     "HuberLoss",
     "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
     "KLDivLoss",
     "L1Loss",
     "LayerNorm",

@@ -17,15 +17,8 @@ from tinygen.nn.parameter import Parameter
 from tinygen.tensor import Tensor
 
 
-class BatchNorm(Module):
-    """(x - μ) / √(σ² + eps) · weight + bias for every channel; the base class, for any number of dimensions.
-
-    In training μ and σ² are the moments of the batch; in evaluation the running ones, if they are tracked.
-    weight and bias (affine): (num_features,), start as ones and zeros.
-    running_mean, running_var, num_batches_tracked: buffers; the first two move by `momentum` towards those of every batch
-    (σ² with n - 1), or are the means over all batches with momentum=None.
-    Source: Ioffe, Szegedy 2015.
-    """
+class _ChannelNorm(Module):
+    """What batch and instance normalisation share: a scale and a shift per channel, and running statistics."""
 
     _ranks: Sequence[int] = ()
     running_mean: Tensor | None
@@ -35,12 +28,12 @@ class BatchNorm(Module):
     def __init__(
         self,
         num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        device: Any = None,
-        dtype: Any = None,
+        eps: float,
+        momentum: float | None,
+        affine: bool,
+        track_running_stats: bool,
+        device: Any,
+        dtype: Any,
     ):
         super().__init__()
         positive(self, num_features=num_features)
@@ -53,9 +46,45 @@ class BatchNorm(Module):
         self.register_buffer("running_var", ones(num_features, device=device, dtype=dtype) if tracked else None)
         self.register_buffer("num_batches_tracked", zeros((), device=device, dtype=np.int64) if tracked else None)
 
+    def _check(self, input: Any) -> None:
+        if self._ranks and input.ndim not in self._ranks or input.ndim < 2 or input.shape[1] != self.num_features:
+            shapes = [f"(N, {self.num_features}{', d' * (rank - 2)})" for rank in self._ranks]
+            expected = " or ".join(shapes or [f"(N, {self.num_features}, ...)"])
+            raise ShapeError(
+                f"{type(self).__name__}: an input of shape {expected} is expected, got {tuple(input.shape)}"
+            )
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"track_running_stats={self.track_running_stats}"
+        )
+
+
+class BatchNorm(_ChannelNorm):
+    """(x - μ) / √(σ² + eps) · weight + bias for every channel; the base class, for any number of dimensions.
+
+    In training μ and σ² are the moments of the batch; in evaluation the running ones, if they are tracked.
+    weight and bias (affine): (num_features,), start as ones and zeros.
+    running_mean, running_var, num_batches_tracked: buffers; the first two move by `momentum` towards those of every batch
+    (σ² with n - 1), or are the means over all batches with momentum=None.
+    Source: Ioffe, Szegedy 2015.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ):
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+
     def forward(self, input: Any) -> Any:
-        if self._ranks and input.ndim not in self._ranks or input.shape[1] != self.num_features:
-            raise ShapeError(f"{type(self).__name__}: {self._expected()} is expected, got {tuple(input.shape)}")
+        self._check(input)
         batches = 0
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.array += 1
@@ -66,16 +95,6 @@ class BatchNorm(Module):
         use_batch = self.training or not self.track_running_stats
         return F.batch_norm(
             input, self.running_mean, self.running_var, self.weight, self.bias, use_batch, momentum, self.eps
-        )
-
-    def _expected(self) -> str:
-        shapes = [f"(N, {self.num_features}{', d' * (rank - 2)})" for rank in self._ranks]
-        return "an input of shape " + " or ".join(shapes or [f"(N, {self.num_features}, ...)"])
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
         )
 
 
@@ -101,6 +120,106 @@ class BatchNorm3d(BatchNorm):
     )
 
     _ranks = (5,)
+
+
+class InstanceNorm(_ChannelNorm):
+    """(x - μ) / √(σ² + eps) · weight + bias for every channel of every element; the base class, for any number of dimensions.
+
+    μ and σ² are the moments of that one channel of that one element; in evaluation the running ones, if they are tracked (by default not).
+    weight and bias (affine; by default not): (num_features,), start as ones and zeros.
+    running_mean, running_var: buffers, which move by `momentum` towards the means over each batch (momentum=None: not at all).
+    An element without the batch's dimension is taken as a batch of one.
+    Source: Ulyanov, Vedaldi, Lempitsky 2016.  Raises ShapeError for other numbers of channels or dimensions (PyTorch only warns
+    of the first if affine=False).
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ):
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+
+    def forward(self, input: Any) -> Any:
+        if input.ndim + 1 in self._ranks:
+            return self.forward(input[None])[0]
+        self._check(input)
+        return F.instance_norm(
+            input,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training or not self.track_running_stats,
+            0.0 if self.momentum is None else self.momentum,
+            self.eps,
+        )
+
+
+class InstanceNorm1d(InstanceNorm):
+    __doc__ = (InstanceNorm.__doc__ or "").replace(
+        "the base class, for any number of dimensions.", "x: (N, C, L) or (C, L)."
+    )
+
+    _ranks = (3,)
+
+
+class InstanceNorm2d(InstanceNorm):
+    __doc__ = (InstanceNorm.__doc__ or "").replace(
+        "the base class, for any number of dimensions.", "x: (N, C, H, W) or (C, H, W), images."
+    )
+
+    _ranks = (4,)
+
+
+class InstanceNorm3d(InstanceNorm):
+    __doc__ = (InstanceNorm.__doc__ or "").replace(
+        "the base class, for any number of dimensions.", "x: (N, C, D, H, W) or (C, D, H, W), volumes."
+    )
+
+    _ranks = (5,)
+
+
+class GroupNorm(Module):
+    """(x - μ) / √(σ² + eps) · weight + bias, with the moments of each of num_groups groups of channels of every element.
+
+    x: (N, num_channels, d1, ...).  weight and bias (affine): (num_channels,), start as ones and zeros.
+    Source: Wu, He 2018.  Raises ValueError when num_groups does not divide num_channels.
+    """
+
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ):
+        super().__init__()
+        positive(self, num_groups=num_groups, num_channels=num_channels)
+        if num_channels % num_groups:
+            raise ValueError(
+                f"GroupNorm: {num_channels} channels cannot be divided into {num_groups} groups of one size"
+            )
+        self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
+        self.weight = Parameter(ones(num_channels, device=device, dtype=dtype)) if affine else None
+        self.bias = Parameter(zeros(num_channels, device=device, dtype=dtype)) if affine else None
+
+    def forward(self, input: Any) -> Any:
+        if input.ndim < 2 or input.shape[1] != self.num_channels:
+            raise ShapeError(
+                f"GroupNorm: an input of shape (N, {self.num_channels}, ...) is expected, got {tuple(input.shape)}"
+            )
+        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
 
 
 class LayerNorm(Module):

@@ -1,4 +1,4 @@
-"""Layers that only rearrange, or leave out at random."""
+"""Layers that only rearrange."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygen import ops
-from tinygen.backend import Generator
-from tinygen.nn import functional as F
 from tinygen.nn.module import Module
 
 
@@ -37,22 +35,3 @@ class Unflatten(Module):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
-
-
-class Dropout(Module):
-    """In training every element is 0 with probability p, and divided by 1 - p otherwise; in evaluation the identity.
-
-    generator: where the draws come from; by default the default generator of the input's device.
-    """
-
-    def __init__(self, p: float = 0.5, inplace: bool = False, *, generator: Generator | None = None):
-        super().__init__()
-        if not 0 <= p <= 1:
-            raise ValueError(f"Dropout: the probability p must be between 0 and 1, got {p}")
-        self.p, self.generator = p, generator
-
-    def forward(self, input: Any) -> Any:
-        return F.dropout(input, self.p, self.training, generator=self.generator)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}"
