@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import tinygen as tg
 from tinygen import backend
-from tinygen.layout import dot_along, laid_out_like, memory_order, sum_along
+from tinygen.layout import beside, dot_along, laid_out_like, memory_order, sum_along
 
 
 @st.composite
@@ -93,3 +93,20 @@ def test_a_gradient_lies_in_memory_as_its_tensor():
     expected = weight.reshape(1, 3, 5, 6).expand(2, 3, 5, 6)
     assert memory_order(seen[0].array) == memory_order(y.array) == memory_order(x.grad.array) == [2, 3, 0, 1]
     assert tg.equal(seen[0], expected) and tg.equal(x.grad, expected * (1 - y.detach() * y.detach()))
+
+
+def test_numbers_per_channel_meet_images_in_long_rows():
+    pixels = np.random.default_rng(0).normal(size=(5, 4, 2, 3)).transpose(2, 3, 0, 1)
+    per_channel = np.arange(3.0).reshape(1, 3, 1, 1)
+    for x, shape in ((pixels, (2, 3, 1, 1)), (np.ascontiguousarray(pixels), (1, 3, 5, 4))):
+        rows = beside(np, per_channel, x)
+        assert rows.shape == shape and np.array_equal(x + rows, x + per_channel)
+    for p, x in (
+        (per_channel, np.ones((2, 3, 30, 30))),  # long enough
+        (per_channel, pixels[:, :, ::2]),
+        (np.ones((2, 3, 1, 1)), pixels),
+        (np.ones((1, 1, 1, 1)), pixels),
+        (np.ones(3), np.ones((2, 3))),
+        (np.float64(2.0), pixels),
+    ):
+        assert np.array_equal(x + beside(np, p, x), x + p)

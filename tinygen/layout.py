@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+_FEW_PIXELS = 512
 _MOST_ONES = 4096  # that are kept: larger rows of ones cost less to make than the product they are for
 
 
@@ -31,6 +32,22 @@ def laid_out_like(xp: Any, x: Any, like: Any) -> Any:
     out = xp.empty_like(like, dtype=x.dtype)
     out[...] = x
     return out
+
+
+def beside(xp: Any, p: Any, x: Any) -> Any:
+    """p, as it is combined most quickly with x: one number per channel, (1, C, 1, ...), is repeated.
+
+    Over the batch in pixel-major memory, where a pixel is a row of N · C numbers, and over a few pixels in PyTorch's order: NumPy
+    then takes such a row in one loop instead of many short ones.
+    """
+    if xp is not np or x.ndim < 3 or p.shape != (1, x.shape[1], *(1,) * (x.ndim - 2)):
+        return p
+    n, channels, *size = x.shape
+    if x.strides[:2] == (channels * x.itemsize, x.itemsize):
+        return np.repeat(p, n, axis=0)
+    if x.flags.c_contiguous and math.prod(size) <= _FEW_PIXELS:
+        return np.repeat(p, math.prod(size)).reshape(1, channels, *size)
+    return p
 
 
 def sum_along(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
@@ -54,12 +71,17 @@ def dot_along(xp: Any, x: Any, y: Any, axis: tuple[int, ...]) -> Any:
     order = _kept_together(x, axis) if xp is np and x.dtype == y.dtype else None
     if order is None:
         return sum_along(xp, x * y, axis)
-    sizes = _sizes(x, axis, order)
-    left, right = (a.transpose(order).reshape(sizes) for a in (x, laid_out_like(xp, y, x)))
-    if sizes[2] == 1:
-        out = np.einsum("sk,sk->k", left[..., 0], right[..., 0])
-    else:
-        out = sum_along(xp, np.einsum("skf,skf->sk", left, right), (0,))
+    slow, kept, fast = _sizes(x, axis, order)
+    left, right = x.transpose(order), laid_out_like(xp, y, x).transpose(order)
+    if slow == 1:
+        out = np.einsum("kf,kf->k", left.reshape(kept, fast), right.reshape(kept, fast))
+    else:  # in long rows: along the slow axes only, of which the fastest is kept for a while
+        summed = [i for i in order if i in axis and x.shape[i] > 1]
+        n = x.shape[summed[-1]] if fast == 1 and len(summed) > 1 else 1
+        rows = slow // n, n * kept * fast
+        out = np.einsum("sk,sk->k", left.reshape(rows), right.reshape(rows))
+        out = sum_along(xp, out.reshape(n, kept * fast), (0,)) if n > 1 else out
+        out = sum_along(xp, out.reshape(kept, fast), (1,)) if fast > 1 else out
     return _without(out, x, axis, order)
 
 

@@ -83,6 +83,19 @@ def test_batch_norm_gradients(x, seed):
     assert_gradients(lambda x, m, v, w, b: F.batch_norm(x, m, v, w, b), x, mean, var, w, b, seed=seed)
 
 
+@given(x=batches(), seed=ts.seeds())
+def test_the_quick_gradients_are_the_rules(x, seed):
+    """On arrays the three gradients are computed together; with create_graph each by its rule."""
+    inputs = [t.detach().requires_grad_() for t in (x, per_channel(x, seed), per_channel(x, seed + 1))]
+    out = F.batch_norm(inputs[0], None, None, *inputs[1:], training=True)
+    g = tg.tensor(np.random.default_rng(seed).normal(size=x.shape))
+    together = tg.grad(out, inputs, g, retain_graph=True)
+    alone = [tg.grad(out, x, g, retain_graph=True)[0] for x in inputs]
+    for a, b, c in zip(together, alone, tg.grad(out, inputs, g, create_graph=True), strict=True):
+        np.testing.assert_allclose(values(a), values(c.detach()), rtol=1e-9, atol=1e-11)  # sums that cancel
+        np.testing.assert_allclose(values(a), values(b), rtol=1e-9, atol=1e-11)
+
+
 def test_batch_norm_to_the_third_order():
     """The rule knows 1/σ while it runs on arrays and computes it from x when it is differentiated: at every order."""
     x = tg.tensor(np.random.default_rng(0).normal(size=(4, 2)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygen.engine import Node, Op, name_operators
-from tinygen.layout import dot_along, sum_along
+from tinygen.layout import beside, dot_along, sum_along
 from tinygen.ops.elementwise import rsqrt, square
 from tinygen.ops.reduce import _inner, _kept, _size, mean
 from tinygen.ops.shape import reshape
@@ -13,15 +13,21 @@ from tinygen.ops.shape import reshape
 # fmt: off
 
 # z = (x - μ) r, where r = 1/√(σ² + eps) and μ, σ² are the moments of x along `axis`.  Source: Ioffe, Szegedy 2015, section 3.
-_standardize = Op(lambda xp, x, mu, r, axis, eps: _in_place(x - mu, r),
+_standardize = Op(lambda xp, x, mu, r, axis, eps: _standardized(xp, x, mu, r),
                   lambda g, z, x, _mu, _r, axis, eps: _project(g, z, axis=axis) * _scale(x, _r, axis, eps))
 # g - mean(g) - z mean(g z): the gradient loses what shifting or scaling x would change, since z does not feel it.
 # Symmetric: <h, project(g, z)> = <project(h, z), g>
 _project     = Op(lambda xp, g, z, axis: _without_shift_and_scale(xp, g, z, axis),
                   lambda h, _, _g, z, axis: _project(h, z, axis=axis),
                   lambda h, _, g, z, axis: -(h * _mean_of_product(g, z, axis) + g * _mean_of_product(h, z, axis)))
+# z w + b, for w and b that do not vary along `axis`, without keeping z
+_normalize   = Op(lambda xp, x, w, b, mu, r, axis, eps: _normalized(xp, x, w, b, mu, r),
+                  lambda g, _, x, w, _b, mu, r, axis, eps: _project(g, _standardize(x, mu, r, axis=axis, eps=eps), axis=axis) * (_scale(x, r, axis, eps) * w),
+                  lambda g, _, x, _w, _b, mu, r, axis, eps: _product_to(g, _standardize(x, mu, r, axis=axis, eps=eps), _w.shape),
+                  lambda g, *_, axis, eps: g,
+                  together=lambda *a, axis, eps: _gradients_of_normalize(*a, axis=axis))
 # x a + b in one pass over x, for a and b that broadcast to the shape of x
-scale_shift  = Op(lambda xp, x, a, b: _scale_shift(x, a, b),
+scale_shift  = Op(lambda xp, x, a, b: _scale_shift(xp, x, a, b),
                   lambda g, _, _x, a, _b: g * a,  lambda g, _, x, _a, _b: _product_to(g, x, _a.shape),  lambda g, *_: g)
 
 # fmt: on
@@ -32,13 +38,18 @@ def moments(xp: Any, x: Any, axis: tuple[int, ...]) -> tuple[Any, Any]:
     share = 1 / max(_size(x, axis), 1)
     kept = _kept(x.shape, axis)
     mu = (sum_along(xp, x, axis) * share).reshape(kept)
-    centred = x - mu
+    centred = x - beside(xp, mu, x)
     return mu, (dot_along(xp, centred, centred, axis) * share).reshape(kept)
 
 
 def standardize(x: Any, mu: Any, var: Any, axis: tuple[int, ...], eps: float) -> Any:
     """(x - μ) / √(σ² + eps), given the moments of x: arrays, as `moments` returns them."""
     return _standardize(x, mu, (var + eps) ** -0.5, axis=axis, eps=eps)
+
+
+def normalize(x: Any, w: Any, b: Any, mu: Any, var: Any, axis: tuple[int, ...], eps: float) -> Any:
+    """standardize(x, ...) w + b, where w and b, of one dtype with x, have size 1 along `axis`."""
+    return _normalize(x, w, b, mu, (var + eps) ** -0.5, axis=axis, eps=eps)
 
 
 def _scale(x: Any, r: Any, axis: tuple[int, ...], eps: float) -> Any:
@@ -48,11 +59,38 @@ def _scale(x: Any, r: Any, axis: tuple[int, ...], eps: float) -> Any:
     return rsqrt(mean(square(x - mean(x, axis, True)), axis, True) + eps)
 
 
+def _standardized(xp: Any, x: Any, mu: Any, r: Any) -> Any:
+    out = x - beside(xp, mu, x)
+    out *= beside(xp, r, x)
+    return out
+
+
+def _normalized(xp: Any, x: Any, w: Any, b: Any, mu: Any, r: Any) -> Any:
+    out = _standardized(xp, x, mu, r * w)
+    out += beside(xp, b, x)
+    return out
+
+
+def _gradients_of_normalize(
+    xp: Any, g: Any, _y: Any, x: Any, w: Any, _b: Any, mu: Any, r: Any, *, axis: tuple[int, ...]
+) -> tuple[Any, Any, Any]:
+    """What the three rules return, in a few passes: they share Σ g and Σ g z, and one array is enough."""
+    share = 1 / max(_size(x, axis), 1)
+    gx = x - beside(xp, mu, x)
+    gw = dot_along(xp, g, gx, axis).reshape(r.shape) * r
+    gb = sum_along(xp, g, axis).reshape(r.shape)
+    gx *= beside(xp, gw * r * -share, x)
+    gx += g
+    gx -= beside(xp, gb * share, x)
+    gx *= beside(xp, r * w, x)
+    return gx, gw, gb
+
+
 def _without_shift_and_scale(xp: Any, g: Any, z: Any, axis: tuple[int, ...]) -> Any:
     share, kept = 1 / max(_size(z, axis), 1), _kept(z.shape, axis)
-    out = z * (dot_along(xp, g, z, axis) * -share).reshape(kept)
+    out = z * beside(xp, (dot_along(xp, g, z, axis) * -share).reshape(kept), z)
     out += g
-    out -= (sum_along(xp, g, axis) * share).reshape(kept)
+    out -= beside(xp, (sum_along(xp, g, axis) * share).reshape(kept), z)
     return out
 
 
@@ -68,17 +106,13 @@ def _product_to(g: Any, x: Any, shape: tuple[int, ...]) -> Any:
     return reshape(_inner(g, x, axis=axis), shape) if axis else g * x
 
 
-def _scale_shift(x: Any, a: Any, b: Any) -> Any:
-    out = x * a
+def _scale_shift(xp: Any, x: Any, a: Any, b: Any) -> Any:
+    out = x * beside(xp, a, x)
+    b = beside(xp, b, out)
     if out.dtype == b.dtype:
         out += b
         return out
     return out + b
-
-
-def _in_place(x: Any, r: Any) -> Any:
-    x *= r
-    return x
 
 
 name_operators(globals())

@@ -13,7 +13,7 @@ from tests.ops.domains.elementwise import ANY, BOOLEANS, NONZERO, POSITIVE
 from tests.ops.domains.table import Example, broadcast, call, domain, unary
 from tinygen.backend import array_module
 from tinygen.engine import OPERATORS, Node
-from tinygen.ops.normalization import moments, standardize
+from tinygen.ops.normalization import moments, normalize, standardize
 from tinygen.testing import strategies as ts
 
 PROBABILITY = {"low": 0.05, "high": 0.95}
@@ -73,6 +73,28 @@ domain(
     standardized(),
     lambda x, axis, eps: (x - x.mean(axis, keepdims=True)) / np.sqrt(x.var(axis, keepdims=True) + eps),
     _standardize,
+)
+
+
+@st.composite
+def scaled(draw: st.DrawFn) -> Example:
+    """The same with a scale and a shift, which have size 1 along those axes and along some others."""
+    example = draw(standardized())
+    (x,), axis = example.arrays, example.options["axis"]
+    sizes = [1 if i in axis or draw(st.booleans()) else n for i, n in enumerate(x.shape)]
+    return Example((x, draw(ts.values(sizes)), draw(ts.values(sizes))), example.options)
+
+
+def _normalize(x: Any, w: Any, b: Any, axis: tuple[int, ...], eps: float) -> Any:
+    array = x.array if isinstance(x, Node) else x
+    return normalize(x, w, b, *moments(array_module(array), array, axis), axis, eps)
+
+
+domain(
+    "normalize",
+    scaled(),
+    lambda x, w, b, axis, eps: (x - x.mean(axis, keepdims=True)) / np.sqrt(x.var(axis, keepdims=True) + eps) * w + b,
+    _normalize,
 )
 
 

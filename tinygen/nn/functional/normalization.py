@@ -12,6 +12,7 @@ from tinygen.engine import Node
 from tinygen.errors import ShapeError
 from tinygen.memory import note_change
 from tinygen.ops.normalization import moments, scale_shift, standardize
+from tinygen.ops.normalization import normalize as normalize_and_scale
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "normalize"]
 
@@ -54,7 +55,7 @@ def batch_norm(
     mu, var = moments(array_module(x), x, axis)
     _move(running_mean, mu, momentum)
     _move(running_var, var * (n / (n - 1)) if n > 1 else var, momentum)
-    return _affine(standardize(input, mu, var, axis, eps), weight, bias, shape)
+    return _normalize(input, mu, var, weight, bias, shape, axis, eps)
 
 
 def instance_norm(
@@ -91,7 +92,7 @@ def instance_norm(
     if x.size:
         _move(running_mean, mu.mean(0), momentum)
         _move(running_var, var.mean(0) * (n / (n - 1)), momentum)
-    return _affine(standardize(input, mu, var, axis, eps), weight, bias, shape)
+    return _normalize(input, mu, var, weight, bias, shape, axis, eps)
 
 
 def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
@@ -156,6 +157,15 @@ def _move(running: Any, new: Any, momentum: float) -> None:
         array += momentum * (new.reshape(-1) - array)
         if isinstance(running, Node):
             note_change(running)
+
+
+def _normalize(
+    x: Any, mu: Any, var: Any, weight: Any, bias: Any, shape: tuple[int, ...], axis: tuple[int, ...], eps: float
+) -> Any:
+    """With moments over pixels, along which weight and bias do not vary: then one operator does it all."""
+    if weight is None or bias is None or not weight.dtype == bias.dtype == x.dtype:
+        return _affine(standardize(x, mu, var, axis, eps), weight, bias, shape)
+    return normalize_and_scale(x, ops.reshape(weight, shape), ops.reshape(bias, shape), mu, var, axis, eps)
 
 
 def _affine(z: Any, weight: Any, bias: Any, shape: tuple[int, ...]) -> Any:
