@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygen as tg
-from tinygen import backend
-from tinygen.layout import beside, dot_along, laid_out_like, memory_order, sum_along
+from tinygen import backend, ops
+from tinygen.layout import beside, dot_along, in_a_line, laid_out_like, memory_order, sum_along
 
 
 @st.composite
@@ -110,3 +110,30 @@ def test_numbers_per_channel_meet_images_in_long_rows():
         (np.float64(2.0), pixels),
     ):
         assert np.array_equal(x + beside(np, p, x), x + p)
+
+
+@given(case=arrays())
+def test_the_values_in_a_line(case):
+    """A view of all of them, for every dense array: what is written there is in the array."""
+    (x,), _ = case
+    dense = laid_out_like(np, x, np.ones_like(x))
+    for a in (x, dense):
+        line = in_a_line(a)
+        if line is not None:
+            assert line.shape == (a.size,) and np.array_equal(np.sort(line), np.sort(a, axis=None))
+            line[...] = 7
+            assert (a == 7).all()
+    assert in_a_line(np.empty_like(x)) is not None
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(9000,), (100, 123), (5, 7, 30, 11)])
+def test_relu_in_rows(shape, dtype):
+    """Of large arrays in any memory order: exactly the larger of two, with nan and the infinities."""
+    x = np.random.default_rng(0).normal(size=shape).astype(dtype)
+    x.reshape(-1)[[0, -1, 5, 8500]] = [np.nan, np.inf, -np.inf, np.nan]
+    gaps = np.repeat(x, 2, axis=-1)[..., ::2]
+    for a in (x, x.T, np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 0, -1)), -1, 0), gaps, x[::-1]):
+        out = ops.relu(a)
+        assert out.dtype == dtype and memory_order(out) == memory_order(a)
+        np.testing.assert_array_equal(out, np.where(np.isnan(a) | (a > 0), a, 0))

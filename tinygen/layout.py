@@ -34,6 +34,13 @@ def laid_out_like(xp: Any, x: Any, like: Any) -> Any:
     return out
 
 
+def in_a_line(x: Any) -> Any:
+    """All values in the order of memory, as a view of one dimension; None if there are gaps between them."""
+    if not x.flags.c_contiguous:
+        x = x.transpose([*memory_order(x), *(i for i, n in enumerate(x.shape) if n <= 1)])
+    return x.reshape(-1) if x.flags.c_contiguous else None
+
+
 def beside(xp: Any, p: Any, x: Any) -> Any:
     """p, as it is combined most quickly with x: one number per channel, (1, C, 1, ...), is repeated.
 

@@ -29,7 +29,9 @@ def _leaky_relu(xp, x, slope):
 def _leaky_step(g, x, slope):
     """Arithmetic on the truth values, because it is ten times quicker than `where` (NumPy, random signs)."""
     one = g.dtype.type
-    return g * ((x > 0) * one(1 - slope) + one(slope))
+    steps = (x > 0) * one(1 - slope)
+    steps += one(slope)
+    return g * steps
 
 
 def _elu(xp, x, alpha):
