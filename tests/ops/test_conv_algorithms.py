@@ -10,7 +10,8 @@ absolute values.  So every element has a bound of its own, with no tolerance to 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -25,7 +26,7 @@ import tinygen as tg
 from tests.ops.domains.conv import geometries, naive_conv, naive_conv_transpose, naive_conv_weight, shapes_of
 from tinygen import backend
 from tinygen.engine import OPERATORS
-from tinygen.ops.conv import Geometry, choose, columns, depthwise, family, fourier
+from tinygen.ops.conv import Geometry, choose, columns, depthwise, family, fourier, rows
 from tinygen.ops.conv.choose import Way
 from tinygen.testing import assert_gradients
 from tinygen.testing import strategies as ts
@@ -194,7 +195,19 @@ def test_small(algorithm: Algorithm, name: str, data: st.DataObject) -> None:
     layout = data.draw(st.sampled_from([*LAYOUTS.values(), pixel_major]))
     case = draw_case(name, data.draw(drawn_for(algorithm)), dtype, data.draw(ts.seeds()))
     there = (tg.Tensor(backend.to_device(x.copy(), tg.device(device))) for x in case.arrays)
-    hold(algorithm, case, [layout(x).array for x in there])
+    with blocks_of(data.draw(st.sampled_from([None, 1, 100]))):
+        hold(algorithm, case, [layout(x).array for x in there])
+
+
+@contextmanager
+def blocks_of(size: int | None) -> Iterator[None]:
+    """What is done in blocks that stay in the cache is done in blocks of so many bytes; None: as always."""
+    constants = [(m, name) for m in (rows, columns, fourier) for name in vars(m) if name.endswith("_BYTES")]
+    assert len(constants) == 3
+    with ExitStack() as stack:
+        for module, name in constants if size else []:
+            stack.enter_context(mock.patch.object(module, name, size))
+        yield
 
 
 @each
@@ -305,10 +318,12 @@ def test_two_at_once(algorithm: Algorithm, layer: str) -> None:
     rng, shapes = np.random.default_rng(0), shapes_of(*LAYERS[layer])
     geo, (x, w, y) = LAYERS[layer][0], (rng.standard_normal(shapes[a]) for a in "xwy")
     weight = Case("conv_weight", geo, (x, y))
-    first, second = algorithm.way.transpose_and_weight(np, x, w, y, geo)
+    with blocks_of(10_000):
+        first, second = algorithm.way.transpose_and_weight(np, x, w, y, geo)
     compare(algorithm, Case("conv_transpose", geo, (y, w)), first)
     compare(algorithm, weight, second)
-    first, second = algorithm.way.conv_and_weight(np, x, w, y, geo)
+    with blocks_of(10_000):
+        first, second = algorithm.way.conv_and_weight(np, x, w, y, geo)
     compare(algorithm, Case("conv", geo, (x, w)), first)
     compare(algorithm, weight, second)
 
