@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
+
 class Training:
     """What all workloads here have in common."""
 

@@ -5,8 +5,8 @@
 
 Each library runs in a process of its own, with the number of threads fixed before anything is imported.  The two take turns,
 round by round, while the other one waits; the ratio is the median over the rounds of (tinygen's median / PyTorch's median), so
-that a slow spell of the machine hits both.  First both must agree: the same weights, data and noise, dropout off, five steps,
-the same losses.
+that a slow spell of the machine hits both.  First both must agree: the same weights, data and noise, dropout off, the
+same first losses.
 """
 
 import argparse
