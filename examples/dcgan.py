@@ -58,13 +58,7 @@ for epoch in range(epochs):
         snapshots[f"epoch {epoch + 1}"] = decode(fixed[:10])
 
 # How far are its images from real ones, in the eyes of a classifier?  And does it draw every class?
-classifier = train_conv_classifier(
-    train,
-    hidden=32 if small else 128,
-    epochs=40 if small and not args.dry_run else 3,
-    seed=args.seed,
-    device=str(device),
-)
+classifier = train_conv_classifier(train, hidden=32 if small else 128, seed=args.seed, device=str(device))
 distance = evaluate.FeatureDistance(classifier.features, train.flat, test.flat)
 samples = model.sample(distance.n)
 unrelated = evaluate.independent_pixels(train.flat, distance.n, args.seed)

@@ -5,8 +5,8 @@
     python examples/reproduce.py vae realnvp --device cuda --seed 1
 
 Every row is one call of a model's `reproduce(...)`, in tinygen/models.  The numbers go to results/<row>.json, and
-docs/results.md is written anew from all files there: nothing in it is typed by hand.  Pictures of the GAN's samples
-while it trains go to runs/reproduce/.
+docs/results.md is written anew from all files there: nothing in it is typed by hand.  Pictures of the GANs' samples
+while they train go to runs/reproduce/.
 
 MNIST comes from the folder TINYGEN_DATA, the cache, or the network (11 MB, once).
 """
@@ -26,7 +26,7 @@ from common import enlarge_if_small
 
 import tinygen as tg
 from tinygen import data, plot, training
-from tinygen.models import Result, autoencoder, classifier, conv_autoencoder, conv_vae, gan, realnvp, vae
+from tinygen.models import Result, autoencoder, classifier, conv_autoencoder, conv_vae, dcgan, gan, realnvp, vae
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -40,6 +40,8 @@ ROWS: dict[str, Callable[..., Result]] = {
     "conv_vae": conv_vae.reproduce,
     "realnvp": realnvp.reproduce,
     "gan": gan.reproduce,
+    "dcgan": dcgan.reproduce,
+    "dcgan_fashion": dcgan.reproduce_fashion,
 }
 
 
@@ -55,8 +57,8 @@ def main() -> None:
         options: dict[str, Any] = {"seed": args.seed, "device": str(training.select_device(args.device))}
         if args.dry_run:
             options |= dry_run(name)
-        if name == "gan":
-            options["watch"] = save_samples(training.Run("reproduce", args.out), args.seed)
+        if "gan" in name:
+            options["watch"] = save_samples(name, training.Run("reproduce", args.out), args.seed)
         print(f"{name}: training", flush=True)
         result = ROWS[name](**options)
         stamp = {"command": command(name, args), "machine": machine(options["device"])}
@@ -88,20 +90,20 @@ def dry_run(name: str) -> dict[str, Any]:
     train, test = data.digits()
     if name.startswith("conv_"):
         train, test = enlarge_if_small(train), enlarge_if_small(test)
-    return options | {"dataset": (train.subset(slice(300)), test)} | ({"samples": 200} if name == "gan" else {})
+    return options | {"dataset": (train.subset(slice(300)), test)} | ({"samples": 200} if "gan" in name else {})
 
 
-def save_samples(run: training.Run, seed: int, every: int = 5) -> Callable[[int, gan.GAN], None]:
+def save_samples(name: str, run: training.Run, seed: int, every: int = 5) -> Callable[[int, gan.GAN], None]:
     """A function that draws the images of 64 fixed latents every few epochs."""
     z = tg.randn(64, 100, generator=tg.Generator().manual_seed(seed))
 
     def watch(epoch: int, model: gan.GAN) -> None:
         if epoch % every == 0 or epoch == 1:
             with tg.no_grad():
-                images = model.decode(z.to(device=next(model.parameters()).device)).cpu().numpy()
+                images = model.decode(z.to(device=next(model.parameters()).device)).cpu().numpy().reshape(len(z), -1)
             side = math.isqrt(images.shape[1])
-            file = run.path(f"gan_epoch_{epoch:03d}.png")
-            plot.image_grid(images.reshape(-1, side, side), file, title=f"GAN after {epoch} epochs")
+            file = run.path(f"{name}_epoch_{epoch:03d}.png")
+            plot.image_grid(images.reshape(-1, side, side), file, title=f"{name} after {epoch} epochs")
 
     return watch
 

@@ -19,6 +19,7 @@ OPTIONS = {
     "dcgan": ["--data", "digits"],
     "gaussian_vae": [],
     "realnvp": [],
+    "upsampling": ["--data", "digits"],
     "demo": [],
     "backprop_by_hand": [],
     "write_your_own_op": [],
@@ -45,9 +46,11 @@ def test_example(name, tmp_path):
 
 
 def test_reproduce_stores_what_it_measured(tmp_path):
-    output = run("reproduce", tmp_path, "realnvp", "gan")
-    assert "RealNVP, two moons" in output and "share of the rarest class" in output
-    assert {p.name for p in (tmp_path / "results").iterdir()} == {"realnvp.json", "gan.json"}
+    output = run("reproduce", tmp_path, "realnvp", "gan", "dcgan", "dcgan_fashion")
+    assert "RealNVP, two moons" in output and "share of the rarest class" in output and "Fréchet distance" in output
+    stored = {"realnvp.json", "gan.json", "dcgan.json", "dcgan_fashion.json"}
+    assert {p.name for p in (tmp_path / "results").iterdir()} == stored
+    assert (tmp_path / "reproduce" / "dcgan_epoch_001.png").is_file()
 
 
 def test_reproduce_names_the_rows_that_there_are(tmp_path):
