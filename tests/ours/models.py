@@ -33,10 +33,10 @@ model(lambda: models.Autoencoder((4, 3, 2)), PIXELS)
 model(lambda: models.LinearAutoencoder(4, 2), PIXELS)
 model(lambda: models.TiedAutoencoder(4, 2), PIXELS)
 module("Autoencoder denoising", lambda: Method(models.Autoencoder((4, 2)), "loss"), PIXELS, PIXELS, empty=False)
-IMAGES = rows(1, 5, 5, low=0.0, high=1.0)
-HALVES = ((2, 3, 2),)  # one hidden convolution: 5×5 -> 2×2 -> 1
-model(lambda: models.ConvAutoencoder(2, (1, 5, 5), HALVES), IMAGES)
-model(lambda: models.ConvVAE(1, (1, 5, 5), HALVES), IMAGES, losses=("loss", "elbo"))
+IMAGES = rows(1, 3, 3, low=0.0, high=1.0)
+HALVES = ((2, 2, 1),)  # one hidden convolution: 3×3 -> 2×2 -> 1
+model(lambda: models.ConvAutoencoder(2, (1, 3, 3), HALVES), IMAGES)
+model(lambda: models.ConvVAE(1, (1, 3, 3), HALVES), IMAGES)
 model(lambda: models.Classifier((4, 3, 3)), PIXELS, labels(3))
 model(lambda: models.ConvClassifier((4, 4), (2, 2), 3, classes=3), rows(1, 4, 4, low=0.0, high=1.0), labels(3))
 
