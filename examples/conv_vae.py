@@ -3,7 +3,7 @@
 The autoencoder reconstructs better, since nothing asks anything else of it; the VAE's codes fill the density that samples
 are drawn from, so its samples are better.  Pictures, in runs/conv_vae/:
 
-    loss.png                  the VAE's −ELBO on test images, and the KL in it
+    loss.png                  the VAE's −ELBO on test images
     reconstructions.png       test images, the VAE's answers, the autoencoder's
     samples.png               the VAE's images of 64 latents z ~ N(0, I)
     samples_autoencoder.png   the autoencoder's images of 64 codes from a Gaussian fitted to its codes
