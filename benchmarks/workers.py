@@ -4,6 +4,9 @@ A benchmark is a file with a table WORKLOADS of names and classes.  `Workload(T,
 torch, builds one; `step(noise)` does the work that is timed; `check(noise)` returns numbers in which both libraries must agree.
 """
 
+import contextlib
+import ctypes
+import gc
 import importlib
 import json
 import os
@@ -86,6 +89,7 @@ def serve(library, source, threads, options):
     def memory(name, batch, steps):
         """MiB that building the workload and `steps` steps add at their peak, to a process that has done the same on a small batch."""
         make(name, 2).step(T.randn)  # what is imported and set up at the first call is none of the step's
+        release()
         before = resident("VmRSS")
         forget_peak()
         workload = make(name, batch)
@@ -103,6 +107,13 @@ def resident(field):
     """MiB of this process: VmRSS, in memory now; VmHWM, at the peak.  Linux only."""
     with open("/proc/self/status") as lines:
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+
+
+def release():
+    """Give back what was freed: C libraries keep some of it, tinygen's processes most, and it would be used again unseen."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # only glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def forget_peak():
