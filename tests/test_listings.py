@@ -146,6 +146,14 @@ def test_jacobian_of_a_coupling(name):
         np.testing.assert_array_equal(jacobian(out["coupling"], out["x"]).numpy(), J.astype(np.float32))
 
 
+def test_transposed_convolution(name):
+    """The numbers on the slides; of the transposed one the slide has only a picture."""
+    out = run("conv.py", name)
+    assert out["conv"].tolist() == [[[3, 2, 1, 0, 0]]]
+    assert out["transposed"].tolist() == [[[0, 0, 1, 2, 3, 0, 0, 0, 0]]]
+    assert out["y"].tolist() == [[[2, 7, 4, -4, -2, 1]]]
+
+
 def test_realnvp(name):
     out = run("realnvp.py", name)
     losses = out["losses"]
