@@ -10,7 +10,7 @@ way's own pattern.  With stride 2 the pixel (i, j) is computed by the same rule 
 
 Where does it come from?  A kernel of 3 that moves by 2 reaches every second pixel twice: 1, 2 or 4 weights per pixel.  A
 kernel of 4 reaches all pixels with 4 weights, but not with the same ones; a pixel shuffle has weights of its own for every
-second pixel, too.  Such decoders start with a checkerboard, and have to learn to do without.  Only to resize first, and then
+second pixel, too.  Such decoders start with a checkerboard, and training need not remove it.  Only to resize first, and then
 to convolve, computes all pixels alike: no ripple, before training and after.  The price is that such a decoder is smoother.
 (Unpooling and a convolution of 3 are the same linear map as a transposed convolution of 3; only the starting values differ.)
 
