@@ -22,6 +22,7 @@ OPTIONS = {
     "upsampling": ["--data", "digits"],
     "demo": [],
     "backprop_by_hand": [],
+    "transposed_convolution": [],
     "write_your_own_op": [],
 }
 
