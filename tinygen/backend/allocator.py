@@ -21,10 +21,8 @@ def keep_memory() -> bool:
         return False
     import ctypes
 
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-        ctypes.CDLL(None).gnu_get_libc_version  # noqa: B018: only glibc has it, and only glibc's parameters are known here
-    except (OSError, AttributeError):
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "gnu_get_libc_version"):  # the parameters are glibc's
         return False
     settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, KEPT_BYTES), (_TOP_PAD, 1 << 26))
-    return all([mallopt(name, value) for name, value in settings])
+    return all([library.mallopt(name, value) for name, value in settings])

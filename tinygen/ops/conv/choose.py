@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygen.backend.threads import ENOUGH, get_num_threads
 from tinygen.ops.conv import columns, depthwise, fourier, rows, taps
 from tinygen.ops.conv.geometry import Geometry
 
@@ -65,22 +66,26 @@ def way(xp: Any, geo: Geometry, batch: int, n_in: int, n_out: int, dtype: Any) -
     """The way that is likely to be fastest."""
     if not batch or dtype.kind != "f":
         return TAPS
-    return _way(xp is np, geo, batch, n_in, n_out, dtype.itemsize)
+    return _way(get_num_threads() if xp is np else 0, geo, batch, n_in, n_out, dtype.itemsize)
 
 
 @lru_cache(4096)
-def _way(is_cpu: bool, geo: Geometry, batch: int, n_in: int, n_out: int, itemsize: int) -> Way:
+def _way(threads: int, geo: Geometry, batch: int, n_in: int, n_out: int, itemsize: int) -> Way:
     if depthwise.takes(geo, n_in) and geo.groups > 1:
         return DEPTHWISE
-    if not is_cpu:
+    if not threads:  # not on the CPU
         fits = math.prod(geo.out) * batch * math.prod(geo.kernel) * n_in * itemsize <= _GPU_COLUMNS_BYTES
         return COLUMNS if columns.takes(geo) and fits else TAPS
-    costs = estimates(geo, batch, n_in, n_out, itemsize)
+    costs = estimates(geo, batch, n_in, n_out, itemsize, threads)
     return min(costs, key=costs.__getitem__)
 
 
-def estimates(geo: Geometry, batch: int, n_in: int, n_out: int, itemsize: int = 4) -> dict[Way, float]:
+def estimates(
+    geo: Geometry, batch: int, n_in: int, n_out: int, itemsize: int = 4, threads: int = 1
+) -> dict[Way, float]:
     """Nanoseconds for one of the three operators, by each way that knows the geometry; a mean of the three."""
+    is_shared = threads > 1 and math.prod(geo.out) * batch * n_out * n_in // geo.groups >= ENOUGH
+    share = 1 / threads if is_shared else 1.0
     a, b = n_in // geo.groups, n_out // geo.groups
     n_taps, pixels = math.prod(geo.kernel), math.prod(geo.out) * batch
     n_rows, lines = math.prod(geo.out[:-1]), geo.out[-1] * batch
@@ -95,15 +100,18 @@ def estimates(geo: Geometry, batch: int, n_in: int, n_out: int, itemsize: int = 
         + n_taps * geo.groups * _product(pixels, batch, a, b)
         + n_taps * pixels * ends * near(pixels * ends)
         + stretched * _FAR / 2,
-        ROWS: 1.35 * _CALL * n_taps * n_rows * geo.groups
-        + n_taps * geo.groups * _product(pixels, lines, a, b)
-        + n_taps * pixels * ends * _ADD
+        ROWS: (
+            1.35 * _CALL * n_taps * n_rows * geo.groups
+            + n_taps * geo.groups * _product(pixels, lines, a, b)
+            + n_taps * pixels * ends * _ADD
+        )
+        * share
         + stretched * _FAR / 2,
     }
     if columns.takes(geo):
-        costs[COLUMNS] = _columns(n_taps, pixels, n_in, n_out, n_rows) + stretched * _FAR / 2
+        costs[COLUMNS] = share * _columns(n_taps, pixels, n_in, n_out, n_rows) + stretched * _FAR / 2
     if columns.takes_mirrored(geo):
-        costs[MIRRORED] = _columns(n_taps, math.prod(geo.size) * batch, n_out, n_in, geo.size[0])
+        costs[MIRRORED] = share * _columns(n_taps, math.prod(geo.size) * batch, n_out, n_in, geo.size[0])
     if fourier.takes(geo) and itemsize >= 4:
         n, last = fourier.lengths(geo)
         r = last // 2 + 1
@@ -111,7 +119,7 @@ def estimates(geo: Geometry, batch: int, n_in: int, n_out: int, itemsize: int = 
         twice = 6 * n * r * (geo.size[0] * n_in + geo.out[0] * n_out)
         middle = _product(3 * n * r * batch, min(batch, 25), n_in, n_out)
         kernel = 3 * n * r * n_in * n_out * (2 * n_taps * _MULTIPLY + 4 * near(3 * n * r * n_in * n_out))
-        costs[FOURIER] = 1.25 * (batch * (once + twice) * _MULTIPLY + middle) + kernel + 8 * _CALL
+        costs[FOURIER] = 1.25 * share * (batch * (once + twice) * _MULTIPLY + middle) + kernel + 8 * _CALL
     return costs
 
 

@@ -15,11 +15,12 @@ Source: Chellapilla, Puri, Simard 2006, "High performance convolutional neural n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from tinygen.backend.threads import get_num_threads, share
 from tinygen.ops.conv.geometry import Geometry, channels_first, pixel_major
 
 BLOCK_BYTES = 1024 * 1024
@@ -42,32 +43,55 @@ def conv(xp: Any, x: Any, w: Any, geo: Geometry) -> Any:
     batch, kernel = x.shape[0], _matrix(w)
     lines = _lines(xp, x, geo)
     y = xp.empty((*geo.out, batch, w.shape[0]), xp.result_type(x, w))
-    for block, columns in _blocks(xp, geo, len(kernel), batch, y.dtype):
-        _fill(columns, lines, block, geo, batch)
-        xp.matmul(columns.reshape(len(kernel), -1).T, kernel, out=y[block].reshape(-1, y.shape[-1]))
+
+    def some(blocks: Sequence[slice]) -> None:
+        memory = None
+        for block in blocks:
+            memory, columns = _columns(xp, memory, geo, block, len(kernel), batch, y.dtype)
+            _fill(columns, lines, block, geo, batch)
+            xp.matmul(columns.reshape(len(kernel), -1).T, kernel, out=y[block].reshape(-1, y.shape[-1]))
+
+    share(some, _blocks(xp, geo, len(kernel), batch, y.dtype), y.size * len(kernel))
     return channels_first(y)
 
 
 def conv_transpose(xp: Any, y: Any, w: Any, geo: Geometry) -> Any:
     """The columns w y, added up where they came from."""
     batch, kernel = y.shape[0], _matrix(w)
-    y = pixel_major(xp, y)
-    lines = xp.zeros(_shape_of_lines(geo, batch, w.shape[1]), xp.result_type(y, w))
-    for block, columns in _blocks(xp, geo, len(kernel), batch, lines.dtype):
-        xp.matmul(kernel, y[block].reshape(-1, y.shape[-1]).T, out=columns.reshape(len(kernel), -1))
-        for tap, met in zip(columns, _met(block, geo, batch), strict=True):
-            lines[met] += _pixels_first(tap)
+    y, dtype = pixel_major(xp, y), xp.result_type(y, w)
+
+    def some(blocks: Sequence[slice]) -> Any:
+        lines, memory = xp.zeros(_shape_of_lines(geo, batch, w.shape[1]), dtype), None
+        for block in blocks:
+            memory, columns = _columns(xp, memory, geo, block, len(kernel), batch, dtype)
+            xp.matmul(kernel, y[block].reshape(-1, y.shape[-1]).T, out=columns.reshape(len(kernel), -1))
+            for tap, met in zip(columns, _met(block, geo, batch), strict=True):
+                lines[met] += _pixels_first(tap)
+        return lines
+
+    lines, *others = share(some, _blocks(xp, geo, len(kernel), batch, dtype), y.size * len(kernel))
+    for other in others:
+        lines += other
     return channels_first(_from_lines(xp, lines, geo, batch))
 
 
 def conv_weight(xp: Any, x: Any, y: Any, geo: Geometry) -> Any:
     """columns(x) yᵀ"""
     batch, channels = x.shape[:2]
-    lines, y = _lines(xp, x, geo), pixel_major(xp, y)
-    kernel = xp.zeros((math.prod(geo.kernel) * channels, y.shape[-1]), xp.result_type(x, y))
-    for block, columns in _blocks(xp, geo, len(kernel), batch, kernel.dtype):
-        _fill(columns, lines, block, geo, batch)
-        kernel += xp.matmul(columns.reshape(len(kernel), -1), y[block].reshape(-1, y.shape[-1]))
+    lines, y, dtype = _lines(xp, x, geo), pixel_major(xp, y), xp.result_type(x, y)
+    height = math.prod(geo.kernel) * channels
+
+    def some(blocks: Sequence[slice]) -> Any:
+        kernel, memory = xp.zeros((height, y.shape[-1]), dtype), None
+        for block in blocks:
+            memory, columns = _columns(xp, memory, geo, block, height, batch, dtype)
+            _fill(columns, lines, block, geo, batch)
+            kernel += xp.matmul(columns.reshape(height, -1), y[block].reshape(-1, y.shape[-1]))
+        return kernel
+
+    kernel, *others = share(some, _blocks(xp, geo, height, batch, dtype), y.size * height)
+    for other in others:
+        kernel += other
     return channels_first(kernel.reshape(*geo.kernel, channels, -1)).swapaxes(0, 1)
 
 
@@ -141,18 +165,22 @@ def _phases(geo: Geometry) -> Iterator[tuple[int, slice, slice]]:
         yield phase, slice(start, start + len(range(first, n, s))), slice(first, n, s)
 
 
-def _blocks(xp: Any, geo: Geometry, height: int, batch: int, dtype: Any) -> Iterator[tuple[slice, Any]]:
-    """(output positions along the first dimension, memory for their columns: (taps, channels, *rows, pixels · batch))."""
-    taps, n, step = math.prod(geo.kernel), geo.out[0], geo.out[0]
+def _blocks(xp: Any, geo: Geometry, height: int, batch: int, dtype: Any) -> list[slice]:
+    """The output positions along the first dimension, a few at a time."""
+    n = step = geo.out[0]
     if xp is np and len(geo.out) > 1:  # the last dimension is never cut
         one = height * math.prod(geo.out[1:]) * batch * dtype.itemsize
-        step = max(1, min(n, BLOCK_BYTES // max(one, 1)))
-    memory = xp.empty(height * step * math.prod(geo.out[1:]) * batch, dtype)
-    for a in range(0, n, step):
-        b = min(a + step, n)
-        rows = (b - a, *geo.out[1:])[:-1] if len(geo.out) > 1 else ()
-        columns = memory[: height * (b - a) * math.prod(geo.out[1:]) * batch]
-        yield slice(a, b), columns.reshape(taps, height // taps, *rows, geo.out[-1] * batch)
+        step = max(1, min(-(-n // get_num_threads()), BLOCK_BYTES // max(one, 1)))
+    return [slice(a, min(a + step, n)) for a in range(0, n, step)]
+
+
+def _columns(xp: Any, memory: Any, geo: Geometry, block: slice, height: int, batch: int, dtype: Any) -> tuple[Any, Any]:
+    """Memory for columns, and an array in it for those of a block: (taps, channels, *rows, pixels · batch)."""
+    taps, rows = math.prod(geo.kernel), (block.stop - block.start, *geo.out[1:])
+    size = height * math.prod(rows) * batch
+    if memory is None or memory.size < size:
+        memory = xp.empty(size, dtype)
+    return memory, memory[:size].reshape(taps, height // taps, *rows[:-1], rows[-1] * batch)
 
 
 def _fill(columns: Any, lines: Any, block: slice, geo: Geometry, batch: int) -> None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygen.engine import Op, name_operators
+from tinygen.layout import beside
 from tinygen.ops.conv.choose import Way, way
 from tinygen.ops.conv.geometry import Geometry
 from tinygen.ops.reduce import sum
@@ -36,12 +37,12 @@ conv_weight    = Op(lambda xp, x, y, geo: _conv_weight(xp, x, y, geo),     lambd
                                                                            lambda g, _w, x, _y, geo: conv(x, g, geo=geo))
 
 # The same with a bias per channel, added where the sum lies: that takes a pass less than + would.
-conv_bias           = Op(lambda xp, x, w, b, geo: _shift(_conv(xp, x, w, geo), b),
+conv_bias           = Op(lambda xp, x, w, b, geo: _shift(xp, _conv(xp, x, w, geo), b),
                          lambda g, _y, _x, w, _b, geo: conv_transpose(g, w, geo=geo),
                          lambda g, _y, x, _w, _b, geo: conv_weight(x, g, geo=geo),
                          lambda g, *_, geo: _per_channel(g),
                          together=lambda *a, geo: _gradients(*a, geo=geo))
-conv_transpose_bias = Op(lambda xp, y, w, b, geo: _shift(_conv_transpose(xp, y, w, geo), b),
+conv_transpose_bias = Op(lambda xp, y, w, b, geo: _shift(xp, _conv_transpose(xp, y, w, geo), b),
                          lambda g, _x, _y, w, _b, geo: conv(g, w, geo=geo),
                          lambda g, _x, y, _w, _b, geo: conv_weight(g, y, geo=geo),
                          lambda g, *_, geo: _per_channel(g),
@@ -80,12 +81,12 @@ def _transpose_gradients(xp: Any, g: Any, _x: Any, y: Any, w: Any, *_b: Any, geo
     return both and both(xp, g, w, y, geo)
 
 
-def _shift(out: Any, b: Any) -> Any:
+def _shift(xp: Any, out: Any, b: Any) -> Any:
     """out + b for every channel: in place if that loses nothing, since `out` was just made."""
-    b = b.reshape(-1, *(1,) * (out.ndim - 2))
+    b = b.reshape(1, -1, *(1,) * (out.ndim - 2))
     if b.dtype != out.dtype:
         return out + b
-    out += b
+    out += beside(xp, b, out)
     return out
 
 

@@ -22,11 +22,13 @@ Sources: Mathieu, Henaff, LeCun 2013, "Fast training of convolutional networks t
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygen.backend.threads import ENOUGH, get_num_threads, share
 from tinygen.ops.conv.geometry import Geometry, channels_first, pixel_major
 
 _BLOCK_BYTES = 3 * 1024 * 1024
@@ -58,128 +60,159 @@ def conv(xp: Any, x: Any, w: Any, geo: Geometry) -> Any:
     way = _Way(xp, geo, x.shape[0], w.shape[1], w.shape[0], xp.result_type(x, w))
     x, kernel = pixel_major(xp, x), way.kernel(w)
     y = way.empty(*geo.out, x.shape[2], w.shape[0])
-    for part in way.parts:
-        way.back(xp.matmul(way.ahead(x[:, :, part]), kernel, out=way.of_y(part)), y[:, :, part])
+
+    def some(parts: Sequence[slice]) -> None:
+        memory = _Memory(way)
+        for part in parts:
+            in_x = way.ahead(x[:, :, part], memory)
+            way.back(xp.matmul(in_x, kernel, out=memory.y(part)), y[:, :, part], memory)
+
+    way.share(some)
     return channels_first(y)
 
 
 def conv_transpose(xp: Any, y: Any, w: Any, geo: Geometry) -> Any:
     """Bᵀ [(Aᵀ y) · (G w)]"""
     way = _Way(xp, geo, y.shape[0], w.shape[1], w.shape[0], xp.result_type(y, w))
-    y, kernel = pixel_major(xp, y), xp.ascontiguousarray(way.kernel(w).swapaxes(1, 2))
+    y, kernel = pixel_major(xp, y), way.kernel(w, "out in")
     x = way.empty(*geo.size, y.shape[2], w.shape[1])
-    for part in way.parts:
-        way.ahead_transposed(xp.matmul(way.back_transposed(y[:, :, part]), kernel, out=way.of_x(part)), x[:, :, part])
+
+    def some(parts: Sequence[slice]) -> None:
+        memory = _Memory(way)
+        for part in parts:
+            in_y = way.back_transposed(y[:, :, part], memory)
+            way.ahead_transposed(xp.matmul(in_y, kernel, out=memory.x(part)), x[:, :, part], memory)
+
+    way.share(some)
     return channels_first(x)
 
 
 def conv_weight(xp: Any, x: Any, y: Any, geo: Geometry) -> Any:
     """Gᵀ [(B x) · (Aᵀ y)]"""
     way = _Way(xp, geo, x.shape[0], x.shape[1], y.shape[1], xp.result_type(x, y))
-    x, y = pixel_major(xp, x), pixel_major(xp, y)
-    kernel, product = way.kernel_sum()
-    for part in way.parts:
-        in_x, in_y = way.ahead(x[:, :, part]), way.back_transposed(y[:, :, part])
-        kernel += xp.matmul(in_x.swapaxes(1, 2), in_y, out=product)
-    return way.kernel_transposed(kernel)
+    return _weight(way, pixel_major(xp, x), pixel_major(xp, y))
 
 
 def transpose_and_weight(xp: Any, x: Any, w: Any, y: Any, geo: Geometry) -> tuple[Any, Any]:
     """conv_transpose(y, w) and conv_weight(x, y), the gradients of conv, with one transform of y for both."""
     way = _Way(xp, geo, x.shape[0], w.shape[1], w.shape[0], xp.result_type(x, w, y))
     x, y = pixel_major(xp, x), pixel_major(xp, y)
-    taps = xp.ascontiguousarray(way.kernel(w).swapaxes(1, 2))
-    dx, (kernel, product) = way.empty(*x.shape), way.kernel_sum()
-    for part in way.parts:
-        in_x, in_y = way.ahead(x[:, :, part]), way.back_transposed(y[:, :, part])
-        kernel += xp.matmul(in_x.swapaxes(1, 2), in_y, out=product)
-        way.ahead_transposed(xp.matmul(in_y, taps, out=in_x), dx[:, :, part])
-    return channels_first(dx), way.kernel_transposed(kernel)
+    taps, dx = way.kernel(w, "out in"), way.empty(*x.shape)
+
+    def gradient(part: slice, in_x: Any, in_y: Any, memory: _Memory) -> None:
+        way.ahead_transposed(xp.matmul(in_y, taps, out=in_x), dx[:, :, part], memory)
+
+    return channels_first(dx), _weight(way, x, y, gradient)
 
 
 def conv_and_weight(xp: Any, x: Any, w: Any, y: Any, geo: Geometry) -> tuple[Any, Any]:
     """conv(x, w) and conv_weight(x, y), the gradients of conv_transpose, with one transform of x for both."""
     way = _Way(xp, geo, x.shape[0], w.shape[1], w.shape[0], xp.result_type(x, w, y))
     x, y = pixel_major(xp, x), pixel_major(xp, y)
-    taps = way.kernel(w)
-    dy, (kernel, product) = way.empty(*y.shape), way.kernel_sum()
-    for part in way.parts:
-        in_x, in_y = way.ahead(x[:, :, part]), way.back_transposed(y[:, :, part])
-        kernel += xp.matmul(in_x.swapaxes(1, 2), in_y, out=product)
-        way.back(xp.matmul(in_x, taps, out=in_y), dy[:, :, part])
-    return channels_first(dy), way.kernel_transposed(kernel)
+    taps, dy = way.kernel(w), way.empty(*y.shape)
+
+    def gradient(part: slice, in_x: Any, in_y: Any, memory: _Memory) -> None:
+        way.back(xp.matmul(in_x, taps, out=in_y), dy[:, :, part], memory)
+
+    return channels_first(dy), _weight(way, x, y, gradient)
+
+
+def _weight(way: _Way, x: Any, y: Any, also: Callable[[slice, Any, Any, _Memory], None] | None = None) -> Any:
+    """Gᵀ [(B x) · (Aᵀ y)], and what else is to be done with B x and Aᵀ y, which it may overwrite."""
+
+    def some(parts: Sequence[slice]) -> Any:
+        memory, kernel = _Memory(way), None
+        product = way.empty(len(way.m.kernel), way.n_in, way.n_out)
+        for part in parts:
+            in_x, in_y = way.ahead(x[:, :, part], memory), way.back_transposed(y[:, :, part], memory)
+            way.xp.matmul(in_x.swapaxes(1, 2), in_y, out=product)
+            if kernel is None:
+                kernel, product = product, way.xp.empty_like(product)
+            else:
+                kernel += product
+            if also:
+                also(part, in_x, in_y, memory)
+        return kernel
+
+    kernel, *others = way.share(some)
+    for other in others:
+        kernel += other
+    taps = way.xp.matmul(way.m.kernel.T, kernel.reshape(len(kernel), -1))
+    return channels_first(taps.reshape(*way.geo.kernel, way.n_in, way.n_out)).swapaxes(0, 1)
 
 
 class _Way:
-    """The matrices and the memory for one convolution; x and y are parts of the batch, (height, width, batch, channels)."""
+    """The matrices for one convolution; x and y are parts of the batch, (height, width, batch, channels)."""
 
     def __init__(self, xp: Any, geo: Geometry, batch: int, n_in: int, n_out: int, dtype: Any):
         self.xp, self.geo, self.n_in, self.n_out, self.dtype = xp, geo, n_in, n_out, dtype
         self.m = _matrices(xp, geo, dtype)
-        frequencies = len(self.m.kernel)
-        widest = frequencies * max(n_in, n_out) * dtype.itemsize
-        count = -(-batch * widest // _BLOCK_BYTES) if xp is np else 1
-        step = max(1, -(-batch // count))
-        self.parts = [slice(a, min(a + step, batch)) for a in range(0, batch, step)]
-        between = max(geo.size[0] * n_in, geo.out[0] * n_out) * len(self.m.columns)
-        self._between, self._x, self._y = (
-            self.empty(step * n) for n in (between, frequencies * n_in, frequencies * n_out)
-        )
+        largest = batch * len(self.m.kernel) * max(n_in, n_out)
+        self.multiplications = largest * min(n_in, n_out)
+        threads = get_num_threads() if xp is np and self.multiplications > ENOUGH else 1
+        count = -(-largest * dtype.itemsize // _BLOCK_BYTES) if xp is np else 1
+        count = -(-count // threads) * threads
+        self.step = max(1, -(-batch // max(count, 1)))
+        self.parts = [slice(a, min(a + self.step, batch)) for a in range(0, batch, self.step)]
 
     def empty(self, *shape: int) -> Any:
         return self.xp.empty(shape, self.dtype)
 
-    def of_x(self, part: slice) -> Any:
-        """Memory for the frequencies of a part of x: (3 n R, batch, channels in)."""
-        return _view(self._x, len(self.m.kernel), part.stop - part.start, self.n_in)
+    def share(self, work: Callable[[Sequence[slice]], Any]) -> list[Any]:
+        return share(work, self.parts, self.multiplications)
 
-    def of_y(self, part: slice) -> Any:
-        return _view(self._y, len(self.m.kernel), part.stop - part.start, self.n_out)
+    def kernel(self, w: Any, order: str = "in out") -> Any:
+        """G w: (out, in, *kernel) -> (3 n R, in, out), or (3 n R, out, in)."""
+        ends = (1, 0) if order == "in out" else (0, 1)
+        taps = self.xp.ascontiguousarray(w.transpose(2, 3, *ends))
+        product = self.xp.matmul(self.m.kernel, taps.reshape(self.m.kernel.shape[1], -1))
+        return product.reshape(-1, *(w.shape[i] for i in ends))
 
-    def ahead(self, x: Any) -> Any:
+    def ahead(self, x: Any, memory: _Memory) -> Any:
         """B x."""
-        return self._two(x, self.m.columns, self.m.rows, self._x)
+        return self._two(x, self.m.columns, self.m.rows, memory.between, memory.of_x)
 
-    def back_transposed(self, y: Any) -> Any:
+    def back_transposed(self, y: Any, memory: _Memory) -> Any:
         """Aᵀ y."""
-        return self._two(y, self.m.back_columns.T, self.m.back_rows.T, self._y)
+        return self._two(y, self.m.back_columns.T, self.m.back_rows.T, memory.between, memory.of_y)
 
-    def back(self, p: Any, y: Any) -> None:
+    def back(self, p: Any, y: Any, memory: _Memory) -> None:
         """A p, into y."""
-        self._two_back(p, self.m.back_rows, self.m.back_columns, y)
+        self._two_back(p, self.m.back_rows, self.m.back_columns, memory.between, y)
 
-    def ahead_transposed(self, p: Any, x: Any) -> None:
+    def ahead_transposed(self, p: Any, x: Any, memory: _Memory) -> None:
         """Bᵀ p, into x."""
-        self._two_back(p, self.m.rows.T, self.m.columns.T, x)
+        self._two_back(p, self.m.rows.T, self.m.columns.T, memory.between, x)
 
-    def _two(self, x: Any, columns: Any, rows: Any, memory: Any) -> Any:
+    def _two(self, x: Any, columns: Any, rows: Any, between: Any, into: Any) -> Any:
         height, _, batch, channels = x.shape
-        u = _view(self._between, height, len(columns), batch * channels)
+        u = _view(between, height, len(columns), batch * channels)
         self.xp.matmul(columns, _flat(x), out=u)
-        out = _view(memory, len(rows), len(columns) // 2 * batch * channels)
+        out = _view(into, len(rows), len(columns) // 2 * batch * channels)
         self.xp.matmul(rows, u.reshape(rows.shape[1], -1), out=out)
         return out.reshape(-1, batch, channels)
 
-    def _two_back(self, p: Any, rows: Any, columns: Any, y: Any) -> None:
-        u = _view(self._between, len(rows), p.size // rows.shape[1])
+    def _two_back(self, p: Any, rows: Any, columns: Any, between: Any, y: Any) -> None:
+        u = _view(between, len(rows), p.size // rows.shape[1])
         self.xp.matmul(rows, p.reshape(rows.shape[1], -1), out=u)
         self.xp.matmul(columns, u.reshape(len(y), columns.shape[1], -1), out=_flat(y))
 
-    def kernel(self, w: Any) -> Any:
-        """G w: (out, in, *kernel) -> (3 n R, in, out)."""
-        taps = self.xp.ascontiguousarray(w.transpose(2, 3, 1, 0))
-        product = self.xp.matmul(self.m.kernel, taps.reshape(self.m.kernel.shape[1], -1))
-        return product.reshape(-1, self.n_in, self.n_out)
 
-    def kernel_transposed(self, kernel: Any) -> Any:
-        """Gᵀ of a sum over the batch: (3 n R, in, out) -> (out, in, *kernel)."""
-        taps = self.xp.matmul(self.m.kernel.T, kernel.reshape(len(kernel), -1))
-        return channels_first(taps.reshape(*self.geo.kernel, self.n_in, self.n_out)).swapaxes(0, 1)
+class _Memory:
+    """What one thread works on: the frequencies of a part of x and of y, and what lies between the two dimensions."""
 
-    def kernel_sum(self) -> tuple[Any, Any]:
-        """Memory for that sum, which starts at 0, and for what is added."""
-        shape = (len(self.m.kernel), self.n_in, self.n_out)
-        return self.xp.zeros(shape, self.dtype), self.empty(*shape)
+    def __init__(self, way: _Way):
+        self._way, m, geo = way, way.m, way.geo
+        between = max(geo.size[0] * way.n_in, geo.out[0] * way.n_out) * len(m.columns)
+        sizes = (between, len(m.kernel) * way.n_in, len(m.kernel) * way.n_out)
+        self.between, self.of_x, self.of_y = (way.empty(way.step * n) for n in sizes)
+
+    def x(self, part: slice) -> Any:
+        """For the frequencies of a part of x: (3 n R, batch, channels in)."""
+        return _view(self.of_x, len(self._way.m.kernel), part.stop - part.start, self._way.n_in)
+
+    def y(self, part: slice) -> Any:
+        return _view(self.of_y, len(self._way.m.kernel), part.stop - part.start, self._way.n_out)
 
 
 def _view(memory: Any, *shape: int) -> Any:

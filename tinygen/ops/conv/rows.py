@@ -8,11 +8,12 @@ follow each other are neighbours.  A row and the products on it stay in the cach
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from tinygen.backend.threads import share
 from tinygen.ops.conv.geometry import Geometry, channels_first, kernel_first, kernel_matrices, pixel_major
 
 _PART_BYTES = 512 * 1024
@@ -25,17 +26,21 @@ def conv(xp: Any, x: Any, w: Any, geo: Geometry) -> Any:
     lines = _split_into_phases(xp, x, geo)
     taps = xp.ascontiguousarray(kernel_matrices(xp, w, geo).swapaxes(-1, -2))
     y = xp.empty((*geo.out, batch, w.shape[0]), xp.result_type(x, w))
-    for g, ins, outs in _groups(x.shape[1], w.shape[0], geo):
-        for i, a, b in _parts(geo, batch, max(w.shape[0], x.shape[1])):
-            out = y[i].reshape(-1, y.shape[-1])[a:b, outs]
-            product = None
-            for k, line, start in _met(i, geo, batch):
-                source = lines[line][start + a : start + b, ins]
-                if product is None:
-                    product = xp.matmul(source, taps[k][g], out=out)
-                    product = xp.empty(out.shape, out.dtype)
-                else:
-                    out += xp.matmul(source, taps[k][g], out=product)
+
+    def some(parts: Sequence[Part]) -> None:
+        for g, ins, outs in _groups(x.shape[1], w.shape[0], geo):
+            buffer = None
+            for i, a, b in parts:
+                out = y[i].reshape(-1, y.shape[-1])[a:b, outs]
+                buffer = _of_shape(xp, buffer, out)
+                for n, (k, line, start) in enumerate(_met(i, geo, batch)):
+                    source = lines[line][start + a : start + b, ins]
+                    if n == 0:
+                        xp.matmul(source, taps[k][g], out=out)
+                    else:
+                        out += xp.matmul(source, taps[k][g], out=buffer)
+
+    share(some, _parts(geo.out, batch, max(w.shape[0], x.shape[1])), y.size // max(geo.groups, 1) * x.shape[1])
     return channels_first(y)
 
 
@@ -45,19 +50,24 @@ def conv_transpose(xp: Any, y: Any, w: Any, geo: Geometry) -> Any:
     y, taps = pixel_major(xp, y), kernel_matrices(xp, w, geo)
     dtype = xp.result_type(y, w)
     x = xp.empty((*geo.size, batch, channels), dtype)
-    line = xp.empty((geo.stride[-1], _phase_length(geo) * batch, channels), dtype)
-    lengths = geo.out[-1] * batch
-    buffer = None
-    for r in np.ndindex(*geo.size[:-1]):
-        line[...] = 0
-        for g, ins, outs in _groups(channels, w.shape[0], geo):
-            for a, b in _cut(lengths, max(channels, y.shape[-1]), batch):
-                if buffer is None or buffer.shape != (b - a, ins.stop - ins.start):
-                    buffer = xp.empty((b - a, ins.stop - ins.start), dtype)
-                for k, i, phase, start in _reaching(r, geo, batch):
-                    source = y[i].reshape(lengths, -1)[a:b, outs]
-                    line[phase, start + a : start + b, ins] += xp.matmul(source, taps[k][g], out=buffer)
-        _join_phases(line, x[r], geo)
+    length = geo.out[-1] * batch
+    cuts = _cut(length, max(channels, y.shape[-1]))
+
+    def some(rows: Sequence[Index]) -> None:
+        line = xp.empty((geo.stride[-1], _phase_length(geo) * batch, channels), dtype)
+        buffer = None
+        for r in rows:
+            line[...] = 0
+            reaching = list(_reaching(r, geo, batch))
+            for g, ins, outs in _groups(channels, w.shape[0], geo):
+                for a, b in cuts:
+                    for k, i, phase, start in reaching:
+                        target = line[phase, start + a : start + b, ins]
+                        buffer = _of_shape(xp, buffer, target)
+                        target += xp.matmul(y[i].reshape(length, -1)[a:b, outs], taps[k][g], out=buffer)
+            _join_phases(line, x[r], geo)
+
+    share(some, list(np.ndindex(*geo.size[:-1])), y.size // max(geo.groups, 1) * channels)
     return channels_first(x)
 
 
@@ -66,17 +76,32 @@ def conv_weight(xp: Any, x: Any, y: Any, geo: Geometry) -> Any:
     batch = x.shape[0]
     lines, y = _split_into_phases(xp, x, geo), pixel_major(xp, y)
     n_out, n_in = y.shape[-1] // geo.groups, x.shape[1] // geo.groups
-    taps = xp.zeros((*geo.kernel, geo.groups, n_out, n_in), xp.result_type(x, y))
-    product = xp.empty((n_out, n_in), taps.dtype)
-    for g, ins, outs in _groups(x.shape[1], y.shape[-1], geo):
-        for i, a, b in _parts(geo, batch, max(y.shape[-1], x.shape[1])):
-            left = y[i].reshape(-1, y.shape[-1])[a:b, outs].T
-            for k, line, start in _met(i, geo, batch):
-                taps[k][g] += xp.matmul(left, lines[line][start + a : start + b, ins], out=product)
+    dtype = xp.result_type(x, y)
+
+    def some(parts: Sequence[Part]) -> Any:
+        taps, product = xp.zeros((*geo.kernel, geo.groups, n_out, n_in), dtype), xp.empty((n_out, n_in), dtype)
+        for g, ins, outs in _groups(x.shape[1], y.shape[-1], geo):
+            for i, a, b in parts:
+                left = y[i].reshape(-1, y.shape[-1])[a:b, outs].T
+                for k, line, start in _met(i, geo, batch):
+                    taps[k][g] += xp.matmul(left, lines[line][start + a : start + b, ins], out=product)
+        return taps
+
+    taps, *others = share(some, _parts(geo.out, batch, max(y.shape[-1], x.shape[1])), y.size * n_in)
+    for other in others:
+        taps += other
     return kernel_first(taps)
 
 
 Index = tuple[int, ...]
+Part = tuple[Index, int, int]
+"""(output row, first line, last line of its matrix)."""
+
+
+def _of_shape(xp: Any, buffer: Any, like: Any) -> Any:
+    """The buffer if it has the shape, else a new one."""
+    fits = buffer is not None and buffer.shape == like.shape
+    return buffer if fits else xp.empty(like.shape, like.dtype)
 
 
 def _groups(n_in: int, n_out: int, geo: Geometry) -> Iterator[tuple[int, slice, slice]]:
@@ -85,16 +110,15 @@ def _groups(n_in: int, n_out: int, geo: Geometry) -> Iterator[tuple[int, slice, 
     return ((g, slice(g * a, (g + 1) * a), slice(g * b, (g + 1) * b)) for g in range(geo.groups))
 
 
-def _cut(length: int, channels: int, batch: int) -> Iterator[tuple[int, int]]:
+def _cut(length: int, channels: int) -> list[tuple[int, int]]:
     """A row in parts that stay in the cache."""
     step = max(_PART_BYTES // max(4 * channels, 1), 1)
-    return ((a, min(a + step, length)) for a in range(0, length, step))
+    return [(a, min(a + step, length)) for a in range(0, length, step)]
 
 
-def _parts(geo: Geometry, batch: int, channels: int) -> Iterator[tuple[Index, int, int]]:
-    """(output row, first line, last line of its matrix)."""
-    cuts = list(_cut(geo.out[-1] * batch, channels, batch))
-    return ((i, a, b) for i in np.ndindex(*geo.out[:-1]) for a, b in cuts)
+def _parts(out: Index, batch: int, channels: int) -> list[Part]:
+    cuts = _cut(out[-1] * batch, channels)
+    return [(i, a, b) for i in np.ndindex(*out[:-1]) for a, b in cuts]
 
 
 def _met(i: Index, geo: Geometry, batch: int) -> Iterator[tuple[Index, Index, int]]:
