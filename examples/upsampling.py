@@ -112,19 +112,18 @@ class Autoencoder(nn.Module):
 def responses_to_constants(model: Autoencoder, x: tg.Tensor, n: int = 100) -> np.ndarray:
     """What the two stages make of n constant pictures: (n, 16, 16), far from any border.
 
-    The constants are features as the decoder has them for these images, each taken from one image and place.
+    The constants are features as the decoder has them for these images, each taken from some place of one image.
     """
     features = model.spread(model.encode(x)).permute(0, 2, 3, 1).reshape(-1, CHANNELS[0], 1, 1)
-    features = features[:: max(1, len(features) // n)][:n]
+    features = features[np.random.default_rng(0).permutation(len(features))[:n].tolist()]
     y = model.double(features.expand(len(features), CHANNELS[0], 12, 12))
     return y.cpu().numpy()[:, 0, 16:32, 16:32].astype(np.float64)
 
 
 def ripple(y: np.ndarray) -> float:
-    """The share of the responses' energy that is not constant, in %."""
-    return round(
-        100 * float(1 - (y.mean((1, 2)) ** 2).sum() / (y**2).mean((1, 2)).sum()), 3
-    )  # beyond that it is rounding
+    """The share of the responses' energy that is not constant, in %; 0 where it is only rounding."""
+    share = float(1 - (y.mean((1, 2)) ** 2).sum() / (y**2).mean((1, 2)).sum())
+    return 100 * share if share > 1e-6 else 0.0
 
 
 def weights_per_pixel(way) -> str:
