@@ -21,10 +21,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 import tinygen as tg
 from tests.ops.domains.conv import geometries, naive_conv, naive_conv_transpose, naive_conv_weight, shapes_of
 from tinygen import backend
+from tinygen.backend import threads
 from tinygen.engine import OPERATORS
 from tinygen.ops.conv import Geometry, choose, columns, depthwise, family, fourier, rows
 from tinygen.ops.conv.choose import Way
@@ -195,8 +197,21 @@ def test_small(algorithm: Algorithm, name: str, data: st.DataObject) -> None:
     layout = data.draw(st.sampled_from([*LAYOUTS.values(), pixel_major]))
     case = draw_case(name, data.draw(drawn_for(algorithm)), dtype, data.draw(ts.seeds()))
     there = (tg.Tensor(backend.to_device(x.copy(), tg.device(device))) for x in case.arrays)
-    with blocks_of(data.draw(st.sampled_from([None, 1, 100]))):
+    with blocks_of(data.draw(st.sampled_from([None, 1, 100]))), shared_by(data.draw(st.integers(1, 4))):
         hold(algorithm, case, [layout(x).array for x in there])
+
+
+@contextmanager
+def shared_by(n: int) -> Iterator[None]:
+    """However small, among n threads; afterwards everything is as it was."""
+    with threadpool_limits(1), ExitStack() as stack:
+        for module, name in ((threads, "ENOUGH"), (fourier, "ENOUGH"), (threads, "_number"), (threads, "_pool")):
+            stack.enter_context(mock.patch.object(module, name, 0 if name == "ENOUGH" else None))
+        threads.set_num_threads(n)
+        yield
+        pool = threads._pool
+        if pool is not None:
+            pool.shutdown()
 
 
 @contextmanager
@@ -271,6 +286,9 @@ def test_layers(algorithm: Algorithm, name: str, layer: str) -> None:
     again = getattr(algorithm.way, name)(np, *case.arrays, case.geo)
     assert np.array_equal(first, again) and not np.shares_memory(first, again)
     compare(algorithm, case64 := in_double(case), getattr(algorithm.way, name)(np, *case64.arrays, case.geo))
+    with shared_by(3):
+        many = hold(algorithm, case)
+        assert np.array_equal(many, hold(algorithm, case)), "the same threads give the same bits"
 
 
 def in_double(case: Case) -> Case:
