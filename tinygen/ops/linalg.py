@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from tinygen.backend import threads
 from tinygen.engine import Node, Op, name_operators
 from tinygen.errors import ShapeError
 from tinygen.layout import sum_along
@@ -24,7 +26,26 @@ _linear = Op(lambda xp, x, w, b: _affine(xp, x, w, b),   lambda g, _, _x, w, _b:
 
 
 def _product(xp: Any, x: Any, y: Any) -> Any:
-    return x.dot(y) if x.ndim == 2 == y.ndim else xp.matmul(x, y)
+    return _dot(x, y) if x.ndim == 2 == y.ndim else xp.matmul(x, y)
+
+
+def _dot(x: Any, y: Any) -> Any:
+    """x y of two matrices.  NumPy's product has threads of its own, unless the cores are ours (backend/threads.py)."""
+    if not threads.is_shared() or not isinstance(x, np.ndarray) or x.dtype != y.dtype:
+        return x.dot(y)
+    out = np.empty((x.shape[0], y.shape[1]), x.dtype)
+    by_columns = out.shape[1] > out.shape[0]
+    n = threads.get_num_threads()
+
+    def some(parts: Sequence[int]) -> None:
+        a, b = (i * max(out.shape) // n for i in (parts[0], parts[-1] + 1))
+        if by_columns:
+            np.matmul(x, y[:, a:b], out=out[:, a:b])
+        else:
+            np.matmul(x[a:b], y, out=out[a:b])
+
+    threads.share(some, range(n), x.size * y.shape[1])
+    return out
 
 
 def _affine(xp: Any, x: Any, w: Any, b: Any) -> Any:
@@ -35,7 +56,7 @@ def _affine(xp: Any, x: Any, w: Any, b: Any) -> Any:
         )
     if b is not None and b.shape != w.shape[:1]:
         raise ShapeError(f"linear: a bias of shape {tuple(w.shape[:1])} is expected, got {tuple(b.shape)}")
-    out = (x if x.ndim == 2 else x.reshape(_row_shape(x))).dot(w.T)
+    out = _dot(x if x.ndim == 2 else x.reshape(_row_shape(x)), w.T)
     if b is not None:
         if b.dtype == out.dtype:
             out += b
@@ -60,7 +81,7 @@ def _rows(x: Any) -> Any:
 def _times(x: Any, y: Any) -> Any:
     if isinstance(x, Node) or isinstance(y, Node) or x.ndim != 2 or y.ndim != 2:
         return _matmul(x, y)
-    return x.dot(y)
+    return _dot(x, y)
 
 
 def _t(x: Any) -> Any:
