@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -65,8 +65,8 @@ def share(work: Callable[[Sequence[Any]], T], pieces: Sequence[Any], multiplicat
     try:
         mine = work(first)
     finally:
-        results = [future.result() for future in waiting]
-    return [mine, *results]
+        wait(waiting)  # nothing goes on behind an exception
+    return [mine, *(future.result() for future in waiting)]
 
 
 def _take_over() -> ThreadPoolExecutor:
