@@ -160,6 +160,7 @@ x.item()                              | RuntimeError | item: a tensor with one e
 bool(x)                               | RuntimeError | bool:; 6 elements; any() or all()
 len(s)                                | TypeError  | len: a tensor without dimensions
 iter(s)                               | TypeError  | iter: a tensor without dimensions; use item()
+t.set_num_threads(0)                  | ValueError | set_num_threads: a positive whole number is expected, got 0
 x.to('nowhere')                       | ValueError | device: no such device 'nowhere'; use 'cpu'
 x.backward()                          | RuntimeError | backward:; (2, 3); requires_grad=True
 w.backward()                          | RuntimeError | backward:; single number; (2, 3); sum() or mean()

@@ -10,8 +10,8 @@ import threading
 import numpy as np
 import pytest
 
+import tinygen as tg
 from tinygen.backend import threads
-from tinygen.layout import by_pieces
 from tinygen.ops import linalg
 
 
@@ -84,8 +84,8 @@ def test_matrix_products_hand_their_threads_over(among):
 
 def test_a_number_of_threads_is_a_positive_whole_number(among):
     among(1)
-    threads.set_num_threads(2)
-    assert threads.get_num_threads() == 2 and threads.is_shared()
+    tg.set_num_threads(2)
+    assert tg.get_num_threads() == 2 and threads.is_shared()
     for wrong in (0, -1, 1.5, True, "2"):
         with pytest.raises(ValueError, match="set_num_threads: a positive whole number is expected"):
             threads.set_num_threads(wrong)
@@ -100,30 +100,6 @@ def test_a_shared_product_is_the_product(among, shapes):
     x, y = (np.random.default_rng(0).standard_normal(s) for s in shapes)
     np.testing.assert_allclose(linalg._dot(x, y), x @ y, rtol=1e-13, atol=1e-13)
     np.testing.assert_allclose(linalg._dot(y.T, x.T), y.T @ x.T, rtol=1e-13, atol=1e-13)
-
-
-@pytest.mark.parametrize("n", [1, 2])
-@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (2, 3, 0, 1), (3, 0, 1, 2)])
-def test_by_pieces_is_the_function(among, n, axes):
-    among(n)
-    rng = np.random.default_rng(0)
-    shape = (11, 7, 33, 31)  # no multiple of a piece
-    x, y = (rng.standard_normal([shape[i] for i in axes]).transpose(np.argsort(axes)) for _ in range(2))
-    pieces = []
-
-    def f(x, y):
-        pieces.append(x.size)
-        return x * (y > 0)
-
-    out = by_pieces(np, f, x, y)
-    assert len(pieces) > 4 and sum(pieces) == x.size
-    np.testing.assert_array_equal(out, x * (y > 0))
-    assert out.strides == x.strides
-
-    del pieces[:]
-    np.testing.assert_array_equal(by_pieces(np, f, x, np.ascontiguousarray(y[:, ::-1])), x * (y[:, ::-1] > 0))
-    np.testing.assert_array_equal(by_pieces(np, f, x[:, ::2], y[:, ::2]), (x * (y > 0))[:, ::2])
-    np.testing.assert_array_equal(by_pieces(np, f, x, y[:1, :1, :1, :1]), x * (y[0, 0, 0, 0] > 0))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

@@ -19,8 +19,10 @@ from tinygen.backend import (
     cuda_available,
     device,
     get_default_device,
+    get_num_threads,
     manual_seed,
     set_default_device,
+    set_num_threads,
     synchronize,
 )
 from tinygen.creation import *  # noqa: F403
@@ -56,6 +58,7 @@ __all__ = [
     "float64",
     "get_default_device",
     "get_default_dtype",
+    "get_num_threads",
     "grad",
     "half",
     "int",
@@ -72,6 +75,7 @@ __all__ = [
     "set_default_device",
     "set_default_dtype",
     "set_grad_enabled",
+    "set_num_threads",
     "short",
     "synchronize",
     "uint8",

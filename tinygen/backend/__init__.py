@@ -2,7 +2,8 @@
 
 Everything above this room is written once, against a module `xp` that is NumPy or CuPy.  What the two do
 differently (random numbers, scattered addition, special functions, copies between devices) stands behind the
-small interface `Backend`, with one file per library.
+small interface `Backend`, with one file per library.  Speed on a CPU is the affair of two more files: allocator.py keeps freed
+memory, threads.py shares large loops among the cores.
 """
 
 from tinygen.backend.allocator import keep_memory
@@ -24,6 +25,7 @@ from tinygen.backend.registry import (
     to_device,
     to_numpy,
 )
+from tinygen.backend.threads import get_num_threads, set_num_threads
 
 __all__ = [
     "ARRAY_MODULES",
@@ -38,12 +40,14 @@ __all__ = [
     "device",
     "device_of",
     "get_default_device",
+    "get_num_threads",
     "is_array",
     "keep_memory",
     "manual_seed",
     "register",
     "resolve",
     "set_default_device",
+    "set_num_threads",
     "synchronize",
     "to_device",
     "to_numpy",
