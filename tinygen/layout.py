@@ -10,16 +10,11 @@ All functions here take plain arrays.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from tinygen.backend.threads import share
-
-_PIECE = 1 << 14
-_PER_ELEMENT = 20  # an elementwise function takes as long as so many multiplications of a matrix product
 _FEW_PIXELS = 512
 _MOST_ONES = 4096  # that are kept: larger rows of ones cost less to make than the product they are for
 
@@ -60,31 +55,6 @@ def beside(xp: Any, p: Any, x: Any) -> Any:
     if x.flags.c_contiguous and math.prod(size) <= _FEW_PIXELS:
         return np.repeat(p, math.prod(size)).reshape(1, channels, *size)
     return p
-
-
-def by_pieces(xp: Any, function: Callable[..., Any], *arrays: Any) -> Any:
-    """function(*arrays) for an elementwise function, a piece of the arrays at a time.
-
-    What it makes between its passes then stays in the cache, and the cores share the pieces.  For arrays of one shape, dtype and
-    memory order without gaps; others are taken whole.
-    """
-    x = arrays[0]
-    if xp is not np or getattr(x, "size", 0) < 4 * _PIECE or x.dtype.kind != "f":
-        return function(*arrays)
-    if any(y.strides != x.strides or y.shape != x.shape or y.dtype != x.dtype for y in arrays[1:]):
-        return function(*arrays)
-    lines = [in_a_line(y) for y in arrays]
-    if lines[0] is None:
-        return function(*arrays)
-    out = np.empty_like(x)
-    result = in_a_line(out)
-
-    def some(starts: Sequence[int]) -> None:
-        for a in starts:
-            result[a : a + _PIECE] = function(*(line[a : a + _PIECE] for line in lines))
-
-    share(some, range(0, x.size, _PIECE), _PER_ELEMENT * x.size)
-    return out
 
 
 def sum_along(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:

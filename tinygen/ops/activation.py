@@ -6,14 +6,13 @@ import math
 
 from tinygen.backend import backend_of
 from tinygen.engine import Op, name_operators
-from tinygen.layout import by_pieces
 from tinygen.ops.elementwise import _softplus, exp, minimum, sigmoid, where
 
 # fmt: off
 
 leaky_relu = Op(lambda xp, x, slope: _leaky_relu(xp, x, slope),     lambda g, _, x, slope: leaky_step(g, x, slope=slope))
 # g where x > 0, slope·g elsewhere: linear in g, and constant in x but for the kink
-leaky_step = Op(lambda xp, g, x, slope: _leaky_step(xp, g, x, slope),   lambda h, _, _g, x, slope: leaky_step(h, x, slope=slope))
+leaky_step = Op(lambda xp, g, x, slope: _leaky_step(g, x, slope),   lambda h, _, _g, x, slope: leaky_step(h, x, slope=slope))
 elu        = Op(lambda xp, x, alpha: _elu(xp, x, alpha),            lambda g, out, x, alpha: g * _elu_slope(x, out, alpha))
 logsigmoid = Op(lambda xp, x: -_softplus(xp, -x),                   lambda g, _, x: g * sigmoid(-x))
 # Φ, the distribution function of N(0, 1)
@@ -24,20 +23,18 @@ normal_cdf = Op(lambda xp, x: 0.5 * (1 + backend_of(x).erf(x * math.sqrt(0.5))),
 
 
 def _leaky_relu(xp, x, slope):
+    scaled = x * slope
     choose = xp.maximum if slope <= 1 else xp.minimum
-    return by_pieces(xp, lambda x: choose(x, x * slope), x)
+    return choose(x, scaled, out=scaled) if scaled.ndim and scaled.dtype == x.dtype else choose(x, scaled)
 
 
-def _leaky_step(xp, g, x, slope):
+def _leaky_step(g, x, slope):
     """Arithmetic on the truth values, because it is ten times quicker than `where` (NumPy, random signs)."""
     one = g.dtype.type
-
-    def of_piece(g, x):
-        steps = (x > 0) * one(1 - slope)
-        steps += one(slope)
-        return g * steps
-
-    return by_pieces(xp, of_piece, g, x)
+    steps = (x > 0).astype(g.dtype)
+    steps *= one(1 - slope)
+    steps += one(slope)
+    return g * steps
 
 
 def _elu(xp, x, alpha):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def conv_transpose(xp: Any, y: Any, w: Any, geo: Geometry) -> Any:
         for block in blocks:
             memory, columns = _columns(xp, memory, geo, block, len(kernel), batch, dtype)
             xp.matmul(kernel, y[block].reshape(-1, y.shape[-1]).T, out=columns.reshape(len(kernel), -1))
-            for tap, met in zip(columns, _met(block, geo, batch), strict=True):
+            for tap, met in zip(columns, _met(block.start, block.stop, geo, batch), strict=True):
                 lines[met] += _pixels_first(tap)
         return lines
 
@@ -184,7 +185,7 @@ def _columns(xp: Any, memory: Any, geo: Geometry, block: slice, height: int, bat
 
 
 def _fill(columns: Any, lines: Any, block: slice, geo: Geometry, batch: int) -> None:
-    for tap, met in zip(columns, _met(block, geo, batch), strict=True):
+    for tap, met in zip(columns, _met(block.start, block.stop, geo, batch), strict=True):
         _pixels_first(tap)[...] = lines[met]
 
 
@@ -193,12 +194,15 @@ def _pixels_first(tap: Any) -> Any:
     return tap.transpose(*range(1, tap.ndim - 1), 0, tap.ndim - 1)
 
 
-def _met(block: slice, geo: Geometry, batch: int) -> Iterator[tuple[Any, ...]]:
+@lru_cache(1024)
+def _met(first: int, last: int, geo: Geometry, batch: int) -> list[tuple[Any, ...]]:
     """For every tap: which part of the lines it meets as the kernel moves over these output positions."""
-    rows = [(block.start, block.stop), *((0, n) for n in geo.out[1:])][: len(geo.out) - 1]
+    rows = [(first, last), *((0, n) for n in geo.out[1:])][: len(geo.out) - 1]
     s, d = geo.stride[-1], geo.dilation[-1]
+    parts = []
     for k in np.ndindex(*geo.kernel):
         moves = zip(k, rows, geo.stride, geo.dilation, strict=False)
         at = (slice(j * e + a * t, j * e + (b - 1) * t + 1, t) for j, (a, b), t, e in moves)
         start = k[-1] * d // s * batch
-        yield (*at, k[-1] * d % s, slice(None), slice(start, start + geo.out[-1] * batch))
+        parts.append((*at, k[-1] * d % s, slice(None), slice(start, start + geo.out[-1] * batch)))
+    return parts

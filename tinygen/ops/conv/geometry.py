@@ -34,6 +34,13 @@ class Geometry:
     dilation: Sizes
     groups: int = 1
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:  # asked for at every step, for what is kept by geometry
+        return hash((self.size, self.kernel, self.stride, self.padding, self.dilation, self.groups))
+
     @cached_property
     def reach(self) -> Sizes:
         """How many input pixels the kernel spans: dilation (kernel - 1) + 1."""

@@ -11,6 +11,7 @@ Dimensions are named as for volumes: planes of rows of pixels.  An image is one 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise, product
 from typing import Any, NamedTuple
 
@@ -32,7 +33,13 @@ class Block(NamedTuple):
 
     plane: Index
     rows: range
-    lines: slice
+    first: int
+    last: int
+    """The first line, and the one after the last."""
+
+    @property
+    def where(self) -> tuple[Any, ...]:
+        return (*self.plane, slice(self.rows.start, self.rows.stop), slice(self.first, self.last))
 
 
 def conv(xp: Any, x: Any, w: Any, geo: Geometry) -> Any:
@@ -47,10 +54,10 @@ def conv(xp: Any, x: Any, w: Any, geo: Geometry) -> Any:
     groups = _groups(x.shape[1], w.shape[0], geo)
 
     def some(blocks: Sequence[Block]) -> None:
-        for (plane, rows, lines), (g, ins, outs) in product(blocks, groups):
-            out = matrices[(*plane, slice(rows.start, rows.stop), lines, outs)]
+        for block, (g, ins, outs) in product(blocks, groups):
+            out = matrices[(*block.where, outs)]
             buffer = xp.empty(out.shape, out.dtype)
-            for n, (k, met) in enumerate(_met(plane, rows, lines, geo, batch)):
+            for n, (k, met) in enumerate(_met(block, geo, batch)):
                 if n == 0:
                     xp.matmul(phases[met][..., ins], taps[k][g], out=out)
                 else:
@@ -99,12 +106,12 @@ def conv_weight(xp: Any, x: Any, y: Any, geo: Geometry) -> Any:
 
     def some(blocks: Sequence[Block]) -> Any:
         taps = xp.zeros((*geo.kernel, geo.groups, n_out, n_in), xp.result_type(x, y))
-        for (plane, rows, lines), (g, ins, outs) in product(blocks, groups):
-            left = matrices[(*plane, slice(rows.start, rows.stop), lines, outs)].swapaxes(-1, -2)
-            of_rows = xp.empty((len(rows), n_out, n_in), taps.dtype)
-            for k, met in _met(plane, rows, lines, geo, batch):
+        for block, (g, ins, outs) in product(blocks, groups):
+            left = matrices[(*block.where, outs)].swapaxes(-1, -2)
+            of_rows = xp.empty((len(left), n_out, n_in), taps.dtype)
+            for k, met in _met(block, geo, batch):
                 xp.matmul(left, phases[met][..., ins], out=of_rows)
-                taps[k][g] += of_rows[0] if len(rows) == 1 else of_rows.sum(0)
+                taps[k][g] += of_rows[0] if len(left) == 1 else of_rows.sum(0)
         return taps
 
     taps, *others = share(some, _blocks(geo, batch, x.shape[1], y.shape[1]), y.size * n_in)
@@ -148,7 +155,7 @@ def _blocks(geo: Geometry, batch: int, n_in: int, n_out: int) -> list[Block]:
         in_lines *= get_num_threads()
     cuts = _cut(length, in_lines)
     several = [range(r.start, r.stop) for r in _cut(rows, in_rows)]
-    return [Block(i, r, lines) for i in np.ndindex(*planes) for r in several for lines in cuts]
+    return [Block(i, r, c.start, c.stop) for i in np.ndindex(*planes) for r in several for c in cuts]
 
 
 def _classes(geo: Geometry, batch: int, channels: int) -> list[tuple[Index, range]]:
@@ -160,20 +167,28 @@ def _classes(geo: Geometry, batch: int, channels: int) -> list[tuple[Index, rang
     return [(i, r) for i in np.ndindex(*planes) for r in several]
 
 
-def _met(plane: Index, rows: range, lines: slice, geo: Geometry, batch: int) -> Iterator[tuple[Index, tuple[Any, ...]]]:
-    """(tap, what it meets of the phases from these rows of the output)."""
-    s, d = geo.stride[-2:], geo.dilation[-2:]
+# What meets what is the same in every step of a training: it is worked out once, and not while another core waits.
+
+
+@lru_cache(2048)
+def _met(block: Block, geo: Geometry, batch: int) -> list[tuple[Index, tuple[Any, ...]]]:
+    """(tap, what it meets of the phases from this block of the output)."""
+    s, d, (plane, rows, first_line, last_line) = geo.stride[-2:], geo.dilation[-2:], block
+    met = []
     for k in np.ndindex(*geo.kernel):
         at = tuple(a * t + b * e for a, t, b, e in zip(plane, geo.stride, k, geo.dilation, strict=False))
         first = rows.start * s[0] + k[-2] * d[0]
         start = k[-1] * d[1] // s[1] * batch
         among = slice(first, first + (len(rows) - 1) * s[0] + 1, s[0])
-        yield k, (*at, among, k[-1] * d[1] % s[1], slice(start + lines.start, start + lines.stop))
+        met.append((k, (*at, among, k[-1] * d[1] % s[1], slice(start + first_line, start + last_line))))
+    return met
 
 
-def _reaching(plane: Index, rows: range, geo: Geometry, batch: int) -> Iterator[tuple[Index, Any, slice, int, int]]:
+@lru_cache(2048)
+def _reaching(plane: Index, rows: range, geo: Geometry, batch: int) -> list[tuple[Index, Any, slice, int, int]]:
     """(tap, rows of the output, which of these rows of the input they reach, phase, first line) of all that reaches them."""
     s, d = geo.stride[-2:], geo.dilation[-2:]
+    reaching = []
     for k in np.ndindex(*geo.kernel):
         planes = [
             divmod(a + before - b * e, t)
@@ -184,7 +199,8 @@ def _reaching(plane: Index, rows: range, geo: Geometry, batch: int) -> Iterator[
         if rest or low >= high or any(r or not 0 <= a < n for (a, r), n in zip(planes, geo.out, strict=False)):
             continue
         source = (*(a for a, _ in planes), slice(first + low, first + high))
-        yield k, source, slice(low, high), k[-1] * d[1] % s[1], k[-1] * d[1] // s[1] * batch
+        reaching.append((k, source, slice(low, high), k[-1] * d[1] % s[1], k[-1] * d[1] // s[1] * batch))
+    return reaching
 
 
 def _split_into_phases(xp: Any, x: Any, geo: Geometry) -> Any:
