@@ -19,10 +19,15 @@ _FEW_PIXELS = 512
 _MOST_ONES = 4096  # that are kept: larger rows of ones cost less to make than the product they are for
 
 
-def memory_order(x: Any) -> list[int]:
-    """The axes from the slowest to the fastest in memory; those of size 1 lie nowhere and are left out."""
+def axes_in_memory(x: Any) -> list[int]:
+    """All axes from the slowest to the fastest in memory; those of size 1, which lie nowhere, where their strides put them."""
     strides = x.strides
-    return sorted([i for i, n in enumerate(x.shape) if n > 1], key=lambda i: -abs(strides[i]))
+    return sorted(range(x.ndim), key=lambda i: -abs(strides[i]))
+
+
+def memory_order(x: Any) -> list[int]:
+    """The axes from the slowest to the fastest in memory; those of size 1 are left out: equal lists are equal layouts."""
+    return [i for i in axes_in_memory(x) if x.shape[i] > 1]
 
 
 def laid_out_like(xp: Any, x: Any, like: Any) -> Any:

@@ -12,6 +12,7 @@ from tinygen import ops
 from tinygen.backend import device_of, to_device
 from tinygen.engine import Node
 from tinygen.errors import ShapeError
+from tinygen.layout import axes_in_memory
 from tinygen.nn.functional.conv import sizes
 from tinygen.ops import pool
 from tinygen.ops.pool import Windows
@@ -107,7 +108,7 @@ def along(x: Any, matrices: Sequence[np.ndarray | None]) -> Any:
         raise TypeError(
             f"interpolate, adaptive pooling: a floating-point input is expected, got {x.dtype}; use float()"
         )
-    order = memory_order(x)
+    order = _order(x)
     y = ops.permute(x, order)
     for axis, matrix in enumerate(matrices, x.ndim - len(matrices)):
         if matrix is not None:
@@ -124,13 +125,11 @@ def _times(m: Any, y: Any, axis: int) -> Any:
     return ops.reshape(ops.matmul(m, columns), (*before, m.shape[0], *after))
 
 
-def memory_order(x: Any) -> tuple[int, ...]:
-    """The dimensions, from the one with the longest step in memory to the one with the shortest."""
-    array = x.array if isinstance(x, Node) else x
-    return tuple(sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis])))
+def _order(x: Any) -> list[int]:
+    return axes_in_memory(x.array if isinstance(x, Node) else x)
 
 
-def _inverse(order: tuple[int, ...]) -> tuple[int, ...]:
+def _inverse(order: list[int]) -> tuple[int, ...]:
     return tuple(order.index(axis) for axis in range(len(order)))
 
 
@@ -149,7 +148,7 @@ def pixel_shuffle(input: Any, upscale_factor: int) -> Any:
         )
     x = ops.reshape(input, (*lead, channels // (r * r), r, r, height, width))
     n = len(lead)
-    return _merged(x, [*([i] for i in range(n + 1)), [n + 3, n + 1], [n + 4, n + 2]], memory_order(input))
+    return _merged(x, [*([i] for i in range(n + 1)), [n + 3, n + 1], [n + 4, n + 2]], _order(input))
 
 
 def pixel_unshuffle(input: Any, downscale_factor: int) -> Any:
@@ -166,10 +165,10 @@ def pixel_unshuffle(input: Any, downscale_factor: int) -> Any:
         )
     x = ops.reshape(input, (*lead, channels, height // r, r, width // r, r))
     n = len(lead)
-    return _merged(x, [*([i] for i in range(n)), [n, n + 2, n + 4], [n + 1], [n + 3]], memory_order(input))
+    return _merged(x, [*([i] for i in range(n)), [n, n + 2, n + 4], [n + 1], [n + 3]], _order(input))
 
 
-def _merged(x: Any, groups: list[list[int]], order: tuple[int, ...]) -> Any:
+def _merged(x: Any, groups: list[list[int]], order: list[int]) -> Any:
     """Each group of dimensions of x becomes one; they lie in memory in the given order."""
     y = ops.permute(x, [axis for i in order for axis in groups[i]])
     y = ops.reshape(y, tuple(math.prod(x.shape[axis] for axis in groups[i]) for i in order))
