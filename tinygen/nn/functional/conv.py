@@ -50,7 +50,12 @@ def conv2d(
     dilation: Sizes = 1,
     groups: int = 1,
 ) -> Any:
-    """As conv1d, for images.  input: (N, C, H, W) or (C, H, W), weight: (out channels, C / groups, kernel H, kernel W)."""
+    """As conv1d, for images.  input: (N, C, H, W) or (C, H, W), weight: (out channels, C / groups, kernel H, kernel W).
+
+    Large kernels with many channels and stride 1 may be computed by way of frequencies (ops/conv/fourier.py), as may
+    conv_transpose2d and the derivatives of both.  Then the rounding error of a pixel is relative to the largest values of its
+    image, not to those under the kernel, and a NaN or an infinity fills the whole result of its image.
+    """
     return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
@@ -102,7 +107,10 @@ def conv_transpose2d(
     groups: int = 1,
     dilation: Sizes = 1,
 ) -> Any:
-    """As conv_transpose1d, for images.  input: (N, C, H, W) or (C, H, W), weight: (C, out channels / groups, *kernel)."""
+    """As conv_transpose1d, for images.  input: (N, C, H, W) or (C, H, W), weight: (C, out channels / groups, *kernel).
+
+    About rounding errors and a NaN: see conv2d.
+    """
     return _conv_transpose(
         "conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding, groups, dilation
     )

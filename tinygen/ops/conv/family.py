@@ -10,9 +10,10 @@ is linear in each of its three arguments, and its three partial derivatives are 
 
 So the derivative rules of each are the other two, and derivatives of any order close in this family.
 
-x: (batch, channels in, *size), w: (channels out, channels in / groups, *kernel), y: (batch, channels out, *geo.out); one
-`Geometry` says the sizes; any number of spatial dimensions.  Which of
-several ways computes the sums is decided in choose.py.
+x: (batch, channels in, *size), w: (channels out, channels in / groups, *kernel), y: (batch, channels out, *geo.out); any number
+of spatial dimensions; one `Geometry`, given as geo=, says the sizes.  Which of several ways computes the sums is decided in
+choose.py.  These operators trust their arguments: shapes are checked where users call, in nn/functional/conv.py.
+Source: deck D4 (the convolution and its transpose as matrices).
 """
 
 from __future__ import annotations

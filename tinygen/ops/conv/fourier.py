@@ -16,6 +16,10 @@ those along the other dimension n complex ones.  A complex product (a + ib)(c + 
     a (d - c),   b (c + d),   (a + b) c:        real part = third - second,  imaginary part = third + first
 
 so B makes a, b, a + b; G makes d - c, c + d, c; and A adds the three up: 3 n R real channel matrices in all.
+
+The price: every frequency is a sum over the whole image, and every pixel of the result a sum over all frequencies.  So the
+rounding error of a pixel is relative to the largest values of its image, not to those that the kernel meets there: one value of
+1e30 buries the rest of its image, and a NaN or an infinity fills all of it.  Other images of the batch are not touched.
 Sources: Mathieu, Henaff, LeCun 2013, "Fast training of convolutional networks through FFTs"; Gauss's trick.
 """
 
