@@ -31,7 +31,13 @@ def _product(xp: Any, x: Any, y: Any) -> Any:
 
 def _dot(x: Any, y: Any) -> Any:
     """x y of two matrices.  NumPy's product has threads of its own, unless the cores are ours (backend/threads.py)."""
-    if not threads.is_shared() or not isinstance(x, np.ndarray) or x.dtype != y.dtype:
+    multiplications = x.size * y.shape[1]
+    if (
+        not threads.is_shared()
+        or multiplications < threads.ENOUGH
+        or not isinstance(x, np.ndarray)
+        or x.dtype != y.dtype
+    ):
         return x.dot(y)
     out = np.empty((x.shape[0], y.shape[1]), x.dtype)
     by_columns = out.shape[1] > out.shape[0]
@@ -44,7 +50,7 @@ def _dot(x: Any, y: Any) -> Any:
         else:
             np.matmul(x[a:b], y, out=out[a:b])
 
-    threads.share(some, range(n), x.size * y.shape[1])
+    threads.share(some, range(n), multiplications)
     return out
 
 
