@@ -21,12 +21,13 @@ def model(
     x: SearchStrategy[Any],
     *more: SearchStrategy[Any],
     losses: tuple[str, ...] = ("loss",),
+    **of_losses: Any,
 ) -> None:
-    """Its forward pass, and each of the losses."""
+    """Its forward pass, and each of the losses; options for these."""
     name = make().__class__.__name__
     module(name, make, x)
     for loss in losses:
-        module(f"{name} {loss}", lambda loss=loss: Method(make(), loss), x, *more, empty=loss == "elbo")
+        module(f"{name} {loss}", lambda loss=loss: Method(make(), loss), x, *more, empty=loss == "elbo", **of_losses)
 
 
 model(lambda: models.Autoencoder((4, 3, 2)), PIXELS)
@@ -35,10 +36,16 @@ model(lambda: models.TiedAutoencoder(4, 2), PIXELS)
 module("Autoencoder denoising", lambda: Method(models.Autoencoder((4, 2)), "loss"), PIXELS, PIXELS, empty=False)
 IMAGES = rows(1, 3, 3, low=0.0, high=1.0)
 HALVES = ((2, 2, 1),)  # one hidden convolution: 3×3 -> 2×2 -> 1
-model(lambda: models.ConvAutoencoder(2, (1, 3, 3), HALVES), IMAGES)
-model(lambda: models.ConvVAE(1, (1, 3, 3), HALVES), IMAGES)
+ONE_MODE = {"modes": ("train",)}  # for losses that are the same in both; their layers go through both in other entries
+model(lambda: models.ConvAutoencoder(2, (1, 3, 3), HALVES), IMAGES, **ONE_MODE)
+model(lambda: models.ConvVAE(1, (1, 3, 3), HALVES), IMAGES, **ONE_MODE)
 model(lambda: models.Classifier((4, 3, 3)), PIXELS, labels(3))
-model(lambda: models.ConvClassifier((4, 4), (2, 2), 3, classes=3), rows(1, 4, 4, low=0.0, high=1.0), labels(3))
+model(
+    lambda: models.ConvClassifier((4, 4), (2, 2), 3, classes=3),
+    rows(1, 4, 4, low=0.0, high=1.0),
+    labels(3),
+    **ONE_MODE,
+)
 
 model(lambda: models.BernoulliVAE(4, 3, 2), PIXELS, losses=("loss", "elbo"))
 model(lambda: models.GaussianVAE(3, 3, 2), rows(3), losses=("loss", "elbo"))
@@ -72,12 +79,17 @@ for kind, saturating in (("", False), (" saturating", True)):
 
 
 def dcgan(loss: str, constant: str) -> nn.Module:
-    """As `gan`, with weights far from the start, where the logits are nearly 0 and the normalisation divides by little."""
+    """As `gan`, with weights far from the start, where the logits are nearly 0 and the normalisation divides by little.
+
+    Derivatives in the player's first and last parameter; its own entry has all of them.
+    """
     game = trained(models.DCGAN(2, (1, 4, 4), (2, 1)))
     with tg.no_grad():
         for p in game.parameters():
             p.sub_(1)
     getattr(game, constant).requires_grad_(False)
+    for p in [p for p in game.parameters() if p.requires_grad][1:-1]:
+        p.requires_grad_(False)
     return Method(game, loss)
 
 
@@ -88,8 +100,10 @@ module(
     several_rows(1, 4, 4),
     empty=False,
 )
-module("DCGAN discriminator", lambda: dcgan("discriminator_loss", "generator"), several_rows(1, 4, 4), empty=False)
-module("DCGAN generator", lambda: dcgan("generator_loss", "discriminator"), st.integers(3, 4), empty=False)
+# In training, where the game is played; the two players, above, go through both modes.
+PLAYED = {"empty": False, "modes": ("train",)}
+module("DCGAN discriminator", lambda: dcgan("discriminator_loss", "generator"), several_rows(1, 4, 4), **PLAYED)
+module("DCGAN generator", lambda: dcgan("generator_loss", "discriminator"), st.integers(3, 4), **PLAYED)
 
 
 def nice() -> nn.Module:
