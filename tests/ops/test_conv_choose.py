@@ -1,18 +1,13 @@
-"""Which way a convolution is computed, and both gradients in one go."""
+"""Which way a convolution is computed.  Both gradients in one go: tests/ops/test_operators.py, test_gradients_together."""
 
 from __future__ import annotations
 
-from unittest import mock
-
 import numpy as np
 import pytest
-from hypothesis import given
 
 import tinygen as tg
-from tests.ops.domains.conv import geometries, shapes_of
 from tinygen.nn import functional as F
-from tinygen.ops.conv import Geometry, choose, conv, conv_bias, conv_transpose, conv_transpose_bias, family
-from tinygen.testing import strategies as ts
+from tinygen.ops.conv import Geometry, choose
 
 F32 = np.dtype(np.float32)
 
@@ -48,34 +43,6 @@ def test_what_the_fast_ways_cannot_do_goes_tap_by_tap():
     assert (
         choose.way(np, geo, 100, 32, 32, np.dtype(np.float16)).name != "fourier"
     )  # half precision has too few digits for sums of waves
-
-
-@pytest.mark.parametrize("op", [conv, conv_bias, conv_transpose, conv_transpose_bias], ids=lambda op: op.name)
-@given(drawn=geometries(), seed=ts.seeds())
-def test_both_gradients_together_are_those_of_the_rules(op, drawn, seed):
-    rng = np.random.default_rng(seed)
-    geo = drawn[0]
-    x, w, y = (rng.standard_normal(shapes_of(*drawn)[name]) for name in "xwy")
-    inputs = [x if op in (conv, conv_bias) else y, w]
-    g = y if op in (conv, conv_bias) else x
-    if op in (conv_bias, conv_transpose_bias):
-        inputs.append(rng.standard_normal(g.shape[1]))
-    tensors = [tg.tensor(a, requires_grad=True) for a in inputs]
-    if not choose.fourier.takes(geo):
-        return
-    with mock.patch.object(family, "way", lambda *_: choose.FOURIER):
-        with mock.patch.object(op, "together", wraps=op.together) as together:
-            got = tg.grad(op(*tensors, geo=geo), tensors, tg.tensor(g))
-            assert together.called
-            one_at_a_time = [tg.grad(op(*tensors, geo=geo), [t], tg.tensor(g))[0] for t in tensors]
-            assert together.call_count == 1
-    for a, b in zip(got, one_at_a_time, strict=True):
-        np.testing.assert_allclose(
-            a.numpy(), b.numpy(), rtol=1e-10, atol=1e-10
-        )  # float64: sums of at most a few hundred terms
-    with mock.patch.object(op, "together", None):
-        for a, b in zip(got, tg.grad(op(*tensors, geo=geo), tensors, tg.tensor(g)), strict=True):
-            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-10, atol=1e-10)
 
 
 def test_a_large_layer_is_the_same_by_every_way():

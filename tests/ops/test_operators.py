@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -125,6 +126,28 @@ def test_gradients(name: str, data: st.DataObject) -> None:
         name=name,
         seed=data.draw(ts.seeds()),
     )
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name in OPERATORS and OPERATORS[name].together])
+@examples(0.6)
+@given(data=st.data())
+def test_gradients_together(name: str, data: st.DataObject) -> None:
+    """The gradients that an operator gives together are those that its rules give one at a time."""
+    d, op = DOMAINS[name], OPERATORS[name]
+    drawn, context = d.calls_together()
+    e = data.draw(drawn)
+    leaves = [as_tensor(x, "cpu", data.draw(ts.layouts())) for x in e.arrays]
+    with mock.patch.object(op, "together", side_effect=op.together) as together:
+        with context:
+            y = d.function(*leaves, **e.options)
+            g = tg.tensor(np.random.default_rng(data.draw(ts.seeds())).normal(size=y.shape))
+            found = tg.grad(y, leaves, g, retain_graph=True)
+        alone = [tg.grad(y, x, g, retain_graph=True)[0] for x in leaves]
+        assert together.call_count == 1
+    for gx, expected in zip(found, alone, strict=True):
+        # sums in another order, which may cancel
+        size = float(np.abs(values(expected)).max(initial=1))
+        np.testing.assert_allclose(values(gx), values(expected), rtol=0, atol=1e-9 * size)
 
 
 @smooth

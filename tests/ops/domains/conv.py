@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from hypothesis import strategies as st
 
 from tests.ops.domains.table import Example, domain
 from tinygen.engine import OPERATORS
-from tinygen.ops.conv import Geometry
+from tinygen.ops import conv
+from tinygen.ops.conv import Geometry, choose
 from tinygen.testing import strategies as ts
 
 Index = tuple[int, ...]
@@ -89,18 +91,31 @@ def shapes_of(geo: Geometry, batch: int, n_in: int, n_out: int) -> dict[str, ts.
 
 
 @st.composite
-def family(draw: st.DrawFn, arguments: str) -> Example:
+def family(draw: st.DrawFn, arguments: str, **sizes: Any) -> Example:
     """The arguments by name; sums have at most 64 terms, which is what the tolerance of test_value allows for."""
-    drawn = draw(geometries())
+    drawn = draw(geometries(**sizes))
     shapes = shapes_of(*drawn)
     return Example(tuple(draw(ts.values(shapes[a])) for a in arguments.split()), {"geo": drawn[0]})
 
 
+def by_frequencies(arguments: str) -> Any:
+    """Small convolutions are not done in the Fourier basis, the one way that gives two gradients together: here they are."""
+    examples = family(arguments, ndim=2, max_stride=1, max_groups=1)
+
+    def way(_xp: Any, _geo: Geometry, batch: int, *_: Any) -> choose.Way:
+        return choose.FOURIER if batch else choose.TAPS
+
+    return examples, lambda: mock.patch.object(conv.family, "way", way)
+
+
 # fmt: off
-domain("conv",                family("x w"),      naive_conv,                                             OPERATORS["conv"])
-domain("conv_transpose",      family("y w"),      naive_conv_transpose,                                   OPERATORS["conv_transpose"])
+domain("conv",                family("x w"),      naive_conv,                                             OPERATORS["conv"],
+       together=by_frequencies("x w"))
+domain("conv_transpose",      family("y w"),      naive_conv_transpose,                                   OPERATORS["conv_transpose"],
+       together=by_frequencies("y w"))
 domain("conv_weight",         family("x y"),      naive_conv_weight,                                      OPERATORS["conv_weight"])
-domain("conv_bias",           family("x w out"),  lambda x, w, b, geo: shifted(naive_conv(x, w, geo), b), OPERATORS["conv_bias"])
+domain("conv_bias",           family("x w out"),  lambda x, w, b, geo: shifted(naive_conv(x, w, geo), b), OPERATORS["conv_bias"],
+       together=by_frequencies("x w out"))
 domain("conv_transpose_bias", family("y w in"),   lambda y, w, b, geo: shifted(naive_conv_transpose(y, w, geo), b),
-       OPERATORS["conv_transpose_bias"])
+       OPERATORS["conv_transpose_bias"], together=by_frequencies("y w in"))
 # fmt: on

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,8 @@ class Domain:
     oracle: the value, by NumPy or SciPy in float64, called like the function.
     function: takes arrays and options as the oracle does (by default the function of that name in tinygen.ops).
     smooth: whether it has gradients.
+    together: calls whose operator gives several gradients at once (`Op.together`), by default the examples; and a context in
+        which it does so, should it be worth it for larger arrays only.
     """
 
     name: str
@@ -39,6 +42,11 @@ class Domain:
     function: Callable[..., Any]
     smooth: bool = True
     alias_of: str | None = None
+    together: tuple[SearchStrategy[Example], Callable[[], AbstractContextManager[Any]]] | None = None
+
+    def calls_together(self) -> tuple[SearchStrategy[Example], AbstractContextManager[Any]]:
+        examples, context = self.together or (self.examples, nullcontext)
+        return examples, context()
 
 
 DOMAINS: dict[str, Domain] = {}
@@ -50,6 +58,7 @@ def domain(
     oracle: Callable[..., Any],
     function: Callable[..., Any] | None = None,
     smooth: bool = True,
+    together: tuple[SearchStrategy[Example], Callable[[], AbstractContextManager[Any]]] | None = None,
 ) -> None:
     """Enter a domain in the table.  Several names: an alias and what it stands for.  The first is what is called."""
     first, *others = names.split()
@@ -58,7 +67,7 @@ def domain(
         if hasattr(ops, name) and name != first:
             assert getattr(ops, name) is getattr(ops, first), f"{name} is no alias of {first}"
         assert name not in DOMAINS, f"{name} has two domains"
-        DOMAINS[name] = Domain(name, examples, oracle, function, smooth, None if name == first else first)
+        DOMAINS[name] = Domain(name, examples, oracle, function, smooth, None if name == first else first, together)
 
 
 def call(*arrays: SearchStrategy[np.ndarray], **options: SearchStrategy[Any]) -> SearchStrategy[Example]:
