@@ -4,7 +4,7 @@
     python -m tests.mutation.mutate mul sum    of these operators
 
 For each fault the suite's own property test of that operator runs (tests/ops/test_operators.py, test_gradients) and must
-fail.  Printed are killed / planted, and every survivor with its reason.  A fault that never changed a value or cut off a
+fail.  So must test_gradients_together, for faults in the gradients that an operator gives together (`Op.together`).  Printed are killed / planted, and every survivor with its reason.  A fault that never changed a value or cut off a
 derivative, in ten times as many examples as the suite runs, is no fault ("equivalent": the sign of a zero gradient, the
 exchanged rules of x + y); it is recognised by comparing the rule's results with and without it, and counted apart.
 
@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -30,7 +31,7 @@ from hypothesis import Phase, settings
 import tests.conftest  # loads the profile  # noqa: F401
 import tinygen.nn  # its operators are in the table too  # noqa: F401
 from tests.ops.domains import DOMAINS
-from tests.ops.test_operators import test_gradients
+from tests.ops.test_operators import test_gradients, test_gradients_together
 from tinygen import backend, ops
 from tinygen.engine import OPERATORS, EachRule, Node, Op, sum_to
 from tinygen.models import Result as Row
@@ -61,24 +62,28 @@ FAULTS: dict[str, Callable[[Any, tuple[int, ...]], Any]] = {
 
 One more fault is "rule of argument j": the rule of another argument in the place of this one.
 """
+TOGETHER = ("sign", "factor 2", "factor 1.01", "zero")
+"""Those that a gradient given together with others can have: it is an array of the argument's shape.  And "gradient of argument j"."""
 
 
 @dataclass
 class Mutant:
-    """One fault in one rule."""
+    """One fault in one rule, or in one of the gradients that the operator gives together."""
 
     operator: str
     argument: int
     """Counted from 0."""
     fault: str
     other: int | None = None
-    """The argument whose rule is used instead."""
+    """The argument whose rule (or gradient) is used instead."""
+    together: bool = False
     called: int = field(default=0, compare=False)
     differed: int = field(default=0, compare=False)
     """How often the result was not that of the right rule."""
 
     def __str__(self) -> str:
-        return f"{self.operator}, rule of argument {self.argument + 1}: {self.fault}"
+        what = "given together, gradient" if self.together else "rule"
+        return f"{self.operator}, {what} of argument {self.argument + 1}: {self.fault}"
 
     def wrong(self, rules: Any) -> Callable:
         """The faulty rule."""
@@ -86,18 +91,34 @@ class Mutant:
         wrong = right if self.other is None else rules[self.other]
 
         def rule(g: Any, out: Any, *inputs: Any, **params: Any) -> Result:
-            self.called += 1
             good = right(g, out, *inputs, **params)
-            shape = inputs[self.argument].shape
-            try:
-                bad = wrong(g, out, *inputs, **params) if self.other is not None else FAULTS[self.fault](good, shape)
-                self.differed += _differ(good, bad, shape)
-            except Exception:
-                self.differed += 1
-                raise
-            return bad
+            return self.spoilt(good, inputs[self.argument].shape, lambda: wrong(g, out, *inputs, **params))
 
         return rule
+
+    def wrong_together(self, right: Callable) -> Callable:
+        """The faulty function that gives several gradients."""
+
+        def together(xp: Any, g: Any, out: Any, *arrays: Any, **params: Any) -> Result:
+            found = right(xp, g, out, *arrays, **params)
+            if found is None:
+                return None
+            i = self.argument
+            bad = self.spoilt(found[i], arrays[i].shape, lambda: found[self.other])
+            return (*found[:i], bad, *found[i + 1 :])
+
+        return together
+
+    def spoilt(self, good: Result, shape: tuple[int, ...], another: Callable[[], Result]) -> Result:
+        """The result with the fault in it; counted is whether it differs."""
+        self.called += 1
+        try:
+            bad = another() if self.other is not None else FAULTS[self.fault](good, shape)
+            self.differed += _differ(good, bad, shape)
+        except Exception:
+            self.differed += 1
+            raise
+        return bad
 
 
 def _differ(good: Any, bad: Any, shape: tuple[int, ...]) -> bool:
@@ -123,14 +144,40 @@ def all_mutants(names: list[str] | None = None) -> list[Mutant]:
         for i in ruled:
             found += [Mutant(name, i, fault) for fault in FAULTS]
             found += [Mutant(name, i, f"rule of argument {j + 1}", j) for j in ruled if j != i]
+        given = range(given_together(name))
+        for i in given:
+            found += [Mutant(name, i, fault, together=True) for fault in TOGETHER]
+            found += [Mutant(name, i, f"gradient of argument {j + 1}", j, True) for j in given if j != i]
     return found
+
+
+@lru_cache
+def given_together(name: str) -> int:
+    """How many gradients the operator gives together, in the first examples of its property test."""
+    op, counts = OPERATORS[name], [0]
+    right = op.together
+    if right is None or name not in DOMAINS:
+        return 0
+
+    def counted(*arrays: Any, **params: Any) -> Result:
+        found = right(*arrays, **params)
+        counts.append(len(found or ()))
+        return found
+
+    with mock.patch.object(op, "together", counted), few(test_gradients_together, 3):
+        test_gradients_together(name=name)
+    return max(counts)
 
 
 @contextmanager
 def planted(mutant: Mutant) -> Iterator[None]:
-    """Inside, the operator has the faulty rule."""
+    """Inside, the operator has the faulty rule, or gives the faulty gradient."""
     op: Op = OPERATORS[mutant.operator]
     rules: Any = op.rules
+    if mutant.together and op.together is not None:
+        with mock.patch.object(op, "together", mutant.wrong_together(op.together)):
+            yield
+        return
     wrong = mutant.wrong(rules)
     if isinstance(rules, EachRule):
         op.rules = EachRule(lambda i: wrong if i == mutant.argument else rules[i])
@@ -150,42 +197,47 @@ def _kill(*_: Any) -> None:
     raise Killed
 
 
-def suite_of(name: str) -> None:
+def suite_of(mutant: Mutant) -> None:
     """The property test of one operator, as `make test` runs it."""
-    test_gradients(name=DOMAINS[name].alias_of or name)
+    test_of(mutant)(name=DOMAINS[mutant.operator].alias_of or mutant.operator)
 
 
-def outcome(mutant: Mutant, run: Callable[[str], None] = suite_of) -> str:
+def test_of(mutant: Mutant) -> Any:
+    return test_gradients_together if mutant.together else test_gradients
+
+
+def outcome(mutant: Mutant, run: Callable[[Mutant], None] = suite_of) -> str:
     """ "killed", "equivalent", or why it survived."""
     if mutant.operator not in DOMAINS or not DOMAINS[mutant.operator].smooth:
         return "survived: the operator has no gradient test"
-    usual = test_gradients._hypothesis_internal_use_settings
-    if _fails(mutant, run, usual.max_examples):
+    usual = test_of(mutant)._hypothesis_internal_use_settings.max_examples
+    if _fails(mutant, run, usual):
         return "killed"
     if not mutant.called:
-        return "survived: no example calls the rule"
+        return "survived: no example calls it"
     if mutant.differed:
         return "survived: the test passes"
-    _fails(mutant, run, 10 * usual.max_examples)
+    _fails(mutant, run, 10 * usual)
     return "survived: only rare examples, beyond the usual number, show it" if mutant.differed else "equivalent"
 
 
-def _fails(mutant: Mutant, run: Callable[[str], None], max_examples: int) -> bool:
+def _fails(mutant: Mutant, run: Callable[[Mutant], None], max_examples: int) -> bool:
     """Whether the property test of the operator fails when the fault is planted."""
-    usual = test_gradients._hypothesis_internal_use_settings
-    quick = settings(usual, database=None, phases=(Phase.generate,), max_examples=max_examples)
-    with (
-        planted(mutant),
-        mock.patch.object(diagnosis, "explain", _kill),
-        mock.patch.object(test_gradients, "_hypothesis_internal_use_settings", quick),
-    ):
+    with planted(mutant), mock.patch.object(diagnosis, "explain", _kill), few(test_of(mutant), max_examples):
         try:
-            run(mutant.operator)
+            run(mutant)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
             return True
     return False
+
+
+def few(test: Any, max_examples: int) -> Any:
+    """Inside, the property test draws so many examples, always the same ones, and makes none smaller."""
+    usual = test._hypothesis_internal_use_settings
+    quick = settings(usual, database=None, phases=(Phase.generate,), max_examples=max_examples)
+    return mock.patch.object(test, "_hypothesis_internal_use_settings", quick)
 
 
 def main(names: list[str]) -> int:

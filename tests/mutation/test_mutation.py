@@ -23,17 +23,24 @@ def test_every_planted_fault_is_noticed():
 
 
 def test_every_rule_of_every_operator_is_a_target():
-    targets = {(m.operator, m.argument) for m in all_mutants() if m.fault == "sign"}
+    targets = {(m.operator, m.argument) for m in all_mutants() if m.fault == "sign" and not m.together}
     assert {name for name, _ in targets} == {n for n, op in OPERATORS.items() if any(op.rules[i] for i in range(2))}
     assert {("mul", 0), ("mul", 1), ("where", 1), ("where", 2), ("stack", 1)} <= targets and ("where", 0) not in targets
 
 
+def test_every_gradient_that_is_given_together_is_a_target():
+    targets = {(m.operator, m.argument) for m in all_mutants() if m.fault == "sign" and m.together}
+    assert {name for name, _ in targets} == {name for name, op in OPERATORS.items() if op.together}
+    assert {("normalize", 0), ("normalize", 1), ("normalize", 2), ("conv_bias", 0), ("conv_bias", 1)} <= targets
+    assert ("conv_bias", 2) not in targets  # its rule gives it
+
+
 def test_a_test_that_does_nothing_lets_all_faults_live():
-    assert outcome(Mutant("mul", 0, "sign"), run=lambda name: None) == "survived: no example calls the rule"
+    assert outcome(Mutant("mul", 0, "sign"), run=lambda mutant: None) == "survived: no example calls it"
 
 
 def test_a_test_without_comparison_lets_all_faults_live():
-    def run(name):
+    def run(mutant):
         import tinygen as tg
 
         x = tg.randn(3, requires_grad=True)
@@ -56,12 +63,31 @@ def test_what_changes_nothing_is_no_fault(mutant):
     assert outcome(mutant) == "equivalent"
 
 
+def test_a_test_without_comparison_lets_wrong_gradients_together_live():
+    def run(mutant):
+        import tinygen as tg
+
+        x = tg.randn(3, 4, requires_grad=True)
+        tg.nn.functional.batch_norm(
+            x, None, None, tg.ones(4, requires_grad=True), tg.zeros(4), training=True
+        ).sum().backward()
+
+    assert outcome(Mutant("normalize", 0, "sign", together=True), run) == "survived: the test passes"
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_operator_is_as_before_afterwards(fault):
     before = OPERATORS["mul"].rules
     with planted(Mutant("mul", 0, fault)):
         assert OPERATORS["mul"].rules is not before
     assert OPERATORS["mul"].rules is before
+
+
+def test_the_gradients_together_are_as_before_afterwards():
+    before = OPERATORS["conv"].together
+    with planted(Mutant("conv", 1, "sign", together=True)):
+        assert OPERATORS["conv"].together is not before
+    assert OPERATORS["conv"].together is before
 
 
 def test_the_table(capsys):
