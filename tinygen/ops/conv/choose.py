@@ -118,7 +118,7 @@ def estimates(
         once = geo.size[0] * geo.size[1] * 2 * r * n_in + geo.out[0] * geo.out[1] * 2 * r * n_out
         twice = 6 * n * r * (geo.size[0] * n_in + geo.out[0] * n_out)
         middle = _product(3 * n * r * batch, min(batch, 25), n_in, n_out)
-        kernel = 3 * n * r * n_in * n_out
+        kernel = 3.0 * n * r * n_in * n_out
         kernel *= 2 * n_taps * _MULTIPLY + (4 * _FAR if kernel * itemsize > 1 << 26 else _FAR)
         costs[FOURIER] = 1.25 * share * (batch * (once + twice) * _MULTIPLY + middle) + kernel + 8 * _CALL
     return costs
