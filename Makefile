@@ -8,13 +8,13 @@ ROW ?=
 .PRECIOUS: .venv-%/stamp
 
 help:
-	@echo "make demo        train the four models on embedded real data; pictures in runs/, a table on the screen"
+	@echo "make demo        train seven models on embedded real data; pictures in runs/, a table on the screen (a minute)"
 	@echo "make test        the test suite"
 	@echo "make test-all    the slow tests too, and many more examples per property"
-	@echo "make mutate      plant a fault in every derivative rule, and see the tests notice it"
+	@echo "make mutate      plant faults in every derivative rule, and see the tests notice them"
 	@echo "make check       format, lint, types and tests: what a change must pass"
 	@echo "make format      let ruff rewrite the source"
-	@echo "make reproduce   the published numbers on MNIST, beside floor and baseline (one row: make reproduce ROW=vae)"
+	@echo "make reproduce   the published numbers on MNIST, beside floor and baseline (an hour; one row: make reproduce ROW=vae)"
 	@echo "make bench       training steps timed against PyTorch"
 	@echo "make clean       remove environments, caches and runs/"
 

@@ -1,6 +1,6 @@
 """Measure the numbers in docs/results.md: train each model on its real data set and store what comes out.
 
-    make reproduce                  all rows (half an hour on an idle machine; the GAN takes most of it)
+    make reproduce                  all rows (a good hour on two idle cores; the GANs and the convolutional models take it)
     make reproduce ROW=vae          one row
     python examples/reproduce.py vae realnvp --device cuda --seed 1
 
@@ -8,7 +8,7 @@ Every row is one call of a model's `reproduce(...)`, in tinygen/models.  The num
 docs/results.md is written anew from all files there: nothing in it is typed by hand.  Pictures of the GANs' samples
 while they train go to runs/reproduce/.
 
-MNIST comes from the folder TINYGEN_DATA, the cache, or the network (11 MB, once).
+MNIST and Fashion-MNIST come from the folder TINYGEN_DATA, the cache, or the network (11 and 30 MB, once).
 """
 
 from __future__ import annotations
