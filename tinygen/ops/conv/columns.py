@@ -15,14 +15,14 @@ Source: Chellapilla, Puri, Simard 2006, "High performance convolutional neural n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from tinygen.backend.threads import get_num_threads, share
-from tinygen.ops.conv.geometry import Geometry, channels_first, pixel_major
+from tinygen.ops.conv.geometry import Geometry, channels_first, phases, pixel_major
 
 BLOCK_BYTES = 1024 * 1024
 """Columns are made for so many rows of the output at a time that they stay in the cache."""
@@ -142,7 +142,7 @@ def _lines(xp: Any, x: Any, geo: Geometry) -> Any:
     lines = xp.zeros(_shape_of_lines(geo, batch, channels), x.dtype)
     pixels = x.transpose(*range(2, x.ndim - 1), 1, x.ndim - 1, 0)  # (*rows, channels, pixels, batch)
     apart = lines.reshape(*lines.shape[:-1], -1, batch)
-    for phase, into, of in _phases(geo):
+    for phase, into, of in phases(geo):
         apart[(*geo.inside[:-1], phase, slice(None), into)] = pixels[..., of, :]
     return lines
 
@@ -151,19 +151,10 @@ def _from_lines(xp: Any, lines: Any, geo: Geometry, batch: int) -> Any:
     """The way back, without the padding: (*size, batch, channels)."""
     apart = lines.reshape(*lines.shape[:-1], -1, batch)
     x = xp.empty((*geo.size, batch, lines.shape[-2]), lines.dtype)
-    for phase, into, of in _phases(geo):
+    for phase, into, of in phases(geo):
         part = apart[(*geo.inside[:-1], phase, slice(None), into)]
         x[(..., of, slice(None), slice(None))] = part.transpose(*range(x.ndim - 3), x.ndim - 2, x.ndim - 1, x.ndim - 3)
     return x
-
-
-def _phases(geo: Geometry) -> Iterator[tuple[int, slice, slice]]:
-    """(phase, where in it, which pixels of the last dimension)."""
-    s, n, (before, _) = geo.stride[-1], geo.size[-1], geo.padding[-1]
-    for phase in range(s):
-        first = (phase - before) % s  # pixels are counted without the padding, phases with it
-        start = (before + first) // s
-        yield phase, slice(start, start + len(range(first, n, s))), slice(first, n, s)
 
 
 def _blocks(xp: Any, geo: Geometry, height: int, batch: int, dtype: Any) -> list[slice]:

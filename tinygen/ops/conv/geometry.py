@@ -8,6 +8,7 @@ keep it, so the next convolution finds its input as it wants it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -91,6 +92,19 @@ def padded(xp: Any, x: Any, geo: Geometry) -> Any:
     out = xp.zeros((*geo.padded, *x.shape[:2]), x.dtype)
     out[geo.inside] = x.transpose(*range(2, x.ndim), 0, 1)
     return out
+
+
+def phases(geo: Geometry) -> Iterator[tuple[int, slice, slice]]:
+    """The last dimension of the padded input, split into `stride` phases, each of every stride-th pixel: there the pixels that a
+    tap meets, one after the other, are neighbours.
+
+    (phase, where in it the input lies, which pixels of the input these are), for every phase.
+    """
+    s, n, (before, _) = geo.stride[-1], geo.size[-1], geo.padding[-1]
+    for phase in range(s):
+        first = (phase - before) % s  # pixels are counted without the padding, phases with it
+        start = (before + first) // s
+        yield phase, slice(start, start + len(range(first, n, s))), slice(first, n, s)
 
 
 def grouped(x: Any, geo: Geometry) -> Any:

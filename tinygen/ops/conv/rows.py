@@ -10,7 +10,7 @@ Dimensions are named as for volumes: planes of rows of pixels.  An image is one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise, product
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygen.backend.threads import get_num_threads, share
-from tinygen.ops.conv.geometry import Geometry, channels_first, kernel_first, kernel_matrices, pixel_major
+from tinygen.ops.conv.geometry import Geometry, channels_first, kernel_first, kernel_matrices, phases, pixel_major
 
 _BLOCK_BYTES = 512 * 1024
 """Of the output: half of what a core's cache holds, the products need as much."""
@@ -47,7 +47,7 @@ def conv(xp: Any, x: Any, w: Any, geo: Geometry) -> Any:
     if len(geo.size) == 1:
         return _as_image(conv, xp, x, w, geo)
     batch = x.shape[0]
-    phases = _split_into_phases(xp, x, geo)
+    split = _split_into_phases(xp, x, geo)
     taps = xp.ascontiguousarray(kernel_matrices(xp, w, geo).swapaxes(-1, -2))
     y = xp.empty((*geo.out, batch, w.shape[0]), xp.result_type(x, w))
     matrices = y.reshape(*geo.out[:-1], -1, w.shape[0])
@@ -59,9 +59,9 @@ def conv(xp: Any, x: Any, w: Any, geo: Geometry) -> Any:
             buffer = xp.empty(out.shape, out.dtype)
             for n, (k, met) in enumerate(_met(block, geo, batch)):
                 if n == 0:
-                    xp.matmul(phases[met][..., ins], taps[k][g], out=out)
+                    xp.matmul(split[met][..., ins], taps[k][g], out=out)
                 else:
-                    out += xp.matmul(phases[met][..., ins], taps[k][g], out=buffer)
+                    out += xp.matmul(split[met][..., ins], taps[k][g], out=buffer)
 
     share(some, _blocks(geo, batch, x.shape[1], w.shape[0]), y.size // geo.groups * x.shape[1])
     return channels_first(y)
@@ -99,7 +99,7 @@ def conv_weight(xp: Any, x: Any, y: Any, geo: Geometry) -> Any:
     if len(geo.size) == 1:
         return _as_image(conv_weight, xp, x, y, geo)
     batch = x.shape[0]
-    phases = _split_into_phases(xp, x, geo)
+    split = _split_into_phases(xp, x, geo)
     matrices = pixel_major(xp, y).reshape(*geo.out[:-1], -1, y.shape[1])
     n_out, n_in = y.shape[1] // geo.groups, x.shape[1] // geo.groups
     groups = _groups(x.shape[1], y.shape[1], geo)
@@ -110,7 +110,7 @@ def conv_weight(xp: Any, x: Any, y: Any, geo: Geometry) -> Any:
             left = matrices[(*block.where, outs)].swapaxes(-1, -2)
             of_rows = xp.empty((len(left), n_out, n_in), taps.dtype)
             for k, met in _met(block, geo, batch):
-                xp.matmul(left, phases[met][..., ins], out=of_rows)
+                xp.matmul(left, split[met][..., ins], out=of_rows)
                 taps[k][g] += of_rows[0] if len(left) == 1 else of_rows.sum(0)
         return taps
 
@@ -211,7 +211,7 @@ def _split_into_phases(xp: Any, x: Any, geo: Geometry) -> Any:
         return pixel_major(xp, x).reshape(*geo.size[:-1], 1, -1, channels)
     pixels = x.transpose(*range(2, x.ndim), 0, 1)
     lines = xp.zeros((*geo.padded[:-1], s, -(-geo.padded[-1] // s), batch, channels), x.dtype)
-    for phase, into, of in _phases(geo):
+    for phase, into, of in phases(geo):
         lines[(*geo.inside[:-1], phase, into)] = pixels[..., of, :, :]
     return lines.reshape(*lines.shape[:-3], -1, channels)
 
@@ -219,14 +219,5 @@ def _split_into_phases(xp: Any, x: Any, geo: Geometry) -> Any:
 def _join_phases(lines: Any, rows: Any, geo: Geometry) -> None:
     """The way back, for some rows, and the padding dropped."""
     lines = lines.reshape(*lines.shape[:2], -1, *rows.shape[-2:])
-    for phase, into, of in _phases(geo):
+    for phase, into, of in phases(geo):
         rows[:, of] = lines[:, phase, into]
-
-
-def _phases(geo: Geometry) -> Iterator[tuple[int, slice, slice]]:
-    """(phase, where in it, which pixels of the last dimension)."""
-    s, n, (before, _) = geo.stride[-1], geo.size[-1], geo.padding[-1]
-    for phase in range(s):
-        first = (phase - before) % s  # pixels are counted without the padding, phases with it
-        start = (before + first) // s
-        yield phase, slice(start, start + len(range(first, n, s))), slice(first, n, s)
