@@ -130,7 +130,8 @@ def avg_pool2d(
 def adaptive_avg_pool1d(input: Any, output_size: int | Sequence[int]) -> Any:
     """The means of output_size windows that cover the input evenly: number i of m from i L ÷ m to (i + 1) L ÷ m, rounded outward.
 
-    input: (N, C, L) or (C, L).  Returns (N, C, output_size).  A linear map: one small matrix per dimension.
+    input: (N, C, L) or (C, L), floating.  Returns (N, C, output_size).  A linear map: one small matrix per dimension.
+    Raises ShapeError when sizes are not positive, TypeError for an input of integers.
     """
     return _adaptive_avg_pool("adaptive_avg_pool1d", 1, input, output_size)
 
@@ -187,7 +188,6 @@ def _max_unpool(
         size = tuple((m - 1) * s - 2 * p + k for m, s, p, k in zip(x.shape[-n:], stride, padding, kernel, strict=True))
     else:
         size = tuple(int(m) for m in output_size)[-n:]
-    lead = tuple(x.shape[:-n])
     if len(size) != n or min(size) < 1:
         raise ShapeError(f"{name}: the result would have size {list(size)}; give output_size, {n} positive numbers")
     lead = tuple(x.shape[:-n])

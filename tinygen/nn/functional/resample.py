@@ -35,8 +35,8 @@ def interpolate(
         "trilinear" (volumes): weighted by the distance to the two nearest in each dimension.
     align_corners: False: a pixel is a square, and the borders of the pictures coincide: i stands at (i + ½) / scale - ½.
         True: a pixel is a point, and the first and the last ones coincide: i stands at i (n - 1) / (m - 1).
-    Nearest, by a whole factor, is the transpose of the sum over windows as large as the factor.
-    Raises ShapeError when sizes do not fit, ValueError for a mode, a size or a factor that make no sense.
+    Returns (N, C, *new size).  Nearest, by a whole factor, is the transpose of the sum over windows as large as the factor.
+    Raises ShapeError when sizes do not fit, ValueError for a mode, a size or a factor that make no sense, TypeError for integers.
     """
     if input.ndim not in (3, 4, 5):
         raise ShapeError(

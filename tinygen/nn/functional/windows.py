@@ -58,7 +58,7 @@ def fold(
 def windows_of(
     name: str, n: int, x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool = False
 ) -> Windows:
-    """The windows over the last n dimensions of x, (N, C, *size) or (C, *size)."""
+    """The windows over the last n dimensions of x, (N, C, *size) or (C, *size); errors are raised as `name`'s."""
     check_rank(name, n, x)
     kernel = sizes(name, "kernel_size", kernel, n, 1)
     stride = kernel if stride is None else sizes(name, "stride", stride, n, 1)
@@ -79,6 +79,7 @@ def windows_of(
 
 
 def check_rank(name: str, n: int, x: Any) -> None:
+    """Raise ShapeError unless x is (N, C, *size) or (C, *size) with n sizes."""
     if not hasattr(x, "ndim"):
         raise TypeError(f"{name}: a tensor is expected, got {type(x).__name__}")
     if x.ndim not in (n + 1, n + 2):
