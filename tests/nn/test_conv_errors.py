@@ -35,10 +35,13 @@ WRONG: list[tuple[Callable, type[Exception], str]] = [
     (lambda: F.conv2d(image, z(0, 3, 5, 5)),                      tg.ShapeError, "conv2d: the weight of shape (0, 3, 5, 5) is empty"),
     (lambda: F.conv2d(image, kernel, z(3)),                       tg.ShapeError, "conv2d: a bias of shape (4,) is expected, one number per output channel, got (3,)"),
     (lambda: F.conv_transpose2d(image, z(3, 2, 5, 5), z(3)),      tg.ShapeError, "conv_transpose2d: a bias of shape (2,) is expected"),
+    (lambda: F.conv2d(image, kernel, [1.0, 2.0, 3.0, 4.0]),       TypeError,     "conv2d: the bias must be a tensor of shape (4,) or None, got list; make one with tinygen.tensor"),
+    (lambda: F.conv_transpose1d(z(1, 1, 3), z(1, 2, 3), 1.0),     TypeError,     "conv_transpose1d: the bias must be a tensor of shape (2,) or None, got float"),
     (lambda: F.conv2d(image, kernel.to("strict")),                RuntimeError,  "conv: the arguments are on different devices, cpu and strict | move them to one"),
     # sizes
     (lambda: F.conv2d(z(1, 3, 4, 8), kernel),                     tg.ShapeError, "conv2d: the kernel reaches over [5, 5] pixels, and the input with its padding has [4, 8] | use a smaller kernel or dilation, or more padding"),
     (lambda: F.conv1d(z(1, 1, 4), z(1, 1, 3), dilation=2),        tg.ShapeError, "conv1d: the kernel reaches over [5] pixels, and the input with its padding has [4]"),
+    (lambda: F.conv2d(z(2, 3, 0, 8), kernel, padding=4),          tg.ShapeError, "conv2d: an input with pixels is expected, got | input (2, 3, 0, 8) | weight (4, 3, 5, 5)"),
     (lambda: F.conv_transpose1d(z(1, 3, 2), z(3, 2, 3), padding=2), tg.ShapeError, "conv_transpose1d: the output would have the size [0] | padding [2] is cut off from both sides of the output: use less, or a larger input"),
     (lambda: F.conv_transpose1d(z(1, 3, 0), z(3, 2, 3)),          tg.ShapeError, "conv_transpose1d: the output would have the size [2] | input (1, 3, 0) | or a larger input"),
     # numbers that make no sense

@@ -272,3 +272,10 @@ def test_a_chain_in_the_family_keeps_its_order_of_memory(data):
     assert h.array.transpose(2, 3, 0, 1).flags.c_contiguous
     assert h.tanh().array.transpose(2, 3, 0, 1).flags.c_contiguous
     same(F.conv_transpose2d(h.tanh(), v), F.conv_transpose2d(tg.tensor(h.tanh().tolist(), dtype=tg.float64), v))
+
+
+def test_sizes_may_come_as_an_array():
+    x, w = tg.ones(1, 1, 6, 6), tg.ones(1, 1, 2, 2)
+    for stride in (np.array([2, 1]), [2, 1], range(2, 0, -1)):
+        assert F.conv2d(x, w, stride=stride).shape == F.conv2d(x, w, stride=(2, 1)).shape == (1, 1, 3, 5)
+    assert F.conv2d(x, w, stride=np.array(2)).shape == F.conv2d(x, w, stride=np.int64(2)).shape == (1, 1, 3, 3)

@@ -200,6 +200,8 @@ def geometry(
         _wrong_channels(
             name, x, w, w[1] * groups, groups, is_single, fixes or [f"an input of {w[1] * groups} channels"]
         )
+    if min(x[2:]) < 1:
+        raise ShapeError(f"{name}: an input with pixels is expected, got\n    input  {x}\n    weight {w}")
     geo = Geometry(x[2:], kernel, stride, zeros_around(name, padding, n, stride, kernel, dilation), dilation, groups)
     if any(m < r for m, r in zip(geo.padded, geo.reach, strict=True)):
         raise ShapeError(
@@ -211,7 +213,8 @@ def geometry(
 
 def sizes(function: str, name: str, value: Any, n: int, at_least: int) -> tuple[int, ...]:
     """One whole number per spatial dimension.  Raises ValueError for others."""
-    values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+    is_one = not hasattr(value, "__iter__") or isinstance(value, str) or getattr(value, "ndim", None) == 0
+    values = (value,) if is_one else tuple(value)
     values = values * n if len(values) == 1 else values
     if len(values) != n or not all(hasattr(v, "__index__") and int(v) >= at_least for v in values):
         several = f" or {n}" if n > 1 else ""
@@ -273,7 +276,14 @@ def _wrong_channels(name: str, x: Any, w: Any, takes: int, groups: int, is_singl
 
 
 def _check_bias(name: str, b: Any, channels: int) -> None:
-    if b is not None and tuple(b.shape) != (channels,):
+    if b is None:
+        return
+    if not isinstance(b, Node) and not is_array(b):
+        raise TypeError(
+            f"{name}: the bias must be a tensor of shape ({channels},) or None, got {type(b).__name__}; "
+            "make one with tinygen.tensor"
+        )
+    if tuple(b.shape) != (channels,):
         raise ShapeError(
             f"{name}: a bias of shape ({channels},) is expected, one number per output channel, got {tuple(b.shape)}"
         )
