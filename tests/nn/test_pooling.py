@@ -134,6 +134,15 @@ def test_the_gradient_goes_to_the_first_of_several_maxima():
     assert x.grad.tolist() == [[[1, 1, 0], [0, 0, 0]]]
 
 
+def test_a_nan_is_the_maximum_of_its_window():
+    x = tg.tensor([[[1.0, 2.0, float("nan"), 4.0]]], requires_grad=True)
+    y, places = F.max_pool1d(x, 2, padding=1, return_indices=True)
+    np.testing.assert_array_equal(y.detach().numpy(), [[[1.0, np.nan, 4.0]]])
+    assert places.tolist() == [[[0, 2, 3]]]
+    y.sum().backward()
+    assert x.grad.tolist() == [[[1, 0, 1, 1]]]
+
+
 def test_padding_is_smaller_than_every_value():
     x = tg.full((1, 2, 2), -5.0)
     assert F.max_pool2d(x, 2, 2, 1).tolist() == [[[-5, -5], [-5, -5]]]

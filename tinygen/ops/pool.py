@@ -142,8 +142,12 @@ def _to_maxima(xp: Any, y: Any, x: Any, top: Any, windows: Windows) -> Any:
 def _first_maxima(xp: Any, x: Any, top: Any, windows: Windows) -> Iterator[tuple[Sizes, Any, Any, Any]]:
     """For every tap: in which windows it is the first one that has the maximum."""
     no_other = xp.ones_like(top, dtype=bool)
+    any_nan = top.dtype.kind == "f" and bool(xp.isnan(top).any())
     for k, inside, places in windows.taps:
-        is_first = (x[places] == top[inside]) & no_other[inside]
+        is_first = x[places] == top[inside]
+        if any_nan:
+            is_first |= xp.isnan(x[places])  # it is the maximum of its window, and equals nothing
+        is_first &= no_other[inside]
         no_other[inside] ^= is_first
         yield k, inside, places, is_first
 
