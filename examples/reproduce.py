@@ -108,6 +108,14 @@ def save_samples(name: str, run: training.Run, seed: int, every: int = 5) -> Cal
     return watch
 
 
+PICTURES = {
+    "conv_autoencoder": "Test images, drawn again from 8 numbers after 3 epochs: original, CNN, PCA "
+    "(examples/conv_autoencoder.py --epochs 3)",
+    "dcgan": "64 samples after 10 epochs",
+    "dcgan_fashion": "64 samples after 10 epochs",
+}
+"""Captions of what lies in docs/pictures/ under the row's name."""
+
 HEADERS = ("name", "metric", "unit", "value", "baseline", "floor", "published", "target")
 
 
@@ -135,7 +143,7 @@ def write_report(results: Path, target: Path) -> None:
     for r in rows:
         numbers = " | ".join(number(v) for v in (r.baseline, r.floor, r.published))
         lines.append(f"| {r.name} | {r.metric} | {r.unit} | **{number(r.value)}** | {numbers} | {r.target or '–'} |")
-    for result in stored.values():
+    for name, result in stored.items():
         lines += ["", f"## {result.name.partition(':')[0]}", ""]
         lines.append(
             f"`{result.command}` · {result.date} · seed {result.seed} · took {minutes(result.seconds)} · {result.machine}"
@@ -143,7 +151,11 @@ def write_report(results: Path, target: Path) -> None:
         lines += ["", f"- settings: {values(result.settings)}"]
         for r in result.rows():
             prefix = f"{r.name.partition(': ')[2]}: " if result.more else ""
+            if r.seconds != result.seconds:
+                lines.append(f"- {prefix}took {minutes(r.seconds)}")
             lines += [f"- {prefix}{key}: {values(value)}" for key, value in r.notes.items()]
+        if name in PICTURES:
+            lines += ["", f"![{PICTURES[name]}](pictures/{name}.png)", "", f"*{PICTURES[name]}.*"]
     target.parent.mkdir(exist_ok=True)
     target.write_text("\n".join(lines) + "\n", "utf-8")
     print(f"{target.relative_to(ROOT)}: {len(rows)} numbers", file=sys.stderr)
