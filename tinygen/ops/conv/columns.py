@@ -24,8 +24,8 @@ import numpy as np
 from tinygen.backend.threads import get_num_threads, share
 from tinygen.ops.conv.geometry import Geometry, channels_first, phases, pixel_major
 
-BLOCK_BYTES = 1024 * 1024
-"""Columns are made for so many rows of the output at a time that they stay in the cache."""
+BLOCK_BYTES = 4 * 1024 * 1024
+"""Columns are made for so many rows of the output at a time: that they stay in the cache, but calls are not too short."""
 
 
 def takes(geo: Geometry) -> bool:

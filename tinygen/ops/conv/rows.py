@@ -20,8 +20,8 @@ import numpy as np
 from tinygen.backend.threads import get_num_threads, share
 from tinygen.ops.conv.geometry import Geometry, channels_first, kernel_first, kernel_matrices, phases, pixel_major
 
-_BLOCK_BYTES = 512 * 1024
-"""Of the output: half of what a core's cache holds, the products need as much."""
+_BLOCK_BYTES = 2 * 1024 * 1024
+"""Of the output.  Smaller blocks would stay in a nearer cache, but threads wait for each other between short calls."""
 _LARGE = 2_000_000
 """Multiplications in a product that may be cut in two without becoming slow."""
 
