@@ -39,7 +39,7 @@ def test_every_piece_is_done_once_and_results_come_in_order(among, n):
         together.wait()
         return threading.get_ident(), list(pieces)
 
-    results = threads.share(work, range(11), 1.0)
+    results = threads.share(work, range(11), 1e3)
     assert [piece for _, pieces in results for piece in pieces] == list(range(11))
     assert len({thread for thread, _ in results}) == len(results) == n
     assert results[0][0] == threading.get_ident()
@@ -53,6 +53,13 @@ def test_little_work_stays_in_the_calling_thread(among, monkeypatch):
     assert not threads.is_shared()
 
 
+def test_many_cores_do_not_crumble_little_work(among, monkeypatch):
+    among(64)
+    monkeypatch.setattr(threads, "ENOUGH", 100)
+    assert [threads.threads_for(n) for n in (99, 100, 250, 1e9)] == [1, 2, 3, 64]
+    assert len(threads.share(list, range(64), 250)) == 3
+
+
 def test_an_error_in_any_thread_is_raised_after_all_have_ended(among):
     among(3)
     done = []
@@ -62,14 +69,14 @@ def test_an_error_in_any_thread_is_raised_after_all_have_ended(among):
         raise ValueError(f"piece {pieces[0]}")
 
     with pytest.raises(ValueError, match="piece"):
-        threads.share(work, range(3), 1.0)
+        threads.share(work, range(3), 1e3)
     assert sorted(done) == [[0], [1], [2]]
 
 
 def test_numpys_error_settings_hold_in_every_thread(among):
     among(2)
     with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
-        threads.share(lambda pieces: [np.ones(1) / (1.0 - np.array([p])) for p in pieces], range(2), 1.0)
+        threads.share(lambda pieces: [np.ones(1) / (1.0 - np.array([p])) for p in pieces], range(2), 1e3)
 
 
 def test_matrix_products_hand_their_threads_over(among):
@@ -78,7 +85,7 @@ def test_matrix_products_hand_their_threads_over(among):
         pytest.skip("NumPy's matrix products use one thread here")
     among(2)
     assert not threads.is_shared()
-    threads.share(list, range(2), 1.0)
+    threads.share(list, range(2), 1e3)
     assert threads.is_shared() and all(library.num_threads == 1 for library in libraries)
 
 
@@ -96,7 +103,7 @@ def test_a_number_of_threads_is_a_positive_whole_number(among):
 )
 def test_a_shared_product_is_the_product(among, shapes):
     among(3)
-    threads.share(list, range(3), 1.0)
+    threads.share(list, range(3), 1e3)
     x, y = (np.random.default_rng(0).standard_normal(s) for s in shapes)
     np.testing.assert_allclose(linalg._dot(x, y), x @ y, rtol=1e-13, atol=1e-13)
     np.testing.assert_allclose(linalg._dot(y.T, x.T), y.T @ x.T, rtol=1e-13, atol=1e-13)
@@ -108,9 +115,9 @@ def test_a_forked_process_has_threads_again():
         "import os, warnings; warnings.simplefilter('ignore')\n"
         "from tinygen.backend import threads\n"
         "threads.set_num_threads(2); threads.ENOUGH = 0\n"
-        "assert len(threads.share(list, range(2), 1.0)) == 2\n"
+        "assert len(threads.share(list, range(2), 1e3)) == 2\n"
         "pid = os.fork()\n"
-        "if not pid: os._exit(len(threads.share(list, range(2), 1.0)))\n"
+        "if not pid: os._exit(len(threads.share(list, range(2), 1e3)))\n"
         "raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n"
     )
     assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == 2

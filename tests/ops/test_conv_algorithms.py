@@ -205,7 +205,7 @@ def test_small(algorithm: Algorithm, name: str, data: st.DataObject) -> None:
 def shared_by(n: int) -> Iterator[None]:
     """However small, among n threads; afterwards everything is as it was."""
     with threadpool_limits(1), ExitStack() as stack:
-        for module, name in ((threads, "ENOUGH"), (fourier, "ENOUGH"), (threads, "_number"), (threads, "_pool")):
+        for module, name in ((threads, "ENOUGH"), (threads, "_number"), (threads, "_pool")):
             stack.enter_context(mock.patch.object(module, name, 0 if name == "ENOUGH" else None))
         threads.set_num_threads(n)
         yield

@@ -50,13 +50,18 @@ def is_shared() -> bool:
     return _pool is not None
 
 
+def threads_for(multiplications: float) -> int:
+    """How many threads so much work is worth: on many cores not all of them."""
+    return min(get_num_threads(), int(multiplications // max(ENOUGH, 1)) + 1) if multiplications >= ENOUGH else 1
+
+
 def share(work: Callable[[Sequence[Any]], T], pieces: Sequence[Any], multiplications: float) -> list[T]:
     """work(some of the pieces) in every thread, for neighbouring pieces; what they return, in order.
 
     With few multiplications, one thread or one piece, all of it in the calling thread.  `work` must not share.
     """
-    n = min(get_num_threads(), len(pieces))
-    if n < 2 or multiplications < ENOUGH:
+    n = min(threads_for(multiplications), len(pieces))
+    if n < 2:
         return [work(pieces)]
     pool = _pool or _take_over()
     cuts = [round(i * len(pieces) / n) for i in range(n + 1)]

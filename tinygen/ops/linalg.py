@@ -41,7 +41,7 @@ def _dot(x: Any, y: Any) -> Any:
         return x.dot(y)
     out = np.empty((x.shape[0], y.shape[1]), x.dtype)
     by_columns = out.shape[1] > out.shape[0]
-    n = threads.get_num_threads()
+    n = threads.threads_for(multiplications)
 
     def some(parts: Sequence[int]) -> None:
         a, b = (i * max(out.shape) // n for i in (parts[0], parts[-1] + 1))

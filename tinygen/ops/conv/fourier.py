@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygen.backend.threads import ENOUGH, get_num_threads, share
+from tinygen.backend.threads import share, threads_for
 from tinygen.ops.conv.geometry import Geometry, channels_first, pixel_major
 
 _BLOCK_BYTES = 3 * 1024 * 1024
@@ -153,7 +153,7 @@ class _Way:
         self.m = _matrices(xp, geo, dtype)
         largest = batch * len(self.m.kernel) * max(n_in, n_out)
         self.multiplications = largest * min(n_in, n_out)
-        threads = get_num_threads() if xp is np and self.multiplications > ENOUGH else 1
+        threads = threads_for(self.multiplications) if xp is np else 1
         count = -(-largest * dtype.itemsize // _BLOCK_BYTES) if xp is np else 1
         count = -(-count // threads) * threads
         self.step = max(1, -(-batch // max(count, 1)))
