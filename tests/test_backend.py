@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tinygen as tg
 from tinygen import backend
 from tinygen.backend import Device
+from tinygen.testing.devices import devices
+
+DEVICES = devices()
 
 
 def test_names_of_devices():
@@ -66,6 +72,66 @@ def test_generators_belong_to_a_device(device):
 
 def test_unseeded_generators_differ():
     assert tg.Generator().initial_seed() != tg.Generator().initial_seed()
+
+
+@given(before=st.integers(0, 5), after=st.integers(1, 5), seed=st.integers(0, 2**63))
+def test_a_generator_goes_on_from_its_state(before, after, seed):
+    """Whatever was drawn before (float32 draws leave half a word behind), and after the state went through JSON."""
+    for device in DEVICES:
+        draws = [
+            lambda g: g.normal((3,), np.float32),
+            lambda g: g.uniform((1,), np.float64),
+            lambda g: g.integers(0, 9, (5,)),
+            lambda g: g.permutation(7),
+        ]
+        first, second = tg.Generator(device).manual_seed(seed), tg.Generator(device).manual_seed(1)
+        for i in range(before):
+            draws[i % 4](first)
+        state = first.get_state()
+        expected = [draws[i % 4](first).tolist() for i in range(after)]
+        assert second.set_state(state) is second and second.initial_seed() == seed
+        assert [draws[i % 4](second).tolist() for i in range(after)] == expected
+        library = second.library
+        if device == "cpu":
+            state = json.loads(json.dumps(state))
+        second.set_state(state)  # the copy was not touched by the draws
+        assert [draws[i % 4](second).tolist() for i in range(after)] == expected and second.library is library
+
+
+def test_the_default_generators_go_on_from_their_state(device):
+    tg.manual_seed(3)
+    tg.randn(4)
+    state = tg.get_rng_state()  # on `device` nothing has been drawn yet
+    expected = [tg.randn(3, device=d).tolist() for d in ("cpu", device)]
+    tg.manual_seed(99)
+    tg.randn(2, device=device)
+    tg.set_rng_state(state)
+    assert [tg.randn(3, device=d).tolist() for d in ("cpu", device)] == expected
+    late = backend.default_generator(tg.device(device))
+    assert late.initial_seed() == 3
+
+
+def test_the_default_generators_have_a_state_though_nobody_seeded_them():
+    program = """
+import tinygen as tg
+state = tg.get_rng_state()
+x = tg.randn(5).tolist()
+tg.set_rng_state(state)
+assert x == tg.randn(5).tolist()
+print(x)
+"""
+    drawn = {subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout for _ in range(2)}
+    assert len(drawn) == 2, "two processes draw different numbers"
+
+
+def test_what_is_no_state_is_refused():
+    g = tg.Generator()
+    with pytest.raises(TypeError, match=r"set_state: what get_state\(\) returned is expected, got .*'seed'"):
+        g.set_state({"seed": 3})
+    with pytest.raises(TypeError, match=r"set_rng_state: what get_rng_state\(\) returned is expected, got int"):
+        tg.set_rng_state(3)
+    with pytest.raises(ValueError, match=r"set_state: this generator draws on cpu, and the state is of one on strict"):
+        g.set_state(tg.Generator("strict").get_state())
 
 
 # The strict double must refuse what CuPy refuses: a lenient one would prove nothing.

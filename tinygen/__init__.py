@@ -20,9 +20,11 @@ from tinygen.backend import (
     device,
     get_default_device,
     get_num_threads,
+    get_rng_state,
     manual_seed,
     set_default_device,
     set_num_threads,
+    set_rng_state,
     synchronize,
 )
 from tinygen.creation import *  # noqa: F403
@@ -59,6 +61,7 @@ __all__ = [
     "get_default_device",
     "get_default_dtype",
     "get_num_threads",
+    "get_rng_state",
     "grad",
     "half",
     "int",
@@ -76,6 +79,7 @@ __all__ = [
     "set_default_dtype",
     "set_grad_enabled",
     "set_num_threads",
+    "set_rng_state",
     "short",
     "synchronize",
     "uint8",

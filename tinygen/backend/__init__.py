@@ -8,7 +8,7 @@ memory, threads.py shares large loops among the cores.
 
 from tinygen.backend.allocator import keep_memory
 from tinygen.backend.base import Array, Backend, Device
-from tinygen.backend.random import Generator, default_generator, manual_seed
+from tinygen.backend.random import Generator, default_generator, get_rng_state, manual_seed, set_rng_state
 from tinygen.backend.registry import (
     ARRAY_MODULES,
     array_module,
@@ -41,6 +41,7 @@ __all__ = [
     "device_of",
     "get_default_device",
     "get_num_threads",
+    "get_rng_state",
     "is_array",
     "keep_memory",
     "manual_seed",
@@ -48,6 +49,7 @@ __all__ = [
     "resolve",
     "set_default_device",
     "set_num_threads",
+    "set_rng_state",
     "synchronize",
     "to_device",
     "to_numpy",

@@ -64,7 +64,8 @@ class Backend(ABC):
 
     @abstractmethod
     def random(self, seed: int, device: Device) -> Any:
-        """A generator with NumPy's methods standard_normal, random and integers, and `permutation(n)`."""
+        """A generator with NumPy's methods standard_normal, random and integers, `permutation(n)`, and its property
+        `bit_generator.state`: a dict or an array; read, a copy; set, the stream goes on from there."""
 
     @abstractmethod
     def synchronize(self) -> None:

@@ -11,16 +11,37 @@ from tinygen.backend.base import Array, Backend, Device
 
 
 class _Random:
-    """CuPy's generator, with the one method that NumPy's has and it lacks."""
+    """CuPy's generator, with the method and the property that NumPy's has and it lacks."""
 
     def __init__(self, seed: int):
         self._generator = cupy.random.default_rng(seed)
         self.standard_normal = self._generator.standard_normal
         self.random = self._generator.random
         self.integers = self._generator.integers
+        self.bit_generator = _BitGenerator(self._generator.bit_generator)
 
     def permutation(self, n: int) -> Array:
         return cupy.argsort(self._generator.random(n))
+
+
+class _BitGenerator:
+    """The state of CuPy's generator, which it keeps in an array of bytes on the GPU and has no name for."""
+
+    def __init__(self, bit_generator: Any):
+        self._bytes = bit_generator._state
+
+    @property
+    def state(self) -> Array:
+        return self._bytes.copy()
+
+    @state.setter
+    def state(self, state: Array) -> None:
+        if state.shape != self._bytes.shape:
+            raise ValueError(
+                f"set_state: the state has {state.size} bytes, and this version of CuPy keeps {self._bytes.size}; "
+                "use the version that the state was made with, or seed the generator anew"
+            )
+        self._bytes[...] = cupy.asarray(state)
 
 
 class CupyBackend(Backend):

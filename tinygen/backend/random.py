@@ -1,11 +1,13 @@
 """Random numbers: every draw in tinygen comes from a Generator, and a Generator from a seed.
 
-The same seed gives the same numbers on one library; NumPy and CuPy draw different streams.
+The same seed gives the same numbers on one library; NumPy and CuPy draw different streams.  Where a stream has got to is
+its state: put back, it goes on with the same numbers.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 from tinygen.backend import registry
@@ -35,6 +37,26 @@ class Generator:
     def initial_seed(self) -> int:
         return self._seed
 
+    def get_state(self) -> dict[str, Any]:
+        """Where the stream is now: numbers, texts and (on a GPU) an array, a copy that later draws leave alone."""
+        return {"type": self.device.type, "seed": self._seed, "stream": self._library.bit_generator.state}
+
+    def set_state(self, state: Mapping[str, Any]) -> Generator:
+        """Go on from where `state` was taken, here or in another process.  Returns the generator itself.
+
+        Raises TypeError for what `get_state` does not return, ValueError for the state of another kind of device.
+        """
+        if not isinstance(state, Mapping) or not {"type", "seed", "stream"} <= state.keys():
+            raise TypeError(f"set_state: what get_state() returned is expected, got {_shown(state)}")
+        if state["type"] != self.device.type:
+            raise ValueError(
+                f"set_state: this generator draws on {self.device}, and the state is of one on {state['type']}, "
+                "whose stream is another one; make the generator for the same device, or seed this one anew"
+            )
+        self._library.bit_generator.state = state["stream"]
+        self._seed = int(state["seed"])
+        return self
+
     @property
     def library(self) -> Any:
         """The generator of the array library itself (numpy.random.Generator on the CPU): it shares the stream."""
@@ -58,15 +80,13 @@ class Generator:
 
 
 _defaults: dict[Device, Generator] = {}
-_seed: int | None = None
+_seed = secrets.randbits(63)
 
 
 def default_generator(device: Device) -> Generator:
     """The generator that a device uses when none is given."""
     if device not in _defaults:
-        _defaults[device] = Generator(device)
-        if _seed is not None:
-            _defaults[device].manual_seed(_seed)
+        _defaults[device] = Generator(device).manual_seed(_seed)
     return _defaults[device]
 
 
@@ -81,3 +101,31 @@ def manual_seed(seed: int) -> Generator:
         generator.manual_seed(seed)
     _seed = int(seed)
     return cpu
+
+
+def get_rng_state() -> dict[str, Any]:
+    """Where the default generators are now (torch.get_rng_state, but of all devices in use at once).
+
+    {"seed": the seed of those not yet in use, "devices": {"cpu": its Generator.get_state(), ...}}: copies.
+    """
+    return {"seed": _seed, "devices": {str(device): g.get_state() for device, g in _defaults.items()}}
+
+
+def set_rng_state(state: Mapping[str, Any]) -> None:
+    """Let the default generators go on from where `get_rng_state` was called (torch.set_rng_state).
+
+    One that was not in use then starts from the seed again, so what was drawn after `get_rng_state` is drawn again.
+    Raises TypeError for what `get_rng_state` does not return, RuntimeError for the state of a GPU that is not here.
+    """
+    global _seed
+    if not isinstance(state, Mapping) or not {"seed", "devices"} <= state.keys():
+        raise TypeError(f"set_rng_state: what get_rng_state() returned is expected, got {_shown(state)}")
+    states = {registry.device(name): its_state for name, its_state in state["devices"].items()}
+    _seed = int(state["seed"])
+    for device in {**states, **_defaults}:
+        generator = default_generator(device)
+        generator.set_state(states[device]) if device in states else generator.manual_seed(_seed)
+
+
+def _shown(state: Any) -> str:
+    return f"a dict with the keys {sorted(map(str, state))}" if isinstance(state, Mapping) else type(state).__name__

@@ -152,6 +152,7 @@ class StrictModule:
 class StrictRandom:
     def __init__(self, seed: int):
         self._generator = np.random.Generator(np.random.Philox(seed))
+        self.bit_generator = self._generator.bit_generator
 
     def standard_normal(self, shape: Any = None, dtype: Any = np.float64) -> StrictArray:
         return wrap(self._generator.standard_normal(shape, dtype=dtype))
