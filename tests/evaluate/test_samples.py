@@ -1,4 +1,4 @@
-"""evaluate: each number against a closed form, a second way to compute it, or the published constants of MNIST."""
+"""Scores for samples: each against a closed form or a second way to compute it."""
 
 import math
 
@@ -9,93 +9,10 @@ from hypothesis import strategies as st
 from scipy import linalg, stats
 
 import tinygen as tg
-from tinygen import data, evaluate
+from tests.evaluate import blob
+from tinygen import evaluate
 
 rng = np.random.default_rng(0)
-
-
-def blob(n=400, d=5, seed=0):
-    """Correlated Gaussian points with a mean, float32."""
-    r = np.random.default_rng(seed)
-    return (r.standard_normal((n, d)) @ r.standard_normal((d, d)) + r.standard_normal(d)).astype(np.float32)
-
-
-@given(d=st.integers(2, 6), k=st.integers(1, 6), seed=st.integers(0, 99))
-def test_pca_error_is_the_sum_of_the_dropped_eigenvalues(d, k, seed):
-    k = min(k, d)
-    x = blob(100, d, seed)
-    error = evaluate.squared_error(evaluate.PCA.fit(x, k).reconstruct, x)
-    eigenvalues = np.linalg.eigvalsh(np.cov(x.T.astype(np.float64), bias=True))
-    assert math.isclose(error, eigenvalues[: d - k].sum(), rel_tol=1e-5, abs_tol=1e-6 * eigenvalues.sum())
-
-
-def test_no_other_projection_of_the_same_rank_is_better_than_pca():
-    x = blob()
-    best = evaluate.squared_error(evaluate.PCA.fit(x, 2).reconstruct, x)
-    for _ in range(20):
-        q, _ = np.linalg.qr(rng.standard_normal((5, 2)))
-        assert evaluate.squared_error(lambda b, q=q: (b - x.mean(0)) @ q @ q.T + x.mean(0), x) >= best
-
-
-def test_pca_components_are_orthonormal_and_codes_uncorrelated():
-    x = blob()
-    pca = evaluate.PCA.fit(x, 3)
-    np.testing.assert_allclose(pca.components @ pca.components.T, np.eye(3), atol=1e-12)
-    np.testing.assert_allclose(np.cov(pca.encode(x).T, bias=True), np.diag(pca.variances), atol=1e-5)
-    with pytest.raises(ValueError, match=r"PCA.fit: 1 <= components <= 5"):
-        evaluate.PCA.fit(x, 6)
-
-
-def test_squared_error_sums_over_pixels_and_averages_over_images():
-    x = np.zeros((2500, 3), np.float32)  # more than one chunk
-    assert evaluate.squared_error(lambda b: b + 2, x) == 12
-    assert evaluate.squared_error(lambda b: b + 2, tg.tensor(x)) == 12
-
-
-def test_variance_is_the_error_of_predicting_the_mean():
-    train, test = blob(seed=1), blob(seed=2)
-    assert math.isclose(
-        evaluate.variance(train, test), evaluate.squared_error(lambda b: 0 * b + train.mean(0), test), rel_tol=1e-5
-    )
-
-
-def test_principal_angles_of_known_planes():
-    e = np.eye(4)
-    tilt = math.radians(30)
-    plane = np.stack([e[0], math.cos(tilt) * e[1] + math.sin(tilt) * e[2]])
-    np.testing.assert_allclose(evaluate.principal_angles(e[:2], plane), [30, 0], atol=1e-6)
-    mixed = np.array([[2.0, 1.0], [-1.0, 3.0]]) @ plane  # another basis of the same plane
-    np.testing.assert_allclose(evaluate.principal_angles(plane, mixed), [0, 0], atol=1e-5)
-
-
-def test_gaussian_nll_is_scipys():
-    train, test = blob(seed=3), blob(seed=4)
-    oracle = stats.multivariate_normal(train.mean(0, dtype=np.float64), np.cov(train.T.astype(np.float64), bias=True))
-    assert math.isclose(evaluate.gaussian_nll(train, test), -oracle.logpdf(test).mean(), rel_tol=1e-6)
-
-
-def test_gaussian_nll_of_two_moons_is_the_published_baseline():
-    train, test = (data.two_moons(20_000, 0.1, generator=i) for i in (0, 1))
-    assert abs(evaluate.gaussian_nll(train, test) - 1.903) < 0.02  # the standard error of 20,000 points is 0.006
-
-
-def test_bernoulli_nll_is_the_entropy_of_the_pixels_for_its_own_data():
-    p = np.array([0.1, 0.5, 0.9])
-    x = (rng.random((50_000, 3)) < p).astype(np.float32)
-    entropy = -(p * np.log(p) + (1 - p) * np.log(1 - p)).sum()
-    assert abs(evaluate.bernoulli_nll(x, x) - entropy) < 0.01
-    assert math.isfinite(evaluate.bernoulli_nll(np.zeros((5, 3), np.float32), np.ones((5, 3), np.float32)))
-
-
-def test_bernoulli_entropy_is_a_floor_that_only_the_image_itself_reaches():
-    x = rng.random((10, 4)).astype(np.float32)
-
-    def cross_entropy(q):
-        return -(x * np.log(q) + (1 - x) * np.log(1 - q)).sum(1).mean()
-
-    assert math.isclose(evaluate.bernoulli_entropy(x), cross_entropy(x), rel_tol=1e-5)
-    assert cross_entropy(np.clip(x + 0.05, 0.01, 0.99)) > evaluate.bernoulli_entropy(x)
-    assert evaluate.bernoulli_entropy(np.round(x)) == 0
 
 
 @given(seed=st.integers(0, 99), sigma=st.floats(0.1, 1))
@@ -210,8 +127,3 @@ def test_independent_pixels_keeps_each_pixel_and_drops_every_dependence():
     np.testing.assert_allclose(drawn.std(0), x.std(0), rtol=0.05)
     assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.05  # it was 1; the standard error is 0.007
     assert np.isin(drawn, x).all()
-
-
-def test_samples_have_to_be_rows():
-    with pytest.raises(ValueError, match=r"train: samples as rows.*\(3,\)"):
-        evaluate.gaussian_nll(np.zeros(3), np.zeros((3, 3)))

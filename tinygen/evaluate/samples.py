@@ -1,10 +1,4 @@
-"""Numbers about trained models, and the trivial models to stand beside them.
-
-A number means little alone.  Every function here says its unit, which direction is better, what the best possible value
-is (the floor, or for a score the ceiling), and which trivial model has to be beaten (the baseline).
-
-Arguments are NumPy arrays of float32, or Tensors of any device; the arithmetic is NumPy's.
-"""
+"""Scores for samples: of models that have no likelihood, or none that compares."""
 
 from __future__ import annotations
 
@@ -18,141 +12,7 @@ import numpy as np
 import tinygen
 from tinygen import backend
 from tinygen.data.generators import AnyGenerator, library_generator
-
-CHUNK = 1000  # rows at a time: the matrix of distances to 10,000 samples then takes 80 MB
-
-
-def _rows(x: Any, name: str = "x") -> np.ndarray:
-    """x as a NumPy matrix, one sample per row."""
-    array = backend.to_numpy(x.array) if isinstance(x, tinygen.Tensor) else np.asarray(x)
-    if array.ndim != 2 or len(array) == 0:
-        raise ValueError(f"{name}: samples as rows, (n, D) with n >= 1, are expected, got shape {array.shape}")
-    return array
-
-
-# --- reconstruction --------------------------------------------------------------------------------------------------
-
-
-def squared_error(reconstruct: Callable[[Any], Any], x: Any) -> float:
-    """Squared error of `reconstruct` **summed over the pixels of an image**, averaged over the images x: (n, D).
-
-    Unit: squared grey levels, for pixels in [0, 1].  Lower is better.  Floor: 0, for a code as wide as the image.
-    Baselines: `PCA` with as many components as the code has numbers; `variance` for a code without any.
-    On MNIST's test set: variance 52.90; PCA with 8 components 29.35, 10: 26.71, 32: 13.19.
-
-    reconstruct: takes and returns a batch (m, D), as an array or Tensor like x.
-    """
-    total = 0.0
-    for start in range(0, len(x), CHUNK):
-        batch = x[start : start + CHUNK]
-        total += float(np.square(_rows(reconstruct(batch)) - _rows(batch), dtype=np.float64).sum())
-    return total / len(x)
-
-
-def variance(train: Any, test: Any) -> float:
-    """`squared_error` of the code without any numbers: every test image is answered by the mean training image."""
-    train, test = _rows(train, "train"), _rows(test, "test")
-    return float(np.square(test - train.mean(axis=0, dtype=np.float64)).sum(axis=1).mean())
-
-
-@dataclass(frozen=True, eq=False)
-class PCA:
-    """Principal component analysis: the best linear code of a given width, in closed form.
-
-        encode(x) = (x - mean) Vᵀ,   decode(h) = h V + mean,   rows of V: the leading eigenvectors of the covariance
-
-    No linear autoencoder with the same number of hidden units has a smaller squared error on the training data.
-
-    mean: (D,).  components V: (d, D), orthonormal rows, float64.  variances: (d,), along each component, descending.
-    Source: Hotelling 1933; Baldi, Hornik, "Neural networks and principal component analysis", 1989; deck D4.
-    """
-
-    mean: np.ndarray
-    components: np.ndarray
-    variances: np.ndarray
-
-    @classmethod
-    def fit(cls, x: Any, components: int) -> PCA:
-        """The PCA of the rows of x: (n, D).  Raises ValueError unless 1 <= components <= D."""
-        x = _rows(x)
-        if not 1 <= components <= x.shape[1]:
-            raise ValueError(f"PCA.fit: 1 <= components <= {x.shape[1]} is expected, got {components}")
-        mean = x.mean(axis=0, dtype=np.float64)
-        eigenvalues, eigenvectors = np.linalg.eigh(_covariance(x, mean))
-        largest = slice(-1, -components - 1, -1)
-        return cls(mean, np.ascontiguousarray(eigenvectors[:, largest].T), eigenvalues[largest])
-
-    def encode(self, x: Any) -> np.ndarray:
-        return (_rows(x) - self.mean) @ self.components.T
-
-    def decode(self, h: Any) -> np.ndarray:
-        return _rows(h) @ self.components + self.mean
-
-    def reconstruct(self, x: Any) -> np.ndarray:
-        return self.decode(self.encode(x))
-
-
-def _covariance(x: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """(1/n) Σ (x - mean)(x - mean)ᵀ in float64, without a float64 copy of all the data."""
-    total = np.zeros((x.shape[1], x.shape[1]))
-    for start in range(0, len(x), 10 * CHUNK):
-        centred = x[start : start + 10 * CHUNK] - mean
-        total += centred.T @ centred
-    return total / len(x)
-
-
-def principal_angles(a: Any, b: Any) -> np.ndarray:
-    """The angles between two subspaces, in degrees, largest first: 0 everywhere means the same subspace, 90 orthogonal.
-
-    a, b: (d, D), whose rows span the subspaces (they need not be orthonormal).
-    Two random 8-dimensional subspaces of 784 dimensions have a largest angle near 89 degrees.
-    Source: Björck, Golub 1973.
-    """
-    from scipy.linalg import subspace_angles
-
-    return np.degrees(subspace_angles(_rows(a, "a").T.astype(np.float64), _rows(b, "b").T.astype(np.float64)))
-
-
-# --- likelihood ------------------------------------------------------------------------------------------------------
-
-
-def gaussian_nll(train: Any, test: Any) -> float:
-    """Mean negative log-density of `test` under the Gaussian with the mean and full covariance of `train`.
-
-    Unit: nats per point.  Lower is better.  This is a baseline: the best density without any curve in it.
-    Floor: the entropy of the data, for two moons `data.two_moons_entropy`.  Two moons with noise 0.1: 1.903, floor 1.008.
-    Raises numpy.linalg.LinAlgError when the training covariance is singular.
-    """
-    train, test = _rows(train, "train"), _rows(test, "test")
-    mean = train.mean(axis=0, dtype=np.float64)
-    lower = np.linalg.cholesky(_covariance(train, mean))
-    white = np.linalg.solve(lower, (test - mean).T)
-    log_det = 2 * np.log(np.diag(lower)).sum()
-    return float(0.5 * (np.square(white).sum(axis=0).mean() + log_det + len(mean) * math.log(2 * math.pi)))
-
-
-def bernoulli_nll(train: Any, test: Any, pseudocount: float = 1.0) -> float:
-    """Mean cross-entropy of `test` under independent pixels, each 1 with its mean training value.
-
-    Unit: nats per image.  Lower is better.  This is a baseline for a VAE's -ELBO on the same (grey or binary) images:
-    the best model in which no pixel knows of another.  MNIST: 205.8.  Floor: `bernoulli_entropy`.
-    pseudocount: imagined images, one black and one white, that keep the probabilities away from 0 and 1.
-    """
-    train, test = _rows(train, "train"), _rows(test, "test")
-    p = (train.sum(axis=0, dtype=np.float64) + pseudocount) / (len(train) + 2 * pseudocount)
-    return float(-(test @ np.log(p) + (1 - test) @ np.log1p(-p)).mean())
-
-
-def bernoulli_entropy(x: Any) -> float:
-    """Mean over the images of the entropy of their pixels, each read as the probability of a 1.
-
-    Unit: nats per image.  This is a floor: with grey targets no model's cross-entropy, and so no -ELBO, can be lower,
-    even if it predicts every image exactly.  MNIST's test set: 45.5.  0 for binary images.
-    """
-    from scipy.special import entr
-
-    x = _rows(x).astype(np.float64)
-    return float((entr(x) + entr(1 - x)).sum(axis=1).mean())
+from tinygen.evaluate._arrays import CHUNK, rows
 
 
 @dataclass(frozen=True)
@@ -177,7 +37,7 @@ def parzen(samples: Any, test: Any, valid: Any, sigmas: Sequence[float] | None =
     Source: Goodfellow et al. 2014, section 5; Theis, van den Oord, Bethge, "A note on the evaluation of generative
     models", 2016, for what is wrong with it.
     """
-    samples, test, valid = _rows(samples, "samples"), _rows(test, "test"), _rows(valid, "valid")
+    samples, test, valid = rows(samples, "samples"), rows(test, "test"), rows(valid, "valid")
     grid = np.logspace(-1, 0, 10) if sigmas is None else np.asarray(sigmas, np.float64)
     on_valid = _parzen_log_probs(samples, valid, grid).mean(axis=1)
     sigma = float(grid[np.argmax(on_valid)])
@@ -201,9 +61,6 @@ def _parzen_log_probs(samples: np.ndarray, x: np.ndarray, sigmas: np.ndarray) ->
             scale = 0.5 * x.shape[1] * math.log(2 * math.pi * sigma**2)
             out[i, start : start + CHUNK] = np.log(kernels) - nearest / (2 * sigma**2) - scale
     return out
-
-
-# --- samples ---------------------------------------------------------------------------------------------------------
 
 
 def class_shares(samples: Any, predict: Callable[[Any], Any], classes: int = 10) -> np.ndarray:
@@ -240,7 +97,7 @@ def frechet_distance(a: Any, b: Any) -> float:
     Raises ValueError for different D, and for a value that is not finite.
     Source: Dowson, Landau 1982 (the distance); Heusel et al. 2017 (as a score for samples).
     """
-    a, b = _rows(a, "a"), _rows(b, "b")
+    a, b = rows(a, "a"), rows(b, "b")
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"frechet_distance: features of one width are expected, got {a.shape[1]} and {b.shape[1]}")
     for name, x in (("a", a), ("b", b)):
@@ -296,7 +153,7 @@ class FeatureDistance:
         return frechet_distance(self._all(samples), self._real)
 
     def _all(self, images: Any) -> np.ndarray:
-        return np.concatenate([_rows(self._features(images[i : i + CHUNK])) for i in range(0, len(images), CHUNK)])
+        return np.concatenate([rows(self._features(images[i : i + CHUNK])) for i in range(0, len(images), CHUNK)])
 
 
 def independent_pixels(train: Any, n: int, generator: AnyGenerator = None) -> np.ndarray:
@@ -304,6 +161,6 @@ def independent_pixels(train: Any, n: int, generator: AnyGenerator = None) -> np
 
     The trivial generative model: each pixel has exactly the right distribution, and no pixel knows of another.
     """
-    train = _rows(train, "train")
+    train = rows(train, "train")
     rng = library_generator(generator)
     return train[rng.integers(0, len(train), (n, train.shape[1])), np.arange(train.shape[1])]

@@ -1,0 +1,50 @@
+"""Numbers about trained models, and the trivial models to stand beside them.
+
+A number means little alone.  Every function here says its unit, which direction is better, what the best possible value
+is (the floor, or for a score the ceiling), and which trivial model has to be beaten (the baseline).
+
+    reconstruction     squared_error       squared grey levels per image    lower
+                       variance            the same, of a code of nothing   baseline
+                       PCA                 the best linear code             baseline
+                       principal_angles    degrees between subspaces        0: the same subspace
+    likelihood         gaussian_nll        nats per point                   baseline
+                       bernoulli_nll       nats per image                   baseline
+                       bernoulli_entropy   nats per image                   floor
+    samples            parzen              nats per image                   higher
+                       class_shares        share per class                  the smallest: higher
+                       frechet_distance    squared units of the features    lower
+                       FeatureDistance     the same, of samples and images  lower
+                       independent_pixels  images                           baseline
+
+Arguments are NumPy arrays of float32, or Tensors of any device; the arithmetic is NumPy's.
+"""
+
+from tinygen.evaluate.likelihood import bernoulli_entropy, bernoulli_nll, gaussian_nll
+from tinygen.evaluate.reconstruction import PCA, principal_angles, squared_error, variance
+from tinygen.evaluate.samples import (
+    FeatureDistance,
+    Parzen,
+    class_shares,
+    frechet_distance,
+    independent_pixels,
+    parzen,
+)
+
+__all__ = [
+    # reconstruction
+    "squared_error",
+    "variance",
+    "PCA",
+    "principal_angles",
+    # likelihood
+    "gaussian_nll",
+    "bernoulli_nll",
+    "bernoulli_entropy",
+    # samples
+    "parzen",
+    "Parzen",
+    "class_shares",
+    "frechet_distance",
+    "FeatureDistance",
+    "independent_pixels",
+]

@@ -1,0 +1,29 @@
+"""What all measures share: samples as rows of a NumPy matrix, and how many of them are looked at in one go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import tinygen
+from tinygen import backend
+
+CHUNK = 1000  # rows at a time: the matrix of distances to 10,000 samples then takes 80 MB
+
+
+def rows(x: Any, name: str = "x") -> np.ndarray:
+    """x as a NumPy matrix, one sample per row."""
+    array = backend.to_numpy(x.array) if isinstance(x, tinygen.Tensor) else np.asarray(x)
+    if array.ndim != 2 or len(array) == 0:
+        raise ValueError(f"{name}: samples as rows, (n, D) with n >= 1, are expected, got shape {array.shape}")
+    return array
+
+
+def covariance(x: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """(1/n) Σ (x - mean)(x - mean)ᵀ in float64, without a float64 copy of all the data."""
+    total = np.zeros((x.shape[1], x.shape[1]))
+    for start in range(0, len(x), 10 * CHUNK):
+        centred = x[start : start + 10 * CHUNK] - mean
+        total += centred.T @ centred
+    return total / len(x)
