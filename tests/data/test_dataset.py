@@ -95,6 +95,65 @@ def test_a_batch_is_a_copy(shuffle, wrap):
     assert data.tolist() == [1.0, 2.0, 3.0]
 
 
+@given(
+    n=sizes,
+    batch_size=batch_sizes,
+    shuffle=st.booleans(),
+    drop_last=st.booleans(),
+    own=st.booleans(),
+    seed=seeds,
+    data=st.data(),
+)
+def test_a_loader_goes_on_from_its_state(n, batch_size, shuffle, drop_last, own, seed, data):
+    """Another loader of the same data gives what the first one was still to give, in this epoch and in the next."""
+
+    def new():
+        return DataLoader(np.arange(n), batch_size, shuffle, seed if own else None, drop_last)
+
+    tinygen.manual_seed(seed)
+    first = new()
+    list(first)
+    at = data.draw(st.integers(0, len(first)), "batches before the state is taken")
+    epoch = iter(first)
+    for _ in range(at):
+        next(epoch)
+    state, default = first.state_dict(), tinygen.get_rng_state()
+    assert state["given"] == at
+    expected = values(epoch), values(first)
+    tinygen.manual_seed(1)
+    second = new()
+    if at % 2:
+        next(iter(second), None)  # whatever it did before
+    tinygen.set_rng_state(default)
+    second.load_state_dict(state)
+    assert (values(second), values(second)) == expected
+
+
+def test_a_loop_that_was_left_is_an_epoch_that_is_over():
+    loader = DataLoader(np.arange(10), 3)
+    for _ in loader:
+        assert loader.state_dict()["given"] == 1
+        break
+    assert loader.state_dict()["given"] == 0
+
+
+def test_a_state_that_does_not_fit_is_refused():
+    loader = DataLoader(np.arange(10), 3, shuffle=True, generator=0)
+    iterator = iter(loader)
+    next(iterator)
+    state = loader.state_dict()
+    for other in (np.arange(9), 3), (np.arange(10), 4):
+        with pytest.raises(ValueError, match=r"saved with samples = 10, batch_size = 3, given = 1; this loader has"):
+            DataLoader(*other, shuffle=True, generator=0).load_state_dict(state)
+    for options in ({}, {"shuffle": True}, {"generator": 0}):
+        with pytest.raises(ValueError, match="other arguments shuffle= or generator="):
+            DataLoader(np.arange(10), 3, **options).load_state_dict(state)
+    with pytest.raises(ValueError, match="no permutation"):
+        loader.load_state_dict(state | {"order": np.zeros(10, int)})
+    with pytest.raises(ValueError, match="given = 5"):
+        loader.load_state_dict(state | {"given": 5})
+
+
 def test_leaving_an_epoch_early_starts_a_new_one():
     loader = DataLoader(np.arange(10), 3)
     for _ in loader:

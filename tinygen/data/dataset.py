@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +82,7 @@ class TensorDataset:
         return int(self.tensors[0].shape[0])
 
     def __getitem__(self, index: Any) -> tuple[Any, ...]:
-        return tuple(_at(array, index) for array in self.tensors)
+        return tuple(at(array, index) for array in self.tensors)
 
 
 class DataLoader:
@@ -96,6 +96,7 @@ class DataLoader:
     device: where the batches are to be; None leaves Tensors where they are and puts arrays on the default device.
 
     Each batch is a fresh copy: a Tensor for a data set of one array, otherwise a tuple of Tensors.
+    `state_dict()` is the position inside the epoch; after `load_state_dict` the next loop gives the rest of that epoch.
     Raises ValueError for a batch_size < 1, TypeError for one that is no integer.
     """
 
@@ -126,6 +127,9 @@ class DataLoader:
         self.device = None if device is None else backend.device(device)
         # None is looked up at every epoch, so that a later manual_seed counts; a seed becomes a generator once, here.
         self._random = None if generator is None else library_generator(generator)
+        self._order: np.ndarray | None = None  # of the epoch under way
+        self._given = 0  # how many of its batches have been handed out
+        self._goes_on = False  # whether the next loop goes on with that epoch, which load_state_dict has set
 
     def __len__(self) -> int:
         """The number of batches."""
@@ -133,10 +137,61 @@ class DataLoader:
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
     def __iter__(self) -> Iterator[Any]:
-        n = len(self.dataset)
-        order = (self._random or library_generator(None)).permutation(n) if self.shuffle else np.arange(n)
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            yield self._tensors(_at(self.dataset, order[start : start + self.batch_size]))
+        if not self._goes_on:
+            self._order = self._new_order() if self.shuffle else np.arange(len(self.dataset))
+            self._given = 0
+        self._goes_on = False
+        order, n = self._order, self.batch_size
+        assert order is not None
+        try:
+            for i in range(self._given, len(self)):
+                self._given = i + 1
+                yield self._tensors(at(self.dataset, order[i * n : (i + 1) * n]))
+        finally:  # the epoch is over, also when the loop was left early
+            self._order, self._given = None, 0
+
+    def _new_order(self) -> np.ndarray:
+        return (self._random or library_generator(None)).permutation(len(self.dataset))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where it is: how many batches of the epoch under way were given, 0 between two epochs; the epoch's order, if it
+        is a random one; and the state of its own generator, if it has one.  (The default generator is not part of it:
+        `get_rng_state`.)
+        """
+        return {
+            "samples": len(self.dataset),
+            "batch_size": self.batch_size,
+            "given": self._given,
+            "order": self._order if self.shuffle else None,
+            "generator": None if self._random is None else self._random.bit_generator.state,
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from a state_dict of a loader of the same data: the next loop gives the batches that were still to come.
+
+        Raises ValueError when the state is that of another data set, batch size or kind of generator.
+        """
+        own, given = self.state_dict(), int(state_dict["given"])
+        differing = [name for name in ("samples", "batch_size") if state_dict[name] != own[name]]
+        if differing or not 0 <= given <= len(self):
+            was = ", ".join(f"{name} = {state_dict[name]}" for name in ("samples", "batch_size", "given"))
+            raise ValueError(
+                f"DataLoader.load_state_dict: the state was saved with {was}; this loader has "
+                f"{own['samples']} samples in {len(self)} batches of {self.batch_size}; use the same data and batch size"
+            )
+        order, generator = state_dict["order"], state_dict["generator"]
+        if (generator is None) != (self._random is None) or (given > 0 and (order is None) == self.shuffle):
+            raise ValueError(
+                "DataLoader.load_state_dict: the state is that of a loader with other arguments shuffle= or generator="
+            )
+        if order is not None:
+            order = np.asarray(order)
+            if not np.array_equal(np.sort(order), np.arange(own["samples"])):
+                raise ValueError("DataLoader.load_state_dict: the order is no permutation of the samples")
+        if self._random is not None:
+            self._random.bit_generator.state = generator
+        self._order, self._given = (np.arange(own["samples"]) if order is None else order), given
+        self._goes_on = given > 0
 
     def _tensors(self, batch: Any) -> Any:
         if isinstance(batch, (tuple, list)):
@@ -154,7 +209,7 @@ def _on_device(x: Any) -> bool:
     return _is_array(x) and not isinstance(x, np.ndarray)
 
 
-def _at(dataset: Any, index: Any) -> Any:
+def at(dataset: Any, index: Any) -> Any:
     """dataset[index]; for an array or Tensor on a GPU, an index array is moved there first."""
     if _is_array(dataset) and isinstance(index, np.ndarray):
         array = dataset.array if isinstance(dataset, tinygen.Tensor) else dataset
