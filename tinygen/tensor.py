@@ -424,6 +424,7 @@ class Tensor(Node):
     gather, scatter, scatter_add, index_select = ops.gather, ops.scatter, ops.scatter_add, ops.index_select
     masked_fill, masked_select, take_along_dim = ops.masked_fill, ops.masked_select, ops.take_along_dim
     matmul, mm, bmm, mv, dot, outer, trace = ops.matmul, ops.mm, ops.bmm, ops.mv, ops.dot, ops.outer, ops.trace
+    inverse = ops.inverse
     clone, contiguous = ops.clone, ops.contiguous
 
     def where(self, condition: Any, other: Any) -> Tensor:

@@ -95,7 +95,7 @@ def additive() -> nn.Module:
 
 def of_images() -> nn.Module:
     through = lambda last: nn.Sequential(nn.Flatten(), net(4, last), nn.Unflatten(1, (2, 2)))
-    return nn.AffineCoupling(nn.coupling.alternating_mask((2, 2)), through(nn.Tanh()), through(nn.Identity()))
+    return nn.AffineCoupling(nn.flows.alternating_mask((2, 2)), through(nn.Tanh()), through(nn.Identity()))
 
 
 for name, make, x in (

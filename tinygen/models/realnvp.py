@@ -95,7 +95,7 @@ def alternating_masks(dim: int, depth: int) -> list[tg.Tensor]:
     """
     masks: list[tg.Tensor] = []
     for i in range(depth):
-        masks.append(1 - masks[-1] if i % 2 else nn.coupling.random_half_mask(dim))
+        masks.append(1 - masks[-1] if i % 2 else nn.flows.random_half_mask(dim))
     return masks
 
 

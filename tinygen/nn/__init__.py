@@ -2,12 +2,12 @@
 
 functional: the functions behind the layers, as in `from tinygen.nn import functional as F`.
 init: starting values of parameters.
-coupling: invertible layers with their log-determinants.
+flows: invertible layers with their log-determinants.
 """
 
-from tinygen.nn import coupling, functional, init, utils
+from tinygen.nn import flows, functional, init, utils
 from tinygen.nn.containers import ModuleDict, ModuleList, ParameterList, Sequential
-from tinygen.nn.coupling import AdditiveCoupling, AffineCoupling
+from tinygen.nn.flows import AdditiveCoupling, AffineCoupling
 from tinygen.nn.layers import *  # noqa: F403
 from tinygen.nn.layers import __all__ as _layers
 from tinygen.nn.module import Module
@@ -22,7 +22,7 @@ __all__ = [
     "Parameter",
     "ParameterList",
     "Sequential",
-    "coupling",
+    "flows",
     "functional",
     "init",
     "utils",

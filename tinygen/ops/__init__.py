@@ -73,7 +73,7 @@ from tinygen.ops.index import (
     take_along_dim,
     topk,
 )
-from tinygen.ops.linalg import bmm, dot, linear, matmul, mm, mv, outer, trace
+from tinygen.ops.linalg import bmm, dot, inverse, linear, matmul, mm, mv, outer, trace
 from tinygen.ops.reduce import (
     all,
     amax,

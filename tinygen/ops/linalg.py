@@ -21,6 +21,8 @@ _matmul = Op(lambda xp, x, y: _product(xp, x, y),        lambda g, _, _x, y: _ti
 # y = x Wᵀ + b on the last dimension: one matrix product, whatever the leading dimensions
 _linear = Op(lambda xp, x, w, b: _affine(xp, x, w, b),   lambda g, _, _x, w, _b: _through(g, w),  lambda g, _, x, _w, _b: _times(_t(_rows(g)), _rows(x)),
                                                          lambda g, _, _x, _w, _b: _column_sums(g))
+# A⁻¹A = 1, so dA⁻¹ = -A⁻¹ dA A⁻¹
+_inverse = Op(lambda xp, x: xp.linalg.inv(x),           lambda g, y, _x: -_matmul(_matmul(_t(y), g), _t(y)))
 
 # fmt: on
 
@@ -183,4 +185,11 @@ def trace(input: Any) -> Any:
     return sum(diagonal(input))
 
 
-__all__ = ["bmm", "dot", "linear", "matmul", "mm", "mv", "outer", "trace"]
+def inverse(input: Any) -> Any:
+    """The inverse of a matrix, or of each of a stack: (*, n, n).  Raises numpy.linalg.LinAlgError for a singular one."""
+    if input.ndim < 2 or input.shape[-1] != input.shape[-2]:
+        raise ShapeError(f"inverse: square matrices (*, n, n) are expected, got shape {tuple(input.shape)}")
+    return _inverse(input)
+
+
+__all__ = ["bmm", "dot", "inverse", "linear", "matmul", "mm", "mv", "outer", "trace"]

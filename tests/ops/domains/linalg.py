@@ -41,6 +41,16 @@ def any_product(draw) -> Example:
 
 
 domain("matmul", any_product(), np.matmul)
+
+
+@st.composite
+def regular(draw) -> Example:
+    """A stack of matrices whose diagonal outweighs the rest of the row: none is near a singular one."""
+    leading, n = draw(ts.shapes(max_dims=1, max_side=2)), draw(st.integers(1, 3))
+    return Example((draw(ts.values((*leading, n, n))) + 8 * n * np.eye(n),), {})
+
+
+domain("inverse", regular(), np.linalg.inv)
 domain("trace", unary(ts.shapes(min_dims=2, max_dims=2)), np.trace)
 
 

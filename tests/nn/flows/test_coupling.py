@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import tinygen as tg
 from tinygen import backend, nn
-from tinygen.nn.coupling import alternating_mask, half_mask, random_half_mask
+from tinygen.nn.flows import alternating_mask, half_mask, random_half_mask
 from tinygen.testing import assert_gradients
 from tinygen.testing import strategies as ts
 

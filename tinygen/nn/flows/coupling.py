@@ -13,16 +13,15 @@ Sources: NICE, Dinh, Krueger, Bengio 2014, section 3.2; RealNVP, Dinh, Sohl-Dick
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from tinygen.backend import Generator
-from tinygen.creation import as_tensor, randperm, tensor
+from tinygen import ops
+from tinygen.creation import as_tensor, ones
 from tinygen.engine import Op, name_operators
 from tinygen.errors import ShapeError
+from tinygen.nn.flows.transform import Transform, no_change
 from tinygen.nn.module import Module
+from tinygen.nn.parameter import Parameter
 from tinygen.ops.elementwise import exp
 from tinygen.tensor import Tensor
 
@@ -46,7 +45,7 @@ def _dot(s: Any, m: Any) -> Any:
 name_operators(globals())
 
 
-class _Coupling(Module):
+class _Coupling(Transform):
     """The mask, and the checks."""
 
     mask: Tensor
@@ -71,11 +70,14 @@ class _Coupling(Module):
         """m = 1 - b, an array."""
         return ~self.mask.array
 
-    def _run(self, name: str, passing: Any) -> Any:
+    def _run(self, name: str, passing: Any, times: int = 1) -> Any:
+        """What the network says; it must have the shape of its input, or that with `times` as many channels."""
         out = getattr(self, name)(passing)
-        if out.shape != passing.shape:
+        batch, channels, *rest = passing.shape
+        if tuple(out.shape) != (batch, times * channels, *rest):
             raise ShapeError(
-                f"{type(self).__name__}: {name} must return the shape of its input, {passing.shape}, got {out.shape}"
+                f"{type(self).__name__}: for an input of shape {passing.shape}, {name} must return "
+                f"{(batch, times * channels, *rest)}, got {out.shape}"
             )
         return out
 
@@ -86,17 +88,24 @@ class _Coupling(Module):
 class AffineCoupling(_Coupling):
     """y = b⊙x + (1-b)⊙(x⊙exp s(b⊙x) + t(b⊙x)),   log|det dy/dx| = Σ (1-b)⊙s(b⊙x)
 
-    scale_net, translate_net: any modules, s and t.  s often ends in a tanh, which bounds the factor to (1/e, e).
+    scale_net, translate_net: any modules, s and t.  Without a translate_net, scale_net gives both, as twice the channels
+        (dimension 1): first s, then t.
+    bound: a module that s goes through, so that no layer can scale without limit: `SoftClamp(limit)`, or `TanhScale(shape)`.
+        With two networks, s often ends in a tanh instead, which bounds the factor to (1/e, e).
     """
 
-    def __init__(self, mask: Any, scale_net: Module, translate_net: Module):
+    def __init__(self, mask: Any, scale_net: Module, translate_net: Module | None = None, bound: Module | None = None):
         super().__init__(mask)
-        self.scale_net, self.translate_net = scale_net, translate_net
+        self.scale_net, self.translate_net, self.bound = scale_net, translate_net, bound
 
     def scale_and_shift(self, x: Any) -> tuple[Any, Any]:
         """s(b⊙x) and t(b⊙x).  The part that passes is the same in x and y: so are s and t, and that makes it invertible."""
         passing = self._passing(x)
-        return self._run("scale_net", passing), self._run("translate_net", passing)
+        if self.translate_net is None:
+            s, t = ops.chunk(self._run("scale_net", passing, 2), 2, 1)
+        else:
+            s, t = self._run("scale_net", passing), self._run("translate_net", passing)
+        return (s if self.bound is None else self.bound(s)), t
 
     def forward(self, x: Any) -> tuple[Any, Any]:
         """x -> y and log|det dy/dx|."""
@@ -127,24 +136,44 @@ class AdditiveCoupling(_Coupling):
 
     def forward(self, x: Any) -> tuple[Any, Any]:
         """x -> y and log|det dy/dx| = 0."""
-        return x + self.shift(x), x.new_zeros(x.shape[0])
+        return x + self.shift(x), no_change(x)
 
     def inverse(self, y: Any) -> tuple[Any, Any]:
         """y -> x and log|det dx/dy| = 0."""
-        return y - self.shift(y), y.new_zeros(y.shape[0])
+        return y - self.shift(y), no_change(y)
 
 
-def alternating_mask(shape: int | Sequence[int], parity: int = 0) -> Tensor:
-    """True where the sum of the indices has the parity: every second coordinate, a checkerboard in two dimensions."""
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    return tensor(np.indices(shape).sum(0) % 2 == parity % 2)
+class SoftClamp(Module):
+    """limit · tanh(s / limit): s where it is small, never beyond ±limit, so a coupling scales by e^limit at most.
+
+    Raises ValueError unless limit > 0.
+    """
+
+    def __init__(self, limit: float = 2.0):
+        super().__init__()
+        if not limit > 0:
+            raise ValueError(f"SoftClamp: limit > 0 is expected, got {limit}")
+        self.limit = limit
+
+    def forward(self, s: Any) -> Any:
+        return self.limit * (s / self.limit).tanh()
+
+    def extra_repr(self) -> str:
+        return f"limit={self.limit}"
 
 
-def half_mask(n: int, parity: int = 0) -> Tensor:
-    """True in the first half of n coordinates (n // 2 of them); in the second half for parity 1."""
-    return tensor((np.arange(n) < n // 2) ^ bool(parity % 2))
+class TanhScale(Module):
+    """c⊙tanh(s), with one learned factor c per channel (dimension 1), which starts at 1.
 
+    channels: C of s, (batch, C, *).  Source: Dinh et al. 2016, section 4.1.
+    """
 
-def random_half_mask(n: int, *, generator: Generator | None = None) -> Tensor:
-    """True at n // 2 of n coordinates, drawn at random."""
-    return randperm(n, generator=generator) < n // 2
+    def __init__(self, channels: int):
+        super().__init__()
+        self.factor = Parameter(ones(channels))
+
+    def forward(self, s: Any) -> Any:
+        return self.factor.reshape(-1, *(1,) * (s.ndim - 2)) * s.tanh()
+
+    def extra_repr(self) -> str:
+        return f"channels={self.factor.numel()}"
