@@ -4,10 +4,13 @@
     for (x,) in data.DataLoader(data.TensorDataset(train.flat), batch_size=100, shuffle=True):
         ...
 
-Read `images` for the data sets, `toys` for the densities, `dataset` for the batching, `corrupt` for denoising;
-`sources` finds, downloads and verifies files, `idx` reads MNIST's format.
+Read `images` for the data sets, `toys` for the densities, `dataset` for the batching, `corrupt` for denoising,
+`binarize` for the four ways to make pixels binary; `sources` finds, downloads and verifies files, `idx` reads
+MNIST's format.
 """
 
+from tinygen.data import binarize
+from tinygen.data.binarize import DynamicBinarization
 from tinygen.data.corrupt import gaussian_noise, masking_noise, salt_and_pepper
 from tinygen.data.dataset import DataLoader, Dataset, TensorDataset
 from tinygen.data.idx import read_idx
@@ -45,6 +48,9 @@ __all__ = [
     "masking_noise",
     "gaussian_noise",
     "salt_and_pepper",
+    # binary pixels
+    "binarize",
+    "DynamicBinarization",
     # files
     "read_idx",
 ]

@@ -24,7 +24,7 @@ def masking_noise(x: Any, fraction: float = 0.5, generator: AnyGenerator = None)
     Raises ValueError unless 0 <= fraction <= 1, TypeError for x that is not of a floating-point type.
     """
     _check_fraction("masking_noise", fraction)
-    return _corrupt("masking_noise", x, generator, lambda xp, a, rng: a * (_uniform(rng, a) >= fraction))
+    return corrupted("masking_noise", x, generator, lambda xp, a, rng: a * (uniform(rng, a) >= fraction))
 
 
 def gaussian_noise(x: Any, std: float = 0.5, generator: AnyGenerator = None) -> Any:
@@ -34,7 +34,7 @@ def gaussian_noise(x: Any, std: float = 0.5, generator: AnyGenerator = None) -> 
     """
     if not 0 <= std < float("inf"):
         raise ValueError(f"gaussian_noise: a finite std >= 0 is expected, got {std}")
-    return _corrupt("gaussian_noise", x, generator, lambda xp, a, rng: a + std * _normal(rng, a))
+    return corrupted("gaussian_noise", x, generator, lambda xp, a, rng: a + std * _normal(rng, a))
 
 
 def salt_and_pepper(x: Any, fraction: float = 0.5, generator: AnyGenerator = None) -> Any:
@@ -45,13 +45,14 @@ def salt_and_pepper(x: Any, fraction: float = 0.5, generator: AnyGenerator = Non
     _check_fraction("salt_and_pepper", fraction)
 
     def corrupt(xp: Any, a: Any, rng: Any) -> Any:
-        u = _uniform(rng, a)  # one draw decides both: pepper below fraction/2, salt below fraction
+        u = uniform(rng, a)  # one draw decides both: pepper below fraction/2, salt below fraction
         return xp.where(u < fraction / 2, 0, xp.where(u < fraction, 1, a))
 
-    return _corrupt("salt_and_pepper", x, generator, corrupt)
+    return corrupted("salt_and_pepper", x, generator, corrupt)
 
 
-def _corrupt(name: str, x: Any, generator: AnyGenerator, corrupt: Callable[[Any, Any, Any], Any]) -> Any:
+def corrupted(name: str, x: Any, generator: AnyGenerator, corrupt: Callable[[Any, Any, Any], Any]) -> Any:
+    """corrupt(array module, array, random generator) on an array or Tensor of floats, in its kind, dtype and device."""
     is_tensor = isinstance(x, tinygen.Tensor)
     array = x.array if is_tensor else x
     if not backend.is_array(array) or array.dtype.kind != "f":
@@ -68,7 +69,8 @@ def _check_fraction(name: str, fraction: float) -> None:
         raise ValueError(f"{name}: 0 <= fraction <= 1 is expected, got {fraction}")
 
 
-def _uniform(rng: Any, like: Any) -> Any:
+def uniform(rng: Any, like: Any) -> Any:
+    """U[0, 1), one draw for each element."""
     return rng.random(like.shape, dtype=_drawn(like))
 
 

@@ -82,7 +82,7 @@ class TensorDataset:
         return int(self.tensors[0].shape[0])
 
     def __getitem__(self, index: Any) -> tuple[Any, ...]:
-        return tuple(at(array, index) for array in self.tensors)
+        return tuple(_at(array, index) for array in self.tensors)
 
 
 class DataLoader:
@@ -146,7 +146,7 @@ class DataLoader:
         try:
             for i in range(self._given, len(self)):
                 self._given = i + 1
-                yield self._tensors(at(self.dataset, order[i * n : (i + 1) * n]))
+                yield self._tensors(_at(self.dataset, order[i * n : (i + 1) * n]))
         finally:  # the epoch is over, also when the loop was left early
             self._order, self._given = None, 0
 
@@ -209,7 +209,7 @@ def _on_device(x: Any) -> bool:
     return _is_array(x) and not isinstance(x, np.ndarray)
 
 
-def at(dataset: Any, index: Any) -> Any:
+def _at(dataset: Any, index: Any) -> Any:
     """dataset[index]; for an array or Tensor on a GPU, an index array is moved there first."""
     if _is_array(dataset) and isinstance(index, np.ndarray):
         array = dataset.array if isinstance(dataset, tinygen.Tensor) else dataset
