@@ -1,0 +1,241 @@
+"""Checkpoints: the state of a run in one file, which is whole or not there.
+
+    save("run.safetensors", {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3})
+    model.load_state_dict(load("run.safetensors")["model"])
+
+The file is a safetensors file: the arrays, under names such as "model/encoder.0.weight" that every program for that format
+can read, and in its metadata all that is not an array, as JSON, with a checksum over everything.  Nothing in it is executed
+when it is read, as a pickle would be.
+
+A process can be killed, and a disk fill up, at any moment.  So a new checkpoint is written beside the old one, forced to the
+disk, and only then given its name; the old one stays as "run.safetensors.previous", and is read when the newest turns out
+to be damaged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygen import backend
+from tinygen.tensor import Tensor
+
+FORMAT = "1"
+DTYPES = {
+    **{"BOOL": "bool", "U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64"},
+    **{"I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64"},
+    **{"F16": "float16", "F32": "float32", "F64": "float64"},
+}
+"""safetensors' names of the dtypes that a checkpoint may hold."""
+
+
+class CheckpointError(ValueError):
+    """A file that is no whole checkpoint: damaged, cut off, empty, or of another kind."""
+
+
+def save(path: str | Path, state: Mapping[str, Any]) -> Path:
+    """Write `state` to the file `path`, whose folder is made.  What stood there before stays as <path>.previous.
+
+    state: a dict of numbers, texts, None, arrays, Tensors (of any device) and lists, tuples and dicts of those: every
+    state_dict and every state of a generator.
+
+    Raises TypeError for anything else, naming where it stands; OSError when the file cannot be written (a full disk, a
+    folder without permission): then the last checkpoint is still there.
+    """
+    from safetensors.numpy import save as to_bytes
+
+    path, partial, previous = _files(path)
+    arrays: dict[str, np.ndarray] = {}
+    text = json.dumps(_pack(dict(state), "", arrays), ensure_ascii=False)
+    header = {"format": FORMAT, "library": f"tinygen {_version()}", "state": text}
+    content = to_bytes(arrays, header | {"sha256": _digest(header, arrays)})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            os.replace(path, previous)
+        os.replace(partial, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        kept = next((p for p in (path, previous) if p.exists()), None)
+        raise type(error)(
+            error.errno,
+            f"checkpoint.save: {error.strerror or error}; {len(content) / 1e6:.3g} MB were to be written; "
+            + (f"the last checkpoint is still in {kept.name}" if kept else "there is no earlier checkpoint"),
+            str(path),
+        ) from error
+    return path
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """What `save` was given.  Arrays and Tensors come back as NumPy arrays, which every load_state_dict understands.
+
+    If the newest file is damaged or missing, it is the one before it, with a warning that says so.
+    Raises FileNotFoundError if there is none, CheckpointError if none is whole, saying what is wrong with each.
+    """
+    path, *others = _files(path)
+    problems = []
+    for file in [path, *others]:
+        try:
+            state = _read(file)
+        except FileNotFoundError:
+            problems += [f"{file.name} is missing"] if file == path else []
+            continue
+        except CheckpointError as error:
+            problems.append(str(error))
+            continue
+        if problems:
+            warnings.warn(f"checkpoint.load: {'; '.join(problems)}; going on from {file.name}", stacklevel=2)
+        return state
+    if not any(file.exists() for file in (path, *others)):
+        raise FileNotFoundError(f"checkpoint.load: there is no checkpoint {path}")
+    raise CheckpointError(f"checkpoint.load: nothing can be read in {path.parent}: {'; '.join(problems)}")
+
+
+def exists(path: str | Path) -> bool:
+    """Whether there is something to `load`, the newest or the one before it."""
+    path, _, previous = _files(path)
+    return path.exists() or previous.exists()
+
+
+def remove(path: str | Path) -> None:
+    """Delete the checkpoint and the one before it, if they are there."""
+    for file in _files(path):
+        file.unlink(missing_ok=True)
+
+
+def _files(path: str | Path) -> tuple[Path, Path, Path]:
+    """(the file, the next one while it is written, the one before), in the order in which they are tried.
+
+    If a process dies between the two renamings, the second is whole and newer than the third.
+    """
+    path = Path(path)
+    return path, path.with_name(path.name + ".partial"), path.with_name(path.name + ".previous")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Force the new names to the disk too.  (Windows does so by itself, and cannot open a folder.)"""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _version() -> str:
+    from tinygen import __version__  # the package is complete by now, and was not when this file was imported
+
+    return __version__
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """The state in one file, if the file is whole.  What the header declares is checked before memory is asked for."""
+    from safetensors import SafetensorError, safe_open
+
+    if not file.is_file():
+        raise FileNotFoundError(file)
+    if file.stat().st_size == 0:
+        raise CheckpointError(f"{file.name} is empty")
+    try:
+        with safe_open(file, "numpy") as content:
+            header = content.metadata() or {}
+            if "sha256" not in header or "state" not in header:
+                raise CheckpointError(f"{file.name} is a safetensors file, but no checkpoint of tinygen's")
+            if header.get("format") != FORMAT:
+                raise CheckpointError(
+                    f"{file.name} was written by {header.get('library')} in format {header.get('format')}, and this "
+                    f"version reads format {FORMAT}; use the version that wrote it"
+                )
+            shapes = {name: _shape(file, name, content.get_slice(name)) for name in content.keys()}
+            arrays = {name: content.get_tensor(name).reshape(shape) for name, shape in shapes.items()}
+        digest = header.pop("sha256")
+        if _digest(header, arrays) != digest:
+            raise CheckpointError(f"{file.name} is damaged: its checksum is wrong")
+        return _unpack(json.loads(header["state"]), arrays)
+    except SafetensorError as error:
+        raise CheckpointError(f"{file.name} is damaged or cut off ({error})") from error
+    except (ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{file.name} is no checkpoint ({type(error).__name__}: {error})") from error
+
+
+def _shape(file: Path, name: str, part: Any) -> tuple[int, ...]:
+    """The shape of an array, of which safetensors has made sure that as many bytes are in the file."""
+    shape, dtype = tuple(part.get_shape()), part.get_dtype()
+    if dtype not in DTYPES or len(shape) > 32 or any(n >= 2**48 for n in shape):
+        raise CheckpointError(f"{file.name}: {name} is {dtype} of shape {shape}, which no checkpoint holds")
+    return shape
+
+
+def _digest(header: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
+    """sha256 over the header's texts and every array's name, dtype, shape and bytes."""
+    digest = hashlib.sha256(json.dumps(sorted(header.items())).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(json.dumps([name, array.dtype.name, array.shape]).encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+# JSON has neither arrays nor tuples, and only texts as keys: these become dicts with one key that begins with "$".
+
+
+def _pack(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
+    """The value as JSON has it; its arrays go to `arrays`, under the path that leads to them."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list):
+        return [_pack(v, f"{path}/{i}", arrays) for i, v in enumerate(value)]
+    if isinstance(value, tuple):
+        return {"$tuple": _pack(list(value), path, arrays)}
+    if isinstance(value, Mapping):
+        pairs = [(key, _pack(v, f"{path}/{key}", arrays)) for key, v in value.items()]
+        if all(isinstance(key, str) and not key.startswith("$") for key, _ in pairs):
+            return dict(pairs)
+        return {"$dict": [[_pack(key, path, arrays), v] for key, v in pairs]}
+    array = value.array if isinstance(value, Tensor) else value
+    if not backend.is_array(array):
+        raise TypeError(
+            f"checkpoint.save: {path.strip('/') or 'the state'} is a {type(value).__name__}; "
+            "numbers, texts, arrays, Tensors and lists and dicts of them can be saved"
+        )
+    array = backend.to_numpy(array)
+    if array.dtype.name not in DTYPES.values():
+        raise TypeError(f"checkpoint.save: {path.strip('/')} has dtype {array.dtype}, which the format does not know")
+    name = path.strip("/")
+    while name in arrays or name in ("", "__metadata__"):  # taken, or reserved
+        name += "_"
+    arrays[name] = array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
+    return {"$array": name}
+
+
+def _unpack(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """The inverse of `_pack`."""
+    if isinstance(value, list):
+        return [_unpack(v, arrays) for v in value]
+    if not isinstance(value, dict):
+        return value
+    if "$array" in value:
+        return arrays[value["$array"]]
+    if "$tuple" in value:
+        return tuple(_unpack(value["$tuple"], arrays))
+    if "$dict" in value:
+        return {_unpack(key, arrays): _unpack(v, arrays) for key, v in value["$dict"]}
+    return {key: _unpack(v, arrays) for key, v in value.items()}
