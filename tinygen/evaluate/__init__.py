@@ -10,6 +10,9 @@ is (the floor, or for a score the ceiling), and which trivial model has to be be
     likelihood         gaussian_nll        nats per point                   baseline
                        bernoulli_nll       nats per image                   baseline
                        bernoulli_entropy   nats per image                   floor
+    bounds             elbo                          nats per image         higher
+                       importance_weighted_bound(s)  nats per image         higher
+                       importance_sampled_nll        nats per image         lower
     samples            parzen              nats per image                   higher
                        class_shares        share per class                  the smallest: higher
                        frechet_distance    squared units of the features    lower
@@ -19,6 +22,15 @@ is (the floor, or for a score the ceiling), and which trivial model has to be be
 Arguments are NumPy arrays of float32, or Tensors of any device; the arithmetic is NumPy's.
 """
 
+from tinygen.evaluate.bounds import (
+    NLL,
+    Bound,
+    LatentVariableModel,
+    elbo,
+    importance_sampled_nll,
+    importance_weighted_bound,
+    importance_weighted_bounds,
+)
 from tinygen.evaluate.likelihood import bernoulli_entropy, bernoulli_nll, gaussian_nll
 from tinygen.evaluate.reconstruction import PCA, principal_angles, squared_error, variance
 from tinygen.evaluate.samples import (
@@ -40,6 +52,14 @@ __all__ = [
     "gaussian_nll",
     "bernoulli_nll",
     "bernoulli_entropy",
+    # bounds
+    "LatentVariableModel",
+    "elbo",
+    "importance_weighted_bound",
+    "importance_weighted_bounds",
+    "Bound",
+    "importance_sampled_nll",
+    "NLL",
     # samples
     "parzen",
     "Parzen",

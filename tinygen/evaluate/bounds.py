@@ -24,14 +24,14 @@ Sources: Burda, Grosse, Salakhutdinov, "Importance weighted autoencoders", 2016,
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 import tinygen
-from tinygen import backend, data, training
+from tinygen import backend, data, nn, training
 
 DRAWS = 2000
 """Draws (images × samples) that are decoded at a time: for MNIST 6 MB per array."""
@@ -48,7 +48,7 @@ class LatentVariableModel(Protocol):
 class Bound:
     """A lower bound on the mean log-likelihood, in nats per image; higher is better.
 
-    value: mean over the images.  error: its standard error, of the choice of images and of the draws.
+    value: mean over the images.  error: its standard error, of the choice of images and of the draws (nan for one image).
     k: draws inside the logarithm.  per_image: (n,), for comparing models image by image.
     """
 
@@ -62,7 +62,7 @@ class Bound:
 class NLL:
     """An estimate of the mean negative log-likelihood, in nats per image, too large on average; lower is better.
 
-    value: mean over the images.  error: its standard error, of the choice of images and of the draws.
+    value: mean over the images.  error: its standard error, of the choice of images and of the draws (nan for one image).
     samples: draws per image.  effective_samples: how many of them counted, on average over the images (see
     `importance_sampled_nll`).  per_image: (n,), for comparing models image by image.
     """
@@ -77,12 +77,13 @@ class NLL:
 def elbo(
     model: LatentVariableModel, x: Any, samples: int = 1, generator: backend.Generator | int | None = None
 ) -> Bound:
-    """The evidence lower bound E_{z~q} log w: `importance_weighted_bound` with k = 1, averaged over `samples` draws.
+    """The evidence lower bound E_{z~q} log w: the bound with K = 1, averaged over `samples` draws per image.
 
     Unit: nats per image.  Higher is better.  One draw per image suffices for thousands of images.
     x, generator, errors: see `importance_weighted_bounds`.
     """
-    return _bound(_log_weights(model, x, samples, generator, "ELBO"), 1)
+    blocks = _log_weights(model, x, samples, generator, "ELBO")
+    return _bound([log_w.mean(axis=0) for log_w in blocks], 1)
 
 
 def importance_weighted_bound(
@@ -115,8 +116,12 @@ def importance_weighted_bounds(
             f"importance_weighted_bounds: ks >= 1 that divide the largest of them are expected, so that the draws fall "
             f"into groups of each size, got ks={tuple(ks)}; (1, 5, 50) will do"
         )
-    log_w = _log_weights(model, x, max(ks), generator, "importance-weighted bounds")
-    return {k: _bound(log_w, k) for k in ks}
+    found: dict[int, list[np.ndarray]] = {k: [] for k in ks}
+    for log_w in _log_weights(model, x, max(ks), generator, "importance-weighted bounds"):
+        for k, per_image in found.items():
+            groups = log_w.reshape(-1, k, log_w.shape[1])
+            per_image.append((np.logaddexp.reduce(groups, axis=1) - math.log(k)).mean(axis=0))
+    return {k: _bound(per_image, k) for k, per_image in found.items()}
 
 
 def importance_sampled_nll(
@@ -132,48 +137,44 @@ def importance_sampled_nll(
 
     x, generator, errors: see `importance_weighted_bounds`.  Source of the effective sample size: Kong 1992.
     """
-    log_w = _log_weights(model, x, samples, generator, f"NLL by {samples} draws")
-    bound = _bound(log_w, samples)
-    weights = np.exp(log_w - log_w.max(axis=0))
-    effective = weights.sum(axis=0) ** 2 / np.square(weights).sum(axis=0)
-    return NLL(-bound.value, bound.error, samples, float(effective.mean()), -bound.per_image)
+    log_p, effective = [], []
+    for log_w in _log_weights(model, x, samples, generator, f"NLL by {samples} draws"):
+        log_sum, log_sum_of_squares = np.logaddexp.reduce(log_w), np.logaddexp.reduce(2 * log_w)
+        log_p.append(log_sum - math.log(samples))
+        effective.append(np.exp(2 * log_sum - log_sum_of_squares))
+    bound = _bound(log_p, samples)
+    return NLL(-bound.value, bound.error, samples, float(np.concatenate(effective).mean()), -bound.per_image)
 
 
-def _bound(log_w: np.ndarray, k: int) -> Bound:
-    """The mean over groups of k draws of log (1/k) Σ w, and over the images: (draws, n) -> Bound."""
-    groups = log_w.reshape(-1, k, log_w.shape[1])
-    per_image = (np.logaddexp.reduce(groups, axis=1) - math.log(k)).mean(axis=0)
-    n = len(per_image)
-    error = float(per_image.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
+def _bound(parts: list[np.ndarray], k: int) -> Bound:
+    per_image = np.concatenate(parts)
+    error = float(per_image.std(ddof=1)) / math.sqrt(len(per_image)) if len(per_image) > 1 else math.nan
     return Bound(float(per_image.mean()), error, k, per_image)
 
 
 def _log_weights(
     model: LatentVariableModel, x: Any, k: int, generator: backend.Generator | int | None, title: str
-) -> np.ndarray:
-    """The model's log-weights of all images: (k, n), float64, computed for at most DRAWS draws at a time."""
+) -> Iterator[np.ndarray]:
+    """The model's log-weights, (k, rows) in float64 for some images at a time, of at most DRAWS draws at a time."""
     if k < 1 or len(x) == 0:
-        raise ValueError(f"{title}: at least one image and one draw are expected, got {len(x)} images, {k} draws")
-    parameter = next(iter(model.parameters()), None) if hasattr(model, "parameters") else None
-    device = None if parameter is None else parameter.device
+        raise ValueError(f"{title}: at least one image and one draw are expected, got {len(x)} images and {k} draws")
+    parameter = next(iter(model.parameters()), None) if isinstance(model, nn.Module) else None
+    device = backend.get_default_device() if parameter is None else parameter.device
     if isinstance(generator, int):
-        generator = backend.Generator(backend.device("cpu") if device is None else device).manual_seed(generator)
+        generator = backend.Generator(device).manual_seed(generator)
     draws = min(k, DRAWS)
-    images = data.DataLoader(x, DRAWS // draws, device=device)
-    columns = []
-    with tinygen.no_grad():
-        for batch in training.progress(images, title):
-            parts = [min(draws, k - start) for start in range(0, k, draws)]
-            columns.append(np.concatenate([_checked(model, batch, n, generator) for n in parts]))
-    return np.concatenate(columns, axis=1)
+    for images in training.progress(data.DataLoader(x, DRAWS // draws, device=device), title):
+        with tinygen.no_grad():
+            counts = [min(draws, k - start) for start in range(0, k, draws)]
+            block = np.concatenate([_checked(model, images, count, generator) for count in counts])
+        yield block
 
 
 def _checked(model: LatentVariableModel, x: Any, k: int, generator: backend.Generator | None) -> np.ndarray:
-    log_w = model.log_weights(x, k, generator)
-    array = backend.to_numpy(log_w.array).astype(np.float64)
+    log_w = backend.to_numpy(model.log_weights(x, k, generator).array).astype(np.float64)
     name = f"{type(model).__name__}.log_weights"
-    if array.shape != (k, len(x)):
-        raise ValueError(f"{name}: (draws, images) = {(k, len(x))} is expected, got shape {array.shape}")
-    if wrong := int(np.isnan(array).sum()):
-        raise ValueError(f"{name}: {wrong:,} of {array.size:,} log-weights are NaN")
-    return array
+    if log_w.shape != (k, len(x)):
+        raise ValueError(f"{name}: one number per draw and image is expected, {(k, len(x))}, got shape {log_w.shape}")
+    if wrong := int(np.isnan(log_w).sum()):
+        raise ValueError(f"{name}: {wrong:,} of {log_w.size:,} log-weights are NaN")
+    return log_w
