@@ -65,6 +65,17 @@ def test_progress_on_a_terminal_without_tqdm(monkeypatch):
     assert terminal.getvalue().startswith("plain: 2/2, ")
 
 
+def test_progress_with_a_delay_is_silent_about_what_is_quick(capsys, monkeypatch):
+    pytest.importorskip("tqdm")
+    assert list(training.progress(range(3), "quick", delay=60)) == [0, 1, 2]
+    assert capsys.readouterr().err == ""
+    assert list(training.progress(range(3), "slow", delay=1e-9)) == [0, 1, 2]
+    assert capsys.readouterr().err.startswith("slow: 3/3, ")
+    terminal = on_a_terminal(monkeypatch)
+    assert list(training.progress(range(3), "quick", delay=60)) == [0, 1, 2]
+    assert terminal.getvalue() == ""
+
+
 def test_select_device():
     assert str(training.select_device("cpu")) == "cpu"
     assert training.select_device("auto").type == ("cuda" if tinygen.cuda_available() else "cpu")

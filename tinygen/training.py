@@ -35,11 +35,18 @@ T = TypeVar("T")
 class Progress(Generic[T]):
     """What `progress` returns: an iterable to loop over, and `set` for the numbers shown with it."""
 
-    def __init__(self, iterable: Iterable[T], description: str = "", total: int | None = None, every: float = 10.0):
-        self._iterable, self._description, self._every = iterable, description, every
+    def __init__(
+        self,
+        iterable: Iterable[T],
+        description: str = "",
+        total: int | None = None,
+        every: float = 10.0,
+        delay: float = 0.0,
+    ):
+        self._iterable, self._description, self._every, self._delay = iterable, description, every, delay
         self._total = len(iterable) if total is None and isinstance(iterable, Sized) else total
         self._metrics = ""
-        self._bar = _bar(iterable, description, self._total)
+        self._bar = _bar(iterable, description, self._total, delay)
 
     def set(self, unit: str = "", **metrics: float) -> None:
         """Show these numbers from now on, with their unit: `bar.set("nats", loss=106.2, kl=25.1)`."""
@@ -63,7 +70,8 @@ class Progress(Generic[T]):
             if done != self._total and time.monotonic() - last >= self._every:
                 last = time.monotonic()
                 self._line(done, last - start)
-        self._line(done, time.monotonic() - start)
+        if (seconds := time.monotonic() - start) >= self._delay:
+            self._line(done, seconds)
 
     def _line(self, done: int, seconds: float) -> None:
         steps = f"{done}" if self._total is None else f"{done}/{self._total}"
@@ -74,24 +82,25 @@ class Progress(Generic[T]):
 
 
 def progress(
-    iterable: Iterable[T], description: str = "", total: int | None = None, *, every: float = 10.0
+    iterable: Iterable[T], description: str = "", total: int | None = None, *, every: float = 10.0, delay: float = 0.0
 ) -> Progress[T]:
     """Loop over `iterable` while showing how far it got, how fast, and the numbers given to `.set`.
 
     A tqdm bar when tqdm is installed and stderr is a terminal.  Otherwise (a log file, continuous integration) a plain
     line on stderr, every `every` seconds and at the end.  total: the number of steps, when `iterable` has no length.
+    delay: what takes fewer seconds than this shows nothing.
     """
-    return Progress(iterable, description, total, every)
+    return Progress(iterable, description, total, every, delay)
 
 
-def _bar(iterable: Iterable[Any], description: str, total: int | None) -> Any:
+def _bar(iterable: Iterable[Any], description: str, total: int | None, delay: float) -> Any:
     if not sys.stderr.isatty():
         return None
     try:
         from tqdm import tqdm
     except ImportError:
         return None
-    return tqdm(iterable, description, total, dynamic_ncols=True, file=sys.stderr)
+    return tqdm(iterable, description, total, dynamic_ncols=True, file=sys.stderr, delay=delay)
 
 
 # --- arguments -------------------------------------------------------------------------------------------------------

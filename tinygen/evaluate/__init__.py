@@ -7,7 +7,11 @@ is (the floor, or for a score the ceiling), and which trivial model has to be be
                        variance            the same, of a code of nothing   baseline
                        PCA                 the best linear code             baseline
                        principal_angles    degrees between subspaces        0: the same subspace
-    likelihood         gaussian_nll        nats per point                   baseline
+    likelihood         negative_log_likelihood  nats per image              lower
+                       bits_per_dim        bits per dimension               lower
+                       bits_to_nats        nats per image                   lower
+                       histogram_bits      bits per dimension               baseline
+                       gaussian_nll        nats per point                   baseline
                        bernoulli_nll       nats per image                   baseline
                        bernoulli_entropy   nats per image                   floor
     bounds             elbo                          nats per image         higher
@@ -31,7 +35,16 @@ from tinygen.evaluate.bounds import (
     importance_weighted_bound,
     importance_weighted_bounds,
 )
-from tinygen.evaluate.likelihood import bernoulli_entropy, bernoulli_nll, gaussian_nll
+from tinygen.evaluate.likelihood import (
+    Estimate,
+    bernoulli_entropy,
+    bernoulli_nll,
+    bits_per_dim,
+    bits_to_nats,
+    gaussian_nll,
+    histogram_bits,
+    negative_log_likelihood,
+)
 from tinygen.evaluate.reconstruction import PCA, principal_angles, squared_error, variance
 from tinygen.evaluate.samples import (
     FeatureDistance,
@@ -49,6 +62,11 @@ __all__ = [
     "PCA",
     "principal_angles",
     # likelihood
+    "negative_log_likelihood",
+    "Estimate",
+    "bits_per_dim",
+    "bits_to_nats",
+    "histogram_bits",
     "gaussian_nll",
     "bernoulli_nll",
     "bernoulli_entropy",

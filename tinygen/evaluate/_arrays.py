@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 import tinygen
-from tinygen import backend
+from tinygen import backend, training
 
 CHUNK = 1000  # rows at a time: the matrix of distances to 10,000 samples then takes 80 MB
 
 
+def chunks(n: int, title: str) -> Iterator[slice]:
+    """Slices that cover n rows, CHUNK at a time; what takes more than a second shows how far it got."""
+    for start in training.progress(range(0, n, CHUNK), title, delay=1.0):
+        yield slice(start, start + CHUNK)
+
+
+def as_numpy(x: Any) -> np.ndarray:
+    """An array of any device or a Tensor as a NumPy array."""
+    x = x.array if isinstance(x, tinygen.Tensor) else x
+    return backend.to_numpy(x) if backend.is_array(x) else np.asarray(x)
+
+
 def rows(x: Any, name: str = "x") -> np.ndarray:
     """x as a NumPy matrix, one sample per row."""
-    array = backend.to_numpy(x.array) if isinstance(x, tinygen.Tensor) else np.asarray(x)
+    array = as_numpy(x)
     if array.ndim != 2 or len(array) == 0:
         raise ValueError(f"{name}: samples as rows, (n, D) with n >= 1, are expected, got shape {array.shape}")
     return array

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.evaluate._arrays import CHUNK, covariance, rows
+from tinygen.evaluate._arrays import chunks, covariance, rows
 
 
 def squared_error(reconstruct: Callable[[Any], Any], x: Any) -> float:
@@ -21,8 +21,8 @@ def squared_error(reconstruct: Callable[[Any], Any], x: Any) -> float:
     reconstruct: takes and returns a batch (m, D), as an array or Tensor like x.
     """
     total = 0.0
-    for start in range(0, len(x), CHUNK):
-        batch = x[start : start + CHUNK]
+    for part in chunks(len(x), "squared error"):
+        batch = x[part]
         total += float(np.square(rows(reconstruct(batch)) - rows(batch), dtype=np.float64).sum())
     return total / len(x)
 
