@@ -280,6 +280,31 @@ def test_check_bijection_sees(layer, words):
     assert words in run(check_bijection(layer))
 
 
+class Folded(Scale):
+    """(batch, 3) -> (batch, 3, 1), and every y must be positive."""
+
+    def forward(self, x):
+        return tg.exp(x).unsqueeze(2), x.sum(1)
+
+    def inverse(self, y):
+        assert bool((y > 0).all())
+        return y.log().squeeze(2), -y.log().sum((1, 2))
+
+
+class FoldedWrong(Folded):
+    """Wrong only where x is not: in the y that no x of the test's arrives at."""
+
+    def inverse(self, y):
+        return (y.log() + (y > 50)).squeeze(2), -y.log().sum((1, 2))
+
+
+def test_check_bijection_draws_y_from_a_strategy_of_its_own():
+    x, y = strategies.tensors((2, 3)), strategies.tensors((2, 3, 1), low=30.0, high=100.0)
+    check_bijection(Folded, x, y)()
+    check_bijection(Folded, outputs=y)()
+    assert "is not the identity" in run(check_bijection(FoldedWrong, x, y))
+
+
 # What a linear map can break
 
 

@@ -168,6 +168,7 @@ def check_module(
 def check_bijection(
     make: Callable[[], Any],
     inputs: SearchStrategy[Tensor] | None = None,
+    outputs: SearchStrategy[Tensor] | None = None,
     *,
     order: int = 2,
     devices: Sequence[str] | None = None,
@@ -178,29 +179,32 @@ def check_bijection(
         nets = lambda: (nn.Sequential(nn.Linear(2, 2), nn.Tanh()), nn.Linear(2, 2))
         test_affine = check_bijection(lambda: nn.AffineCoupling([1, 0], *nets()))
         test_additive = check_bijection(lambda: nn.AdditiveCoupling([0, 1, 1], nn.Linear(3, 3)), strategies.tensors((2, 3)))
+        test_squeeze = check_bijection(nn.flows.Squeeze, strategies.tensors((2, 1, 4, 4)), strategies.tensors((2, 4, 2, 2)))
 
     inverse(forward(x)) = x and forward(inverse(y)) = y up to the rounding that the Jacobian's condition number allows;
     both log-determinants are log|det| (numpy.linalg.slogdet) of the Jacobian that autograd gives; no element of a batch
     depends on another; and the derivatives of both directions agree with finite differences.
 
     inputs: a strategy for x.  Default: a batch of vectors, (3 to 5, n), of a size n that the layer accepts.
+    outputs: a strategy for y, where x and y differ in shape or in the values that they may have.  Default: y = x.
     """
     with same_draws(0):
         module = make()
     name = type(module).__name__
-    drawn = batches(name, module) if inputs is None else st.tuples(inputs)
+    drawn: SearchStrategy = batches(name, module) if inputs is None else st.tuples(inputs)
+    if outputs is not None:
+        drawn = st.tuples(drawn, outputs).map(lambda both: (*both[0], both[1]))
 
     def check(args: tuple, seed: int) -> None:
         with same_draws(seed):
             module = make().to(np.float64)
-        (x,) = args
         for device, k in chosen(devices, order):
             with found_with(device=device):
-                there = moved(x, device)
+                x, y = moved(args[0], device), moved(args[-1], device)
                 module.to(device)
-                _check_inverse(name, "inverse(forward(x))", module.forward, module.inverse, there)
-                _check_inverse(name, "forward(inverse(y))", module.inverse, module.forward, there)
-                for direction in (module.forward, module.inverse):
+                _check_inverse(name, "inverse(forward(x))", module.forward, module.inverse, x)
+                _check_inverse(name, "forward(inverse(y))", module.inverse, module.forward, y)
+                for direction, there in ((module.forward, x), (module.inverse, y)):
                     assert_gradients(direction, there, order=k, seed=seed, kinks="skip")
 
     return as_test(check, name, max_examples or a_fifth(), drawn)
