@@ -277,7 +277,7 @@ def _check_inverse(name: str, what: str, there: Callable, back: Callable, x: Ten
     for n in range(batch):
         condition = float(np.linalg.cond(j[n, :, n])) if size else 1.0
         assert condition < 1e14, f"{name}: the Jacobian of element {n} is singular: no inverse, no log-determinant"
-        expected = np.linalg.slogdet(j[n, :, n])[1]
+        expected = float(np.linalg.slogdet(j[n, :, n])[1])
         room = ROUNDING * condition * max(1, size)
         for found, sign in ((logdet, 1), (logdet_back, -1)):
             value = float(backend.to_numpy(found.array)[n])
