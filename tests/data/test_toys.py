@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
+from scipy.special import logsumexp
 
 from tinygen import data
 
@@ -51,6 +53,7 @@ def test_two_moons_without_noise_lie_on_the_arcs():
         lambda n, g: data.gaussian_mixture(n, [[0, 0], [1, 1]], generator=g),
         lambda n, g: data.ring(n, generator=g),
         lambda n, g: data.rings(n, generator=g),
+        lambda n, g: data.grid(n, generator=g),
     ],
 )
 def test_samples_are_float32_and_belong_to_their_seed(sample):
@@ -80,6 +83,34 @@ def test_ring_has_its_modes_on_a_circle():
     assert set(distance.argmin(axis=1)) == set(range(5))
 
 
+def test_grid_has_its_modes_on_a_square():
+    means = data.grid_means(3, spacing=2)
+    assert sorted(map(tuple, means)) == [(x, y) for x in (-2, 0, 2) for y in (-2, 0, 2)]
+    x = data.grid(2000, 3, 2, std=0.01, generator=0)
+    distance = np.linalg.norm(x[:, None] - means, axis=-1)
+    assert distance.min(axis=1).max() < 0.1
+    assert set(distance.argmin(axis=1)) == set(range(9))
+
+
+@given(k=st.integers(1, 5), d=st.integers(1, 3), std=st.floats(0.05, 2), seed=st.integers(0, 99))
+def test_gaussian_mixture_log_prob_is_the_sum_of_scipys_densities(k, d, std, seed):
+    rng = np.random.default_rng(seed)
+    means, weights = rng.standard_normal((k, d)), rng.random(k)
+    points = rng.standard_normal((30, d))
+    parts = [stats.multivariate_normal(m, std**2).logpdf(points) for m in means]
+    expected = logsumexp(np.stack(parts), axis=0, b=(weights / weights.sum())[:, None])
+    found = data.gaussian_mixture_log_prob(points, means, std, weights)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_gaussian_mixture_log_prob_is_the_density_of_grid():
+    """At the modes' distance the entropy of the mixture is that of the choice and that of one Gaussian."""
+    surprise = -data.gaussian_mixture_log_prob(data.grid(4000, generator=0), data.grid_means(), 0.05)
+    entropy = np.log(25) + np.log(2 * np.pi * np.e * 0.05**2)
+    assert abs(surprise.mean() - entropy) < 5 / np.sqrt(4000)  # half the chi-square of 2 has standard deviation 1
+    assert np.isfinite(data.gaussian_mixture_log_prob(np.full((1, 2), 1e4), data.grid_means(), 0.05)).all()
+
+
 def test_rings_lie_at_their_radii():
     radius = np.hypot(*data.rings(300, radii=(1.0, 3.0), noise=0, generator=0).T)
     assert set(np.round(radius, 5)) == {1.0, 3.0}
@@ -96,7 +127,11 @@ def test_rings_lie_at_their_radii():
         lambda: data.gaussian_mixture(1, [0.0, 1.0]),
         lambda: data.gaussian_mixture(1, [[0.0], [1.0]], weights=[1]),
         lambda: data.gaussian_mixture(1, [[0.0], [1.0]], weights=[1, -1]),
+        lambda: data.gaussian_mixture_log_prob(np.zeros((1, 2)), [[0.0]]),
+        lambda: data.gaussian_mixture_log_prob(np.zeros((1, 1)), [[0.0]], std=0),
+        lambda: data.gaussian_mixture_log_prob(np.zeros((1, 1)), [[0.0]], weights=[-1]),
         lambda: data.ring(1, modes=0),
+        lambda: data.grid(1, side=0),
         lambda: data.rings(1, radii=()),
     ],
 )

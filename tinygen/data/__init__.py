@@ -17,6 +17,9 @@ from tinygen.data.idx import read_idx
 from tinygen.data.images import binarized_mnist, digits, fashion_mnist, mnist, usps
 from tinygen.data.toys import (
     gaussian_mixture,
+    gaussian_mixture_log_prob,
+    grid,
+    grid_means,
     ring,
     ring_means,
     rings,
@@ -37,6 +40,9 @@ __all__ = [
     "two_moons_log_prob",
     "two_moons_entropy",
     "gaussian_mixture",
+    "gaussian_mixture_log_prob",
+    "grid",
+    "grid_means",
     "ring",
     "ring_means",
     "rings",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -87,17 +88,37 @@ def gaussian_mixture(
     weights, n < 0 or std < 0.
     """
     _check("gaussian_mixture", n=n, std=std)
-    means = np.asarray(means, np.float64)
-    if means.ndim != 2 or len(means) == 0:
-        raise ValueError(f"gaussian_mixture: means of shape (K, D), K >= 1, are expected, got {means.shape}")
-    probabilities = np.ones(len(means)) if weights is None else np.asarray(weights, np.float64)
-    if probabilities.shape != (len(means),) or not (probabilities >= 0).all() or not 0 < probabilities.sum() < np.inf:
-        raise ValueError(
-            f"gaussian_mixture: {len(means)} weights >= 0 of positive sum are expected, one per mean, got {weights!r}"
-        )
+    means, probabilities = _mixture("gaussian_mixture", means, weights)
     rng = library_generator(generator)
-    component = rng.choice(len(means), size=n, p=probabilities / probabilities.sum())
+    component = rng.choice(len(means), size=n, p=probabilities)
     return (means[component] + std * rng.standard_normal((n, means.shape[1]))).astype(np.float32)
+
+
+def gaussian_mixture_log_prob(
+    points: np.ndarray,
+    means: Sequence[Sequence[float]] | np.ndarray,
+    std: float = 0.1,
+    weights: Sequence[float] | np.ndarray | None = None,
+) -> np.ndarray:
+    """The exact log-density of `gaussian_mixture`, and so of `ring` and `grid`, in nats: points (n, D) -> (n,), float64.
+
+    Raises ValueError for shapes that do not match, negative weights, std <= 0.
+    """
+    from scipy.special import logsumexp
+
+    means, probabilities = _mixture("gaussian_mixture_log_prob", means, weights)
+    points = np.asarray(points, np.float64)
+    if points.ndim != 2 or points.shape[1] != means.shape[1]:
+        raise ValueError(
+            f"gaussian_mixture_log_prob: points of shape (n, {means.shape[1]}) are expected, got {points.shape}"
+        )
+    if not 0 < std < math.inf:
+        raise ValueError(f"gaussian_mixture_log_prob: a finite std > 0 is expected, got {std}")
+    out = np.empty(len(points))
+    for start in range(0, len(points), 1024):  # (1024, K, D) at a time bounds the memory
+        away = np.square(points[start : start + 1024, None] - means).sum(axis=2)
+        out[start : start + 1024] = logsumexp(-away / (2 * std**2), axis=1, b=probabilities)
+    return out - means.shape[1] * math.log(math.sqrt(2 * math.pi) * std)
 
 
 def ring_means(modes: int = 8, radius: float = 1.0) -> np.ndarray:
@@ -113,6 +134,20 @@ def ring(n: int, modes: int = 8, radius: float = 1.0, std: float = 0.05, generat
     return gaussian_mixture(n, ring_means(modes, radius), std, generator=generator)
 
 
+def grid_means(side: int = 5, spacing: float = 2.0) -> np.ndarray:
+    """The centres of `grid`, row by row from the lower left, around 0: (side², 2), float64."""
+    if side < 1:
+        raise ValueError(f"grid_means: side >= 1 is expected, got {side}")
+    line = spacing * (np.arange(side) - (side - 1) / 2)
+    x, y = np.meshgrid(line, line)
+    return np.stack([x.ravel(), y.ravel()], axis=1)
+
+
+def grid(n: int, side: int = 5, spacing: float = 2.0, std: float = 0.05, generator: AnyGenerator = None) -> np.ndarray:
+    """n points of side² equal Gaussians on a square grid, by default the usual 25 modes: (n, 2), float32."""
+    return gaussian_mixture(n, grid_means(side, spacing), std, generator=generator)
+
+
 def rings(
     n: int, radii: Sequence[float] = (0.5, 1.0), noise: float = 0.05, generator: AnyGenerator = None
 ) -> np.ndarray:
@@ -125,6 +160,19 @@ def rings(
     angle = 2 * np.pi * rng.random(n)
     circle = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
     return (circle + noise * rng.standard_normal((n, 2))).astype(np.float32)
+
+
+def _mixture(function: str, means: Any, weights: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Means (K, D) and weights (K,) of sum 1, as float64."""
+    means = np.asarray(means, np.float64)
+    if means.ndim != 2 or len(means) == 0:
+        raise ValueError(f"{function}: means of shape (K, D), K >= 1, are expected, got {means.shape}")
+    probabilities = np.ones(len(means)) if weights is None else np.asarray(weights, np.float64)
+    if probabilities.shape != (len(means),) or not (probabilities >= 0).all() or not 0 < probabilities.sum() < np.inf:
+        raise ValueError(
+            f"{function}: {len(means)} weights >= 0 of positive sum are expected, one per mean, got {weights!r}"
+        )
+    return means, probabilities / probabilities.sum()
 
 
 def _arc(noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -17,11 +17,14 @@ is (the floor, or for a score the ceiling), and which trivial model has to be be
     bounds             elbo                          nats per image         higher
                        importance_weighted_bound(s)  nats per image         higher
                        importance_sampled_nll        nats per image         lower
-    samples            parzen              nats per image                   higher
+    samples            parzen, ParzenWindow         nats per image          higher
                        class_shares        share per class                  the smallest: higher
-                       frechet_distance    squared units of the features    lower
-                       FeatureDistance     the same, of samples and images  lower
                        independent_pixels  images                           baseline
+    features           frechet_distance    squared units of the features    lower
+                       precision_recall    shares, from 0 to 1              higher
+                       FeatureDistance, FeatureMetrics: the same, of samples and images
+    points             modes_covered       modes, and a share               higher
+                       wasserstein         that of the coordinates          lower
 
 Arguments are NumPy arrays of float32, or Tensors of any device; the arithmetic is NumPy's.
 """
@@ -35,6 +38,14 @@ from tinygen.evaluate.bounds import (
     importance_weighted_bound,
     importance_weighted_bounds,
 )
+from tinygen.evaluate.features import (
+    FeatureDistance,
+    FeatureMetrics,
+    FeatureScores,
+    PrecisionRecall,
+    frechet_distance,
+    precision_recall,
+)
 from tinygen.evaluate.likelihood import (
     Estimate,
     bernoulli_entropy,
@@ -45,15 +56,9 @@ from tinygen.evaluate.likelihood import (
     histogram_bits,
     negative_log_likelihood,
 )
+from tinygen.evaluate.points import ModeCoverage, modes_covered, wasserstein
 from tinygen.evaluate.reconstruction import PCA, principal_angles, squared_error, variance
-from tinygen.evaluate.samples import (
-    FeatureDistance,
-    Parzen,
-    class_shares,
-    frechet_distance,
-    independent_pixels,
-    parzen,
-)
+from tinygen.evaluate.samples import Parzen, ParzenWindow, class_shares, independent_pixels, parzen
 
 __all__ = [
     # reconstruction
@@ -81,8 +86,18 @@ __all__ = [
     # samples
     "parzen",
     "Parzen",
+    "ParzenWindow",
     "class_shares",
-    "frechet_distance",
-    "FeatureDistance",
     "independent_pixels",
+    # features
+    "frechet_distance",
+    "precision_recall",
+    "PrecisionRecall",
+    "FeatureDistance",
+    "FeatureMetrics",
+    "FeatureScores",
+    # points
+    "modes_covered",
+    "ModeCoverage",
+    "wasserstein",
 ]

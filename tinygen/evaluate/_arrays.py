@@ -33,6 +33,20 @@ def rows(x: Any, name: str = "x") -> np.ndarray:
     return array
 
 
+def drawn(x: Any, n: int, rng: Any) -> Any:
+    """n different rows of x, drawn at random but in their order; x itself when it has no more."""
+    return x if len(x) == n else x[np.sort(rng.permutation(len(x))[:n])]
+
+
+def same_number(name: str, samples: Any, n: int) -> None:
+    """Raises ValueError unless there are n samples: scores of different numbers do not compare."""
+    if len(samples) != n:
+        raise ValueError(
+            f"{name}: {n:,} samples are expected, as many as the real images that they are held against, "
+            f"got {len(samples):,}"
+        )
+
+
 def covariance(x: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """(1/n) Σ (x - mean)(x - mean)ᵀ in float64, without a float64 copy of all the data."""
     total = np.zeros((x.shape[1], x.shape[1]))
