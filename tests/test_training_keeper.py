@@ -1,0 +1,313 @@
+"""A run that is stopped anywhere and goes on ends bit for bit where the uninterrupted one does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinygen as tg
+from tinygen import checkpoint, data, nn, optim, training
+from tinygen.training import Keeper
+
+EPOCHS, BATCHES = 3, 4
+
+
+class Killed(Exception):
+    pass
+
+
+class Program:
+    """A whole little program: dropout and noise from the default generator, a schedule, an average, batch statistics, a
+    loader that shuffles.  Everything is made anew by each call, as in a new process; it dies after `until` steps.
+    """
+
+    def __init__(self, optimizer: type = optim.Adam, own_generator: bool = True, device: str = "cpu"):
+        self.optimizer, self.own_generator, self.device = optimizer, own_generator, device
+
+    def run(self, folder: Path | None, until: int | None = None, every: float = 0.0) -> dict[str, Any]:
+        tg.manual_seed(0)
+        model = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Dropout(0.3), nn.Linear(5, 3)).to(
+            self.device
+        )
+        kwargs = {"momentum": 0.9} if self.optimizer is optim.SGD else {}
+        optimizer = self.optimizer(model.parameters(), lr=1e-2, **kwargs)
+        schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=EPOCHS * BATCHES)
+        average = optim.EMA(model.parameters(), 0.9)
+        noise = tg.Generator(self.device).manual_seed(5)
+        images = np.random.default_rng(1).random((15, 3), np.float32)
+        loader = data.DataLoader(
+            images, 4, shuffle=True, generator=3 if self.own_generator else None, device=self.device
+        )
+        parts = dict(model=model, optimizer=optimizer, schedule=schedule, average=average, noise=noise)
+        keeper = Keeper(folder, "run", {"lr": 1e-2}, every=every, **parts)
+        fixed = tg.randn(2, 3, device=self.device)  # drawn before the loop: the same in every process
+        for epoch in keeper.epochs(EPOCHS):
+            model.train()
+            for x in keeper.batches(loader):
+                if until is not None and until == 0:
+                    raise Killed
+                optimizer.zero_grad()
+                corrupted = x + 0.1 * tg.randn_like(x) + 0.1 * tg.randn(3, generator=noise, device=self.device)
+                loss = ((model(corrupted) - x) ** 2).mean()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                average.update()
+                until = None if until is None else until - 1
+                keeper.values.setdefault("losses", []).append(loss.item())
+            keeper.values.setdefault("ends", []).append([epoch, float(tg.randn(1).item())])
+        return {
+            "state": {k: v.tolist() for k, v in model.state_dict().items()},
+            "averages": [a.tolist() for a in average.averages],
+            "rate": schedule.get_last_lr(),
+            "fixed": fixed.tolist(),
+            "next draw": tg.randn(2, device=self.device).tolist(),
+            "values": keeper.values,
+            "seconds": keeper.seconds,
+        }
+
+
+def without_time(result):
+    return {name: value for name, value in result.items() if name != "seconds"}
+
+
+OPTIMIZERS = [optim.SGD, optim.Adam, optim.AdamW, optim.RMSprop, optim.Adagrad]
+
+
+@given(
+    stops=st.lists(st.integers(0, EPOCHS * BATCHES), max_size=3),
+    optimizer=st.sampled_from(OPTIMIZERS),
+    own_generator=st.booleans(),
+    every=st.sampled_from([0.0, 1e-3, 1e9]),
+)
+def test_stopped_anywhere_it_ends_bit_for_bit_the_same(tmp_path_factory, stops, optimizer, own_generator, every):
+    program = Program(optimizer, own_generator)
+    whole = without_time(program.run(None))
+    folder = tmp_path_factory.mktemp("run")
+    for until in stops:
+        try:
+            program.run(folder, until, every)
+        except Killed:
+            tg.randn(7)  # a new process finds the generators in another state
+    assert without_time(program.run(folder, every=every)) == whole
+    assert without_time(program.run(folder)) == whole, "a run that is done is read, not trained again"
+
+
+def test_on_every_device(device, tmp_path):
+    program = Program(device=device)
+    whole = without_time(program.run(None))
+    with pytest.raises(Killed):
+        program.run(tmp_path, 6)
+    assert without_time(program.run(tmp_path)) == whole
+
+
+def test_without_a_folder_the_loops_are_plain_loops():
+    keeper = Keeper(None)
+    seen = [(epoch, x) for epoch in keeper.epochs(2) for x in keeper.batches("ab")]
+    assert seen == [(0, "a"), (0, "b"), (1, "a"), (1, "b")] and keeper.seconds > 0
+    assert len(Keeper(None).batches("abc")) == 3
+
+
+def test_seconds_are_those_of_the_loops_over_batches_in_all_processes(tmp_path, monkeypatch):
+    clock = 0.0
+    monkeypatch.setattr(time, "perf_counter", lambda: clock)
+    save = checkpoint.save
+
+    def slow_save(*args):
+        nonlocal clock
+        clock += 1000
+        return save(*args)
+
+    monkeypatch.setattr(checkpoint, "save", slow_save)
+
+    def run(until):
+        nonlocal clock
+        keeper = Keeper(tmp_path, every=0, model=nn.Linear(1, 1))
+        for _ in keeper.epochs(2):
+            for i, _ in enumerate(keeper.batches(data.DataLoader(np.zeros(4)))):
+                if i == until:
+                    raise Killed
+                clock += 1
+            clock += 100  # evaluation does not count, nor does saving
+        return keeper.seconds
+
+    with pytest.raises(Killed):
+        run(2)
+    assert run(None) == 8
+
+
+def test_the_progress_bar_has_the_length_of_what_is_left(tmp_path):
+    loader = data.DataLoader(np.zeros(5))
+    model = nn.Linear(1, 1)
+    with pytest.raises(Killed):
+        keeper = Keeper(tmp_path, every=0, model=model)
+        for _ in keeper.epochs(1):
+            for i, _ in enumerate(keeper.batches(loader)):
+                if i == 3:
+                    raise Killed
+    keeper = Keeper(tmp_path, every=0, model=model)
+    for _ in keeper.epochs(1):
+        assert len(bar := training.progress(keeper.batches(loader), "epoch 1/1")) == 2
+        assert len(list(bar)) == 2
+
+
+def test_it_says_where_it_goes_on(tmp_path, capsys):
+    program = Program()
+    with pytest.raises(Killed):
+        program.run(tmp_path, 6)
+    assert capsys.readouterr().err == ""
+    program.run(tmp_path)
+    file = tmp_path / "run.safetensors"
+    assert capsys.readouterr().err == f"run: going on with epoch 2/3 after 2 batches, from {file}\n"
+
+
+def test_an_iterable_without_a_state_is_started_anew(tmp_path):
+    seen: list[Any] = []
+
+    def run(until):
+        keeper = Keeper(tmp_path, every=0, model=nn.Linear(1, 1))
+        for epoch in keeper.epochs(2):
+            for i in keeper.batches(range(3)):
+                if (epoch, i) == until:
+                    raise Killed
+                seen.append((epoch, i))
+
+    with pytest.raises(Killed):
+        run((1, 2))
+    assert seen == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
+    seen.clear()
+    run(None)
+    assert seen == [(1, 0), (1, 1), (1, 2)]
+
+
+def test_a_loop_that_was_left_early_ends_its_epoch(tmp_path):
+    def run(folder, until):
+        tg.manual_seed(0)
+        seen = []
+        loader = data.DataLoader(np.arange(6), 2, shuffle=True, generator=0)
+        keeper = Keeper(folder, every=0, model=nn.Linear(1, 1))
+        for epoch in keeper.epochs(3):
+            if epoch == until:
+                raise Killed
+            for x in keeper.batches(loader):
+                seen.append(x.tolist())
+                break
+        return seen
+
+    whole = run(None, None)
+    with pytest.raises(Killed):
+        run(tmp_path, 2)
+    assert run(tmp_path, None) == whole[2:]
+
+
+CTRL_C = """
+import sys, pathlib
+import numpy as np
+from tinygen import data, nn, training
+
+model = nn.Linear(1, 1)
+keeper = training.Keeper(pathlib.Path(sys.argv[1]), "ctrl_c", every=1e9, model=model)
+loader = data.DataLoader(np.zeros(10_000), 1)
+for epoch in keeper.epochs(1):
+    for i, x in enumerate(keeper.batches(loader)):
+        keeper.values["steps"] = keeper.values.get("steps", 0) + 1
+        if sys.argv[2] == "slow" and i == 5:
+            print("now", flush=True)
+            sys.stdin.readline()
+print(keeper.values["steps"])
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_finishes_the_step_saves_and_says_so(tmp_path, times):
+    command = [sys.executable, "-c", CTRL_C, str(tmp_path)]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([*command, "slow"], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    assert process.stdout.readline() == "now\n"
+    process.send_signal(signal.SIGINT)
+    assert "stopping" in process.stderr.readline() + process.stderr.readline()
+    if times == 2:
+        process.send_signal(signal.SIGINT)
+    error = process.communicate("\n", timeout=60)[1]
+    assert process.returncode != 0 and "KeyboardInterrupt" in error
+    if times == 2:
+        assert not list(tmp_path.iterdir())
+        return
+    assert "ctrl_c: stopped in epoch 1 after 6 batches, and saved in" in error
+    done = subprocess.run([*command, "fast"], capture_output=True, text=True, check=True)
+    assert "going on with epoch 1/1 after 6 batches" in done.stderr and done.stdout == "10000\n"
+
+
+def test_ctrl_c_is_ours_only_inside_the_loop(tmp_path):
+    loader = data.DataLoader(np.zeros(3))
+    before = signal.getsignal(signal.SIGINT)
+    keeper = Keeper(tmp_path, model=nn.Linear(1, 1))
+    for _ in keeper.epochs(1):
+        for _ in keeper.batches(loader):
+            assert signal.getsignal(signal.SIGINT) is not before
+        assert signal.getsignal(signal.SIGINT) is before
+    for _ in Keeper(None).batches(loader):
+        assert signal.getsignal(signal.SIGINT) is before
+
+
+def finished(folder, **settings):
+    keeper = Keeper(folder, settings=settings, model=nn.Linear(2, 3))
+    for _ in keeper.epochs(2):
+        pass
+
+
+def test_another_run_is_refused_by_name(tmp_path):
+    finished(tmp_path, lr=1e-3, hidden=(3, 4))
+    assert Keeper(tmp_path, settings={"lr": 1e-3, "hidden": [3, 4]}, model=nn.Linear(2, 3)).values == {}
+    with pytest.raises(ValueError, match=r"other settings: lr = 0.001 then, 0.002 now; .*remove .*run.safetensors"):
+        Keeper(tmp_path, settings={"lr": 2e-3, "hidden": (3, 4)}, model=nn.Linear(2, 3))
+    with pytest.raises(ValueError, match=r"hidden = \[3, 4\] then, 'not given' now; seed = 'not given' then, 0 now"):
+        Keeper(tmp_path, settings={"lr": 1e-3, "seed": 0}, model=nn.Linear(2, 3))
+    settings = {"lr": 1e-3, "hidden": (3, 4)}
+    with pytest.raises(ValueError, match=r"other parts: missing \['average'\], unexpected \['model'\]"):
+        Keeper(tmp_path, settings=settings, average=nn.Linear(2, 3))
+    with pytest.raises(ValueError, match=r"has come to epoch 3, and this call asks for 1 epochs"):
+        list(Keeper(tmp_path, settings=settings, model=nn.Linear(2, 3)).epochs(1))
+    with pytest.raises(RuntimeError, match=r"missing +0.bias") as caught:
+        list(Keeper(tmp_path, settings=settings, model=nn.Sequential(nn.Linear(2, 3))).epochs(2))
+    assert "model was loaded from" in caught.value.__notes__[0]
+
+
+def test_what_cannot_be_kept_is_refused(tmp_path):
+    with pytest.raises(TypeError, match=r"Keeper: model is a int; a part has state_dict"):
+        Keeper(tmp_path, model=3)
+    keeper = Keeper(None)
+    for _ in keeper.epochs(1):
+        keeper.batches([1])
+        with pytest.raises(RuntimeError, match="this is a second one"):
+            keeper.batches([1])
+    checkpoint.save(tmp_path / "run.safetensors", {"model": {}})
+    with pytest.raises(ValueError, match="but not of a Keeper"):
+        Keeper(tmp_path, model=nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize("damage", [b"", None])
+def test_a_damaged_file(tmp_path, damage):
+    """The run goes on from the checkpoint before; without one it says what is wrong."""
+    program, file = Program(), tmp_path / "run.safetensors"
+    whole = without_time(program.run(None))
+    with pytest.raises(Killed):
+        program.run(tmp_path, 6)
+    file.write_bytes(file.read_bytes()[:-9] if damage is None else damage)
+    with pytest.warns(UserWarning, match=r"run.safetensors is (empty|damaged).*going on from run.safetensors.previous"):
+        assert without_time(program.run(tmp_path)) == whole
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(checkpoint.CheckpointError, match="is empty"):
+        program.run(tmp_path)

@@ -1,0 +1,22 @@
+"""The plumbing around a training loop: arguments, progress, runs that survive, the folder of a run, the table of results.
+
+The training loop itself is not here: it stands in the example, in full.
+
+    args = training.parser(__doc__, epochs=10, lr=1e-3).parse_args()
+    device = training.select_device(args.device)
+    run = training.Run("vae", args.out)
+    keeper = training.Keeper(run.folder, model=model, optimizer=optimizer)
+    for epoch in keeper.epochs(args.epochs):
+        for (x,) in (bar := training.progress(keeper.batches(loader), f"epoch {epoch + 1}/{args.epochs}")):
+            ...
+            bar.set("nats", loss=loss.item())
+    run.save_metrics(test_loss=test_loss)
+    plot.image_grid(samples, run.path("samples.png"))
+"""
+
+from tinygen.training.arguments import parser, select_device
+from tinygen.training.keeper import Keeper
+from tinygen.training.progress import Progress, progress
+from tinygen.training.results import RESULT_HEADERS, Run, table
+
+__all__ = ["RESULT_HEADERS", "Keeper", "Progress", "Run", "parser", "progress", "select_device", "table"]

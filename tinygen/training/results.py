@@ -1,0 +1,86 @@
+"""The folder of a run, and the table of results."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+class Run:
+    """The folder `out/name` of one run, made at once, with its pictures and its metrics.json."""
+
+    def __init__(self, name: str, out: str | Path = "runs"):
+        self.folder = Path(out) / name
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.metrics: dict[str, Any] = {}
+
+    def path(self, file: str) -> Path:
+        """Where a file of this run belongs: `run.path("samples.png")`."""
+        return self.folder / file
+
+    def save_metrics(self, **metrics: Any) -> Path:
+        """Add these numbers (or lists and dicts of numbers) to the run's, and write them all to metrics.json.
+
+        Scalars of NumPy and one-element Tensors become plain numbers; inf and NaN, for which JSON has no number, are
+        written as strings.  The file is replaced in one step: a reader never sees half of it.
+        """
+        self.metrics.update({name: plain(value) for name, value in metrics.items()})
+        target, partial = self.path("metrics.json"), self.path("metrics.json.partial")
+        partial.write_text(json.dumps(self.metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+        os.replace(partial, target)
+        return target
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON has it: see `Run.save_metrics`."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if hasattr(value, "tolist"):  # arrays, NumPy scalars, Tensors
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    is_json = not isinstance(value, Path) and not (isinstance(value, float) and not math.isfinite(value))
+    return value if is_json else str(value)
+
+
+RESULT_HEADERS = ("model", "metric", "unit", "value", "baseline", "floor", "published")
+
+
+def table(rows: Iterable[Mapping[str, Any] | Sequence[Any]], headers: Sequence[str] = RESULT_HEADERS) -> str:
+    """Rows as an aligned plain-text table, to be printed: numbers to the right, texts to the left.
+
+    A row is a mapping from headers to values, or the values in order.  What a row leaves out, or gives as None, is
+    shown as "-".  Floats have four significant digits.
+
+    Raises ValueError for a row with more values than headers, or with a name that is no header.
+    """
+    cells = [_cells(row, headers) for row in rows]
+    columns = list(zip(headers, *([_cell(value) for value in row] for row in cells)))
+    is_number = [all(isinstance(row[i], (int, float, type(None))) for row in cells) for i in range(len(headers))]
+    widths = [max(map(len, column)) for column in columns]
+    lines = [
+        "  ".join(text.rjust(w) if right else text.ljust(w) for text, w, right in zip(line, widths, is_number)).rstrip()
+        for line in zip(*columns)
+    ]
+    return "\n".join([lines[0], "  ".join("─" * w for w in widths), *lines[1:]])
+
+
+def _cells(row: Mapping[str, Any] | Sequence[Any], headers: Sequence[str]) -> list[Any]:
+    unknown = [name for name in row if name not in headers] if isinstance(row, Mapping) else list(row)[len(headers) :]
+    if unknown:
+        raise ValueError(f"table: no column for {unknown}; the headers are {list(headers)}")
+    values: list[Any] = [row.get(name) for name in headers] if isinstance(row, Mapping) else [*row]
+    values += [None] * (len(headers) - len(values))
+    return [value.item() if hasattr(value, "item") else value for value in values]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if 1e4 <= abs(value) < math.inf else f"{value:.4g}"
+    return str(value)
