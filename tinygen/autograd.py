@@ -15,11 +15,14 @@ from tinygen.engine import Node, enable_grad, is_grad_enabled, no_grad, set_grad
 from tinygen.errors import ShapeError
 from tinygen.memory import note_change
 from tinygen.ops import clone, reshape, stack
+from tinygen.recompute import checkpoint, checkpoint_invertible
 from tinygen.tracing import trace
 
 __all__ = [
     "AnomalyError",
     "backward",
+    "checkpoint",
+    "checkpoint_invertible",
     "detect_anomaly",
     "enable_grad",
     "grad",

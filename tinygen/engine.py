@@ -101,7 +101,7 @@ _new = object.__new__
 _MOST_ARGUMENTS = 16  # of an operator that is not made with each=
 _recording = True
 watcher: Any = None  # sees every operator's result and every rule's gradient while anomaly.detect_anomaly is on
-NOTHING: dict[Rule, Array] = {}
+NOTHING: dict[Rule, Any] = {}
 RELEASED: list = []  # stands for the edges of a node whose graph was released
 
 
@@ -145,6 +145,17 @@ class Op:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """An operator that stands in a class is a method: `class Tensor: exp = ops.exp`."""
         return self if instance is None else MethodType(self, instance)
+
+    def at_once(self, node: Node, g: Any, wanted: set[Rule]) -> dict[Rule, Any]:
+        """Gradients that are better computed at once, by the rule that each stands for: those of `together`.
+
+        None, if not all of them are wanted, or if they are to be differentiated again.
+        """
+        rules = list(islice(self.rules, len(node.arrays)))
+        if isinstance(g, Node) or self.together is None or not wanted.issuperset(rules[:2]):
+            return NOTHING
+        together = self.together(ARRAY_MODULES[type(g)], g, node.array, *node.arrays, **node.params)
+        return dict(zip(rules, together, strict=False)) if together else NOTHING
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:
         arrays, edges = [], []
@@ -295,7 +306,7 @@ def backpropagate(
                 memory.check_unchanged(node)
             out, args = (node, node.inputs) if create_graph else (node.array, node.arrays)
             params = node.params
-            known = NOTHING if create_graph or node.op.together is None else _together(node, g, needed)
+            known = NOTHING if node.op.together is None else _at_once(node, g, needed)
             for x, rule in edges:
                 key = id(x)
                 if needed is not None and key not in needed:
@@ -330,18 +341,13 @@ def backpropagate(
     return found
 
 
-def _together(node: Node, g: Array, needed: set[int] | None) -> dict[Rule, Array]:
-    """What `Op.together` gives, by the rule that it stands for; nothing if not all of it is wanted."""
-    wanted = {rule for x, rule in node.edges if needed is None or id(x) in needed}
-    op = node.op
-    rules = list(islice(op.rules, len(node.arrays))) if op else []
-    if op is None or op.together is None or not wanted.issuperset(rules[:2]):
-        return NOTHING
+def _at_once(node: Node, g: Any, needed: set[int] | None) -> dict[Rule, Any]:
+    """What the operator gives at once of what is needed."""
+    op: Any = node.op
     try:
-        together = op.together(ARRAY_MODULES[type(g)], g, node.array, *node.arrays, **node.params)
+        return op.at_once(node, g, {rule for x, rule in node.edges if needed is None or id(x) in needed})
     except Exception as error:
         raise errors.explain_rule(op.name, node, error) from error
-    return dict(zip(rules, together, strict=False)) if together else NOTHING
 
 
 def _newest_first(outputs: Iterable[Node]) -> list[Node]:
