@@ -99,6 +99,8 @@ def test_extreme_weights_neither_overflow_nor_vanish():
     nll = evaluate.importance_sampled_nll(Given([[-5000.0, 5000.0], [-5000.0, 4000.0]]), np.array([[0.0], [1.0]]), 2)
     np.testing.assert_allclose(nll.per_image, [5000.0, -5000.0 + math.log(2)])
     assert math.isclose(nll.effective_samples, (2 + 1) / 2)
+    impossible = evaluate.importance_sampled_nll(Given([[-math.inf], [-math.inf]]), np.zeros((1, 1)), 2)
+    assert impossible.value == math.inf and impossible.effective_samples == 0 and math.isnan(impossible.error)
 
 
 def test_draws_are_seedable_and_nothing_is_recorded(device):
@@ -134,7 +136,7 @@ def test_errors_say_what_to_do():
         evaluate.importance_weighted_bound(model, x[:0], 5)
     with pytest.raises(ValueError, match="got 3 images and 0 draws"):
         evaluate.importance_sampled_nll(model, x, 0)
-    with pytest.raises(ValueError, match=r"Given.log_weights: 1 of 2 log-weights are NaN"):
+    with pytest.raises(ValueError, match=r"Given.log_weights: 1 of 2 log-weights are NaN or \+inf"):
         evaluate.elbo(Given([[0.0, math.nan]]), np.array([[0.0], [1.0]]))
     model.log_weights = lambda x, k, generator: tg.zeros(len(x), k)
     with pytest.raises(ValueError, match=r"LinearGaussian.log_weights: .*\(2, 3\), got shape \(3, 2\)"):

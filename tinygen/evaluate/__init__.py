@@ -20,6 +20,7 @@ is (the floor, or for a score the ceiling), and which trivial model has to be be
     samples            parzen, ParzenWindow         nats per image          higher
                        class_shares        share per class                  the smallest: higher
                        independent_pixels  images                           baseline
+    sample_metrics     SampleMetrics       all of these at once, each beside real images and independent pixels
     features           frechet_distance    squared units of the features    lower
                        precision_recall    shares, from 0 to 1              higher
                        FeatureDistance, FeatureMetrics: the same, of samples and images
@@ -30,9 +31,9 @@ Arguments are NumPy arrays of float32, or Tensors of any device; the arithmetic 
 """
 
 from tinygen.evaluate.bounds import (
-    NLL,
     Bound,
     LatentVariableModel,
+    SampledNLL,
     elbo,
     importance_sampled_nll,
     importance_weighted_bound,
@@ -58,6 +59,7 @@ from tinygen.evaluate.likelihood import (
 )
 from tinygen.evaluate.points import ModeCoverage, modes_covered, wasserstein
 from tinygen.evaluate.reconstruction import PCA, principal_angles, squared_error, variance
+from tinygen.evaluate.sample_metrics import MEASURES, Measure, SampleMetrics, SampleScores
 from tinygen.evaluate.samples import Parzen, ParzenWindow, class_shares, independent_pixels, parzen
 
 __all__ = [
@@ -82,7 +84,7 @@ __all__ = [
     "importance_weighted_bounds",
     "Bound",
     "importance_sampled_nll",
-    "NLL",
+    "SampledNLL",
     # samples
     "parzen",
     "Parzen",
@@ -96,6 +98,11 @@ __all__ = [
     "FeatureDistance",
     "FeatureMetrics",
     "FeatureScores",
+    # all scores for samples at once
+    "SampleMetrics",
+    "SampleScores",
+    "Measure",
+    "MEASURES",
     # points
     "modes_covered",
     "ModeCoverage",

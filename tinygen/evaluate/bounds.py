@@ -32,9 +32,12 @@ import numpy as np
 
 import tinygen
 from tinygen import backend, data, nn, training
+from tinygen.evaluate.likelihood import Estimate
 
 DRAWS = 2000
 """Draws (images × samples) that are decoded at a time: for MNIST 6 MB per array."""
+
+LOWEST = np.finfo(np.float64).min
 
 
 class LatentVariableModel(Protocol):
@@ -45,33 +48,25 @@ class LatentVariableModel(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Bound:
+class Bound(Estimate):
     """A lower bound on the mean log-likelihood, in nats per image; higher is better.
 
-    value: mean over the images.  error: its standard error, of the choice of images and of the draws (nan for one image).
-    k: draws inside the logarithm.  per_image: (n,), for comparing models image by image.
+    value, error, per_image: see `Estimate`; the error is that of the draws too.  k: draws inside the logarithm.
     """
 
-    value: float
-    error: float
     k: int
-    per_image: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
-class NLL:
-    """An estimate of the mean negative log-likelihood, in nats per image, too large on average; lower is better.
+class SampledNLL(Estimate):
+    """A mean negative log-likelihood by importance sampling, in nats per image, too large on average; lower is better.
 
-    value: mean over the images.  error: its standard error, of the choice of images and of the draws (nan for one image).
-    samples: draws per image.  effective_samples: how many of them counted, on average over the images (see
-    `importance_sampled_nll`).  per_image: (n,), for comparing models image by image.
+    value, error, per_image: see `Estimate`; the error is that of the draws too.  samples: draws per image.
+    effective_samples: how many of them counted, on average over the images (see `importance_sampled_nll`).
     """
 
-    value: float
-    error: float
     samples: int
     effective_samples: float
-    per_image: np.ndarray
 
 
 def elbo(
@@ -109,7 +104,7 @@ def importance_weighted_bounds(
     x: images, (n, ...), as the model takes them; array or Tensor.
     generator: a Generator of the model's device, a seed, or None for the default generator.
     Raises ValueError unless all of ks are at least 1 and divide the largest, for no images, for log-weights of a wrong
-    shape, and when one of them is NaN.
+    shape, NaN or +inf.
     """
     if not ks or min(ks) < 1 or any(max(ks) % k for k in ks):
         raise ValueError(
@@ -126,30 +121,32 @@ def importance_weighted_bounds(
 
 def importance_sampled_nll(
     model: LatentVariableModel, x: Any, samples: int = 500, generator: backend.Generator | int | None = None
-) -> NLL:
+) -> SampledNLL:
     """−log p(x) by importance sampling, −log (1/S) Σ_s w_s with S = `samples` draws: `importance_weighted_bound`, negated.
 
     Unit: nats per image.  Lower is better.  Too large on average, never too small, and right for S → ∞.  Baseline:
     `bernoulli_nll`.  Papers take 200 to 5000 draws; say how many.
 
     Whether they were enough: the effective sample size (Σ w)² / Σ w² is S when all weights are equal, and 1 when one draw
-    outweighs all others.  Near 1 the number is still a bound, but more draws would lower it.
+    outweighs all others, and 0 when all are 0.  Near 1 the number is still a bound, but more draws would lower it.
 
     x, generator, errors: see `importance_weighted_bounds`.  Source of the effective sample size: Kong 1992.
     """
     log_p, effective = [], []
     for log_w in _log_weights(model, x, samples, generator, f"NLL by {samples} draws"):
-        log_sum, log_sum_of_squares = np.logaddexp.reduce(log_w), np.logaddexp.reduce(2 * log_w)
-        log_p.append(log_sum - math.log(samples))
-        effective.append(np.exp(2 * log_sum - log_sum_of_squares))
+        log_p.append(np.logaddexp.reduce(log_w) - math.log(samples))
+        w = np.exp(log_w - np.maximum(log_w.max(axis=0), LOWEST))  # the largest is 1, or all are 0
+        effective.append(w.sum(axis=0) ** 2 / np.maximum(np.square(w).sum(axis=0), 1))
     bound = _bound(log_p, samples)
-    return NLL(-bound.value, bound.error, samples, float(np.concatenate(effective).mean()), -bound.per_image)
+    effective_samples = float(np.concatenate(effective).mean())
+    return SampledNLL(-bound.value, bound.error, -bound.per_image, samples, effective_samples)
 
 
 def _bound(parts: list[np.ndarray], k: int) -> Bound:
     per_image = np.concatenate(parts)
-    error = float(per_image.std(ddof=1)) / math.sqrt(len(per_image)) if len(per_image) > 1 else math.nan
-    return Bound(float(per_image.mean()), error, k, per_image)
+    mean = float(per_image.mean())
+    certain = len(per_image) > 1 and math.isfinite(mean)
+    return Bound(mean, float(per_image.std(ddof=1)) / math.sqrt(len(per_image)) if certain else math.nan, per_image, k)
 
 
 def _log_weights(
@@ -163,7 +160,7 @@ def _log_weights(
     if isinstance(generator, int):
         generator = backend.Generator(device).manual_seed(generator)
     draws = min(k, DRAWS)
-    for images in training.progress(data.DataLoader(x, DRAWS // draws, device=device), title):
+    for images in training.progress(data.DataLoader(x, DRAWS // draws, device=device), title, delay=1.0):
         with tinygen.no_grad():
             counts = [min(draws, k - start) for start in range(0, k, draws)]
             block = np.concatenate([_checked(model, images, count, generator) for count in counts])
@@ -175,6 +172,6 @@ def _checked(model: LatentVariableModel, x: Any, k: int, generator: backend.Gene
     name = f"{type(model).__name__}.log_weights"
     if log_w.shape != (k, len(x)):
         raise ValueError(f"{name}: one number per draw and image is expected, {(k, len(x))}, got shape {log_w.shape}")
-    if wrong := int(np.isnan(log_w).sum()):
-        raise ValueError(f"{name}: {wrong:,} of {log_w.size:,} log-weights are NaN")
+    if wrong := int((np.isnan(log_w) | (log_w == np.inf)).sum()):
+        raise ValueError(f"{name}: {wrong:,} of {log_w.size:,} log-weights are NaN or +inf")
     return log_w
