@@ -138,6 +138,9 @@ def test_seconds_are_those_of_the_loops_over_batches_in_all_processes(tmp_path, 
                 if i == until:
                     raise Killed
                 clock += 1
+                with keeper.paused():
+                    clock += 10
+                    assert keeper.seconds == keeper.step
             clock += 100  # evaluation does not count, nor does saving
         return keeper.seconds
 
@@ -293,7 +296,7 @@ def test_what_cannot_be_kept_is_refused(tmp_path):
         with pytest.raises(RuntimeError, match="this is a second one"):
             keeper.batches([1])
     checkpoint.save(tmp_path / "run.safetensors", {"model": {}})
-    with pytest.raises(ValueError, match="but not of a Keeper"):
+    with pytest.raises(ValueError, match="but not a Keeper's"):
         Keeper(tmp_path, model=nn.Linear(1, 1))
 
 

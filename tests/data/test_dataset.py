@@ -1,12 +1,14 @@
 """The laws of batching: every sample exactly once, an order that belongs to its seed, the short batch kept."""
 
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygen
-from tinygen.data import DataLoader, Dataset, TensorDataset
+from tinygen.data import DataLoader, Dataset, TensorDataset, binarize
 
 sizes = st.integers(0, 40)
 batch_sizes = st.integers(1, 12)
@@ -127,6 +129,31 @@ def test_a_loader_goes_on_from_its_state(n, batch_size, shuffle, drop_last, own,
     tinygen.set_rng_state(default)
     second.load_state_dict(state)
     assert (values(second), values(second)) == expected
+
+
+@pytest.mark.parametrize(
+    "generator", [0, None, tinygen.Generator(), np.random.default_rng(0)], ids=["seed", "default", "own", "numpy"]
+)
+def test_the_draws_of_the_data_set_go_on_too(generator):
+    grey = np.full((20, 3), 0.5, np.float32)
+
+    def new(generator):
+        return DataLoader(binarize.DynamicBinarization(grey, generator), 4, shuffle=True, generator=1)
+
+    first = new(generator)
+    epoch = iter(first)
+    next(epoch), next(epoch)
+    state, default = copy.deepcopy(first.state_dict()), tinygen.get_rng_state()
+    expected = values(epoch), values(first)
+    tinygen.randn(5)
+    tinygen.set_rng_state(default)
+    second = new(5 if generator == 0 else generator)
+    second.load_state_dict(state)
+    assert (values(second), values(second)) == expected
+    with pytest.raises(ValueError, match="another argument generator="):
+        new(None if generator is not None else 0).load_state_dict(state)
+    with pytest.raises(ValueError, match="another kind of data set"):
+        DataLoader(np.arange(20), 4, shuffle=True, generator=1).load_state_dict(state)
 
 
 def test_a_loop_that_was_left_is_an_epoch_that_is_over():

@@ -16,6 +16,7 @@ predict, the others have up to 45.5 nats of it; and dynamic draws, of which no t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ class DynamicBinarization:
     def __init__(self, images: Any, generator: AnyGenerator = None):
         self._dataset = images if isinstance(images, Dataset) else TensorDataset(images)
         array = images.array if isinstance(images, tinygen.Tensor) else images
-        device = backend.device_of(array) if backend.is_array(array) else backend.device("cpu")
+        self._device = device = backend.device_of(array) if backend.is_array(array) else backend.device("cpu")
         library_generator(generator, device)  # whether it is one, and of this device, is said here
         # None is looked up at every access, so that a later manual_seed counts; a seed becomes a generator once, here.
         if isinstance(generator, (int, np.integer)):
@@ -102,6 +103,22 @@ class DynamicBinarization:
         images, *labels = batch
         bits = dynamic(images, self._generator)
         return (bits, *labels) if labels else bits
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where its own stream of draws is, if it has one; a DataLoader's state includes it."""
+        if self._generator is None:
+            return {"generator": None}
+        return {"generator": library_generator(self._generator, self._device).bit_generator.state}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from a state_dict.  Raises ValueError if that is of a data set with another kind of generator."""
+        state = state_dict["generator"]
+        if (state is None) != (self._generator is None):
+            raise ValueError(
+                "DynamicBinarization.load_state_dict: the state is of one with another argument generator="
+            )
+        if state is not None:
+            library_generator(self._generator, self._device).bit_generator.state = state
 
 
 def _binarized(name: str, x: Any, generator: AnyGenerator, bits: Any) -> Any:

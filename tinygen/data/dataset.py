@@ -155,8 +155,8 @@ class DataLoader:
 
     def state_dict(self) -> dict[str, Any]:
         """Where it is: how many batches of the epoch under way were given, 0 between two epochs; the epoch's order, if it
-        is a random one; and the state of its own generator, if it has one.  (The default generator is not part of it:
-        `get_rng_state`.)
+        is a random one; and the state of its own generator and of the data set, if they have one.  (The default generator
+        is not part of it: `get_rng_state`.)
         """
         return {
             "samples": len(self.dataset),
@@ -164,6 +164,7 @@ class DataLoader:
             "given": self._given,
             "order": self._order if self.shuffle else None,
             "generator": None if self._random is None else self._random.bit_generator.state,
+            "dataset": self.dataset.state_dict() if hasattr(self.dataset, "state_dict") else None,
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -184,12 +185,16 @@ class DataLoader:
             raise ValueError(
                 "DataLoader.load_state_dict: the state is that of a loader with other arguments shuffle= or generator="
             )
+        if (state_dict["dataset"] is None) != (own["dataset"] is None):
+            raise ValueError("DataLoader.load_state_dict: the state is that of a loader with another kind of data set")
         if order is not None:
             order = np.asarray(order)
             if not np.array_equal(np.sort(order), np.arange(own["samples"])):
                 raise ValueError("DataLoader.load_state_dict: the order is no permutation of the samples")
         if self._random is not None:
             self._random.bit_generator.state = generator
+        if state_dict["dataset"] is not None:
+            self.dataset.load_state_dict(state_dict["dataset"])
         self._order, self._given = (np.arange(own["samples"]) if order is None else order), given
         self._goes_on = given > 0
 

@@ -29,7 +29,8 @@ class Keeper:
     losses.  What it takes is that the program is the same, and does the same before the loop.  A local variable of the loop
     is not kept; numbers that are to survive go into `keeper.values`, a dict of numbers, texts, arrays and lists of them:
 
-        keeper.values.setdefault("curve", []).append([keeper.seconds, test_loss])
+        with keeper.paused():                      # not counted in keeper.seconds
+            keeper.values.setdefault("curve", []).append([keeper.seconds, test_loss(model)])
 
     If an epoch was stopped in its middle, what stands before its loop over batches is executed a second time.
 
@@ -46,6 +47,9 @@ class Keeper:
     """
 
     values: dict[str, Any]
+    """What else is to survive."""
+    step: int
+    """The number of the batch in hand, 1, 2, ... over all epochs."""
 
     def __init__(
         self,
@@ -58,7 +62,7 @@ class Keeper:
     ):
         self.file = None if folder is None else Path(folder) / f"{name}.safetensors"
         self.settings = plain(settings or {})
-        self.values = {}
+        self.values, self.step = {}, 0
         self._name, self._every, self._parts = name, every, parts
         self._epoch, self._looped = 0, False
         self._loader: Any = None
@@ -79,8 +83,18 @@ class Keeper:
 
     @property
     def seconds(self) -> float:
-        """Wall-clock time inside the loops over batches, saving not counted, summed over all parts of the run."""
+        """Wall-clock time inside the loops over batches, without saving and `paused`, since the run began for the first time."""
         return self._before + (0.0 if self._since is None else time.perf_counter() - self._since)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What is done inside, as measuring and drawing, does not count as training."""
+        self._before, running = self.seconds, self._since is not None
+        self._since = None
+        try:
+            yield
+        finally:
+            self._since = time.perf_counter() if running else None
 
     def epochs(self, n: int) -> Iterator[int]:
         """The numbers 0, ..., n - 1 of the epochs; of a run that goes on, those that are not complete."""
@@ -129,6 +143,7 @@ class Keeper:
         try:
             with _interrupts(resumable) as interrupted:
                 for batch in loader:
+                    self.step += 1
                     yield batch
                     if interrupted:
                         self._save(self._epoch, inside=True)
@@ -149,25 +164,26 @@ class Keeper:
 
     def _save(self, epoch: int, inside: bool) -> None:
         assert self.file is not None
-        self._before, running = self.seconds, self._since is not None
-        state = {
-            "settings": self.settings,
-            "epoch": epoch,
-            "inside": inside,
-            "seconds": self._before,
-            "values": self.values,
-            "loader": self._loader.state_dict() if hasattr(self._loader, "state_dict") else None,
-            "random": backend.get_rng_state(),
-            "parts": {name: _state(part) for name, part in self._parts.items()},
-        }
-        checkpoint.save(self.file, state)
-        self._last, self._since = time.monotonic(), time.perf_counter() if running else None
+        with self.paused():
+            state = {
+                "settings": self.settings,
+                "epoch": epoch,
+                "inside": inside,
+                "step": self.step,
+                "seconds": self.seconds,
+                "values": self.values,
+                "loader": self._loader.state_dict() if hasattr(self._loader, "state_dict") else None,
+                "random": backend.get_rng_state(),
+                "parts": {name: _state(part) for name, part in self._parts.items()},
+            }
+            checkpoint.save(self.file, state)
+            self._last = time.monotonic()
 
     def _check(self, stored: Mapping[str, Any]) -> None:
         """Raise ValueError if that is the state of another run."""
         what_to_do = f"go on with the same, or remove {self.file} to start anew"
         if not {"settings", "parts", "epoch", "inside"} <= stored.keys():
-            raise ValueError(f"Keeper: {self.file} is a checkpoint, but not of a Keeper; use another name or folder")
+            raise ValueError(f"Keeper: {self.file} is a checkpoint, but not a Keeper's; use another name or folder")
         then, now = stored["settings"], self.settings
         differing = [
             f"{name} = {then.get(name, 'not given')!r} then, {now.get(name, 'not given')!r} now"
@@ -192,6 +208,7 @@ class Keeper:
             except Exception as error:
                 error.add_note(f"while {name} was loaded from {self.file}; remove that file to start anew")
                 raise
+        self.step = stored["step"]
         backend.set_rng_state(stored["random"])
 
 
