@@ -91,9 +91,9 @@ def test_feature_distance_holds_samples_against_test_images_and_real_images_besi
 def inside(points, cloud, k):
     """Whether each point is within the k-neighbour ball of some point of the cloud, by scikit-learn."""
     neighbors = pytest.importorskip("sklearn.neighbors")
-    found = neighbors.NearestNeighbors(algorithm="brute").fit(cloud)
+    found = neighbors.NearestNeighbors(algorithm="kd_tree").fit(cloud)
     radii = found.kneighbors(n_neighbors=k)[0][:, -1]  # without an argument: of the cloud itself, each without itself
-    distances = neighbors.NearestNeighbors(algorithm="brute").fit(cloud).kneighbors(points, len(cloud))
+    distances = neighbors.NearestNeighbors(algorithm="kd_tree").fit(cloud).kneighbors(points, len(cloud))
     radii_there = radii[distances[1]]
     return (distances[0] <= radii_there * (1 + 1e-9)).any(axis=1)
 
@@ -133,6 +133,15 @@ def test_precision_and_recall_tell_missing_modes_from_wrong_samples():
         real, np.concatenate([left[650:], right[650:], 1e4 * r.random((1300, 1)) + nowhere])
     )
     assert 0.45 < noisy.precision <= 0.5 and noisy.recall > 0.9
+
+
+def test_precision_alone_is_had_by_points_that_are_all_alike_near_an_outlier():
+    """Why it is never printed without recall: the outlier's ball reaches over everything."""
+    r = np.random.default_rng(0)
+    real = np.concatenate([r.standard_normal((50, 2)), [[100.0, 0.0]]])
+    alike = [30, 60] + 0.01 * r.standard_normal((51, 2))
+    found = evaluate.precision_recall(real, alike)
+    assert (found.precision, found.recall) == (1, 0)
 
 
 def test_precision_and_recall_of_duplicates_have_balls_without_size():

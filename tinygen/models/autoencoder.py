@@ -12,9 +12,9 @@ Sources: decks D0 (network and experiment), D3, D4 (loss); Baldi, Hornik 1989 (l
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import tinygen as tg
@@ -125,6 +125,7 @@ def reproduce(
     lr: float = 1e-3,
     seed: int = 0,
     device: str = "cpu",
+    keep: Path | None = None,
 ) -> Result:
     """Test error of the 784-256-10-256-784 autoencoder on MNIST, summed over the pixels of an image.  Lower is better.
 
@@ -132,18 +133,20 @@ def reproduce(
     deeper one with 30 code units Hinton and Salakhutdinov have 3.00, PCA 13.87.
     Also: the same with a code that may take any value.  The deck's ReLU on so narrow a code costs much: a unit that is
     negative for all images passes no gradient and stays dead, and among ten units that happens to some.
-    dataset: (train, test); MNIST by default.
+    dataset: (train, test); MNIST by default.  keep: folder of `training.Keeper`.
     """
     train, test = data.mnist() if dataset is None else dataset
     x_test = tg.as_tensor(test.flat, device=device)
     pca_error = evaluate.squared_error(evaluate.PCA.fit(train.flat, code).reconstruct, test.flat)
+    settings = {"hidden": hidden, "code": code, "epochs": epochs, "batch_size": batch_size, "lr": lr}
     results = []
     for kind, code_activation in (("ReLU code, as in the deck", nn.ReLU()), ("free code", nn.Identity())):
         tg.manual_seed(seed)
         model = Autoencoder((train.flat.shape[1], hidden, code), code_activation).to(device)
-        start = time.perf_counter()
-        _fit(model, train, epochs, batch_size, lr, seed, device)
-        seconds = time.perf_counter() - start
+        keeper = training.Keeper(
+            keep, kind.partition(",")[0].replace(" ", "_"), settings | {"seed": seed, "device": device}
+        )
+        fit(model, train, epochs, batch_size, lr, seed, device, keeper)
         with tg.no_grad():
             alive = int((model.encode(x_test).std(0) > 0).sum().item())
         results.append(
@@ -156,8 +159,8 @@ def reproduce(
                 baseline=pca_error,
                 target="< 26.7 (PCA with 10 components)" if dataset is None else None,
                 seed=seed,
-                seconds=seconds,
-                settings={"hidden": hidden, "code": code, "epochs": epochs, "batch_size": batch_size, "lr": lr},
+                seconds=keeper.seconds,
+                settings=settings,
                 notes={
                     "baseline": f"PCA with {code} components",
                     "predicting the mean image": round(evaluate.variance(train.flat, test.flat), 2),
@@ -176,20 +179,21 @@ def reproduce_linear(
     lr: float = 1e-2,
     seed: int = 0,
     device: str = "cpu",
+    keep: Path | None = None,
 ) -> Result:
     """Test error of a linear autoencoder on MNIST, summed over the pixels of an image: it must find PCA's.
 
     Target: within 0.5 % of PCA's 29.354 for 8 code units, and the same subspace: all principal angles below 5 degrees.
     PCA is baseline and floor at once (exactly so on the training set).  The error is found in a few epochs, the subspace
     takes longer: the 8th and the 9th component differ by 4 % in variance, so to mix them costs next to nothing.
-    dataset: (train, test); MNIST by default.
+    dataset: (train, test); MNIST by default.  keep: folder of `training.Keeper`.
     """
     train, test = data.mnist() if dataset is None else dataset
     tg.manual_seed(seed)
     model = LinearAutoencoder(train.flat.shape[1], code).to(device)
-    start = time.perf_counter()
-    _fit(model, train, epochs, batch_size, lr, seed, device)
-    seconds = time.perf_counter() - start
+    settings = {"code": code, "epochs": epochs, "batch_size": batch_size, "lr": lr}
+    keeper = training.Keeper(keep, "linear", settings | {"seed": seed, "device": device})
+    fit(model, train, epochs, batch_size, lr, seed, device, keeper)
     pca = evaluate.PCA.fit(train.flat, code)
     pca_error = evaluate.squared_error(pca.reconstruct, test.flat)
     value = evaluate.squared_error(model.reconstruct, tg.as_tensor(test.flat, device=device))
@@ -203,8 +207,8 @@ def reproduce_linear(
         baseline=pca_error,
         target="within 0.5 % of PCA, principal angles < 5°" if dataset is None else None,
         seed=seed,
-        seconds=seconds,
-        settings={"code": code, "epochs": epochs, "batch_size": batch_size, "lr": lr},
+        seconds=keeper.seconds,
+        settings=settings,
         notes={
             "baseline and floor": f"PCA with {code} components",
             "relative difference to PCA, %": round(100 * (value / pca_error - 1), 3) + 0.0,
@@ -213,15 +217,24 @@ def reproduce_linear(
     )
 
 
-def _fit(
-    model: Autoencoder, train: data.Dataset, epochs: int, batch_size: int, lr: float, seed: int, device: str
+def fit(
+    model: Autoencoder,
+    train: data.Dataset,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    seed: int,
+    device: str,
+    keeper: training.Keeper | None = None,
 ) -> None:
     """Adam, its learning rate falling along a cosine to 0, so that the last steps no longer jitter."""
+    keeper = keeper or training.Keeper(None)
     loader = data.DataLoader(train.flat, batch_size, shuffle=True, generator=seed, device=device)
     optimizer = optim.Adam(model.parameters(), lr=lr)
     schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs * len(loader))
-    for epoch in range(epochs):
-        for x in (bar := training.progress(loader, f"epoch {epoch + 1}/{epochs}")):
+    keeper.add(model=model, optimizer=optimizer, schedule=schedule)
+    for epoch in keeper.epochs(epochs):
+        for x in (bar := training.progress(keeper.batches(loader), f"epoch {epoch + 1}/{epochs}")):
             optimizer.zero_grad()
             loss = model.loss(x)
             loss.backward()
