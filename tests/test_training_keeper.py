@@ -65,10 +65,12 @@ class Program:
                 average.update()
                 until = None if until is None else until - 1
                 keeper.values.setdefault("losses", []).append(loss.item())
+            model.eval()
             keeper.values.setdefault("ends", []).append([epoch, float(tg.randn(1).item())])
         return {
             "state": {k: v.tolist() for k, v in model.state_dict().items()},
             "averages": [a.tolist() for a in average.averages],
+            "modes": [m.training for m in model.modules()],
             "rate": schedule.get_last_lr(),
             "fixed": fixed.tolist(),
             "next draw": tg.randn(2, device=self.device).tolist(),
@@ -279,7 +281,7 @@ def test_another_run_is_refused_by_name(tmp_path):
         Keeper(tmp_path, settings={"lr": 1e-3, "seed": 0}, model=nn.Linear(2, 3))
     settings = {"lr": 1e-3, "hidden": (3, 4)}
     with pytest.raises(ValueError, match=r"other parts: missing \['average'\], unexpected \['model'\]"):
-        Keeper(tmp_path, settings=settings, average=nn.Linear(2, 3))
+        list(Keeper(tmp_path, settings=settings, average=nn.Linear(2, 3)).epochs(2))
     with pytest.raises(ValueError, match=r"has come to epoch 3, and this call asks for 1 epochs"):
         list(Keeper(tmp_path, settings=settings, model=nn.Linear(2, 3)).epochs(1))
     with pytest.raises(RuntimeError, match=r"missing +0.bias") as caught:

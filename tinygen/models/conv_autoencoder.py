@@ -18,9 +18,9 @@ Sources: deck D4 (network, training, interpolation, density); deck D3 (the gaps)
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -206,21 +206,30 @@ def squared_error(model: Any, images: Any) -> float:
 
 
 def train_epochs(
-    model: Any, images: np.ndarray, epochs: int, batch_size: int, lr: float, seed: int, device: str
+    model: Any,
+    images: np.ndarray,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    seed: int,
+    device: str,
+    keeper: training.Keeper | None = None,
 ) -> Iterator[int]:
     """Train with Adam, as deck D4 does, and yield the number of each epoch when it is done."""
+    keeper = keeper or training.Keeper(None)
     loader = data.DataLoader(images, batch_size, shuffle=True, generator=seed, device=device)
     optimizer = optim.Adam(model.parameters(), lr=lr)
-    for epoch in range(1, epochs + 1):
+    keeper.add(model=model, optimizer=optimizer)
+    for epoch in keeper.epochs(epochs):
         model.train()
-        for x in (bar := training.progress(loader, f"epoch {epoch}/{epochs}")):
+        for x in (bar := training.progress(keeper.batches(loader), f"epoch {epoch + 1}/{epochs}")):
             optimizer.zero_grad()
             loss = model.loss(x)
             loss.backward()
             optimizer.step()
             bar.set("", loss=loss.item())
         model.eval()
-        yield epoch
+        yield epoch + 1
 
 
 def reproduce(
@@ -234,6 +243,7 @@ def reproduce(
     layers: Layers = LAYERS,
     seed: int = 0,
     device: str = "cpu",
+    keep: Path | None = None,
 ) -> Result:
     """Test error of D4's convolutional autoencoder on MNIST, summed over the pixels of an image.  Lower is better.
 
@@ -242,7 +252,7 @@ def reproduce(
     Also: the same after all epochs, for every code; and for samples of a Gaussian fitted to the codes, the Fréchet distance
     to the test images in the features of our own classifier (`evaluate.FeatureDistance`; it is no FID), beside its floor,
     real training images, and images of independent pixels.
-    dataset: (train, test), with labels; MNIST by default.
+    dataset: (train, test), with labels; MNIST by default.  keep: folder of `training.Keeper`.
     """
     train, test = data.mnist() if dataset is None else dataset
     distance, unrelated, notes = judge(train, test, samples, seed, device)
@@ -254,26 +264,26 @@ def reproduce(
         baseline = evaluate.squared_error(pca.reconstruct, test.flat)
         tg.manual_seed(seed)
         model = ConvAutoencoder(code, images_of(train).shape[1:], layers).to(device)
-        start, measuring = time.perf_counter(), 0.0
-        for epoch in train_epochs(model, images_of(train), epochs, batch_size, lr, seed, device):
+        keeper = training.Keeper(keep, f"code_{code}", settings | {"seed": seed, "device": device})
+        for epoch in train_epochs(model, images_of(train), epochs, batch_size, lr, seed, device, keeper):
             if epoch == epochs or (epoch == early and code == codes[0]):
-                now = time.perf_counter()
-                errors.append(
-                    Result(
-                        name=f"conv autoencoder: code {code}, {epoch} epochs",
-                        metric="test squared error, summed per image",
-                        unit="grey levels²",
-                        value=squared_error(model, images_of(test)),
-                        floor=0.0,
-                        baseline=baseline,
-                        target="< 22" if dataset is None and (epoch, code) == (3, 8) else None,
-                        seed=seed,
-                        seconds=now - start - measuring,
-                        settings=settings | {"epochs": epoch},
-                        notes={"baseline": f"PCA with {code} components"},
-                    )
+                keeper.values[epoch] = squared_error(model, images_of(test)), keeper.seconds
+        for rounds, (error, seconds) in keeper.values.items():
+            errors.append(
+                Result(
+                    name=f"conv autoencoder: code {code}, {rounds} epochs",
+                    metric="test squared error, summed per image",
+                    unit="grey levels²",
+                    value=error,
+                    floor=0.0,
+                    baseline=baseline,
+                    target="< 22" if dataset is None and (rounds, code) == (3, 8) else None,
+                    seed=seed,
+                    seconds=seconds,
+                    settings=settings | {"epochs": rounds},
+                    notes={"baseline": f"PCA with {code} components"},
                 )
-                measuring += time.perf_counter() - now
+            )
         model.fit_density(images_of(train))
         noise = np.random.default_rng(seed).standard_normal((distance.n, code)) * np.sqrt(pca.variances)
         linear = distance(pca.decode(noise).astype(np.float32))

@@ -30,11 +30,11 @@ Lucas, Tucker, Grosse, Norouzi, "Don't blame the ELBO!", 2019, for the price of 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import tinygen as tg
-from tinygen import data, evaluate, ops
+from tinygen import data, evaluate, ops, training
 from tinygen.models.conv_autoencoder import (
     LAYERS,
     Layers,
@@ -126,6 +126,7 @@ def reproduce(
     layers: Layers = LAYERS,
     seed: int = 0,
     device: str = "cpu",
+    keep: Path | None = None,
 ) -> Result:
     """Fréchet distance of 10,000 samples of D4's convolutional VAE to MNIST's test images.  Lower is better.
 
@@ -133,21 +134,20 @@ def reproduce(
     of the samples.  Baseline: images of independent pixels.  The convolutional autoencoder's samples are measured with the
     same device by `conv_autoencoder.reproduce`.  The deck shows pictures and no number.
     Also: the test error of the reconstructions (mean to mean), summed over the pixels of an image, beside PCA.
-    dataset: (train, test), with labels; MNIST by default.
+    dataset: (train, test), with labels; MNIST by default.  keep: folder of `training.Keeper`.
     """
     train, test = data.mnist() if dataset is None else dataset
     distance, unrelated, notes = judge(train, test, samples, seed, device)
     tg.manual_seed(seed)
     pixels = (float(train.images.mean()), float(train.images.std()))
     model = ConvVAE(latent, images_of(train).shape[1:], layers, pixels).to(device)
-    start = time.perf_counter()
-    for _ in train_epochs(model, images_of(train), epochs, batch_size, lr, seed, device):
+    settings = dict(latent=latent, epochs=epochs, batch_size=batch_size, lr=lr, samples=distance.n)
+    keeper = training.Keeper(keep, "conv_vae", settings | {"seed": seed, "device": device})
+    for _ in train_epochs(model, images_of(train), epochs, batch_size, lr, seed, device, keeper):
         pass
-    seconds = time.perf_counter() - start
     posterior = in_batches(lambda x: ops.cat(model.encode(x), 1), images_of(test), model.pixel_mean)
     mu, logvar = posterior.chunk(2, 1)
     pca = evaluate.PCA.fit(train.flat, latent)
-    settings = dict(latent=latent, epochs=epochs, batch_size=batch_size, lr=lr, samples=distance.n)
     return Result(
         name="conv VAE: samples",
         metric="Fréchet distance in our classifier's features",
@@ -156,7 +156,7 @@ def reproduce(
         floor=distance.floor,
         baseline=unrelated,
         seed=seed,
-        seconds=seconds,
+        seconds=keeper.seconds,
         settings=settings,
         notes=notes,
         more=(
@@ -168,7 +168,7 @@ def reproduce(
                 floor=0.0,
                 baseline=evaluate.squared_error(pca.reconstruct, test.flat),
                 seed=seed,
-                seconds=seconds,
+                seconds=keeper.seconds,
                 settings=settings,
                 notes={
                     "baseline": f"PCA with {latent} components",

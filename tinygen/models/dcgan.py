@@ -20,9 +20,9 @@ Sources: Radford, Metz, Chintala, "Unsupervised representation learning with dee
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -209,17 +209,25 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def train_epochs(
-    model: GAN, images: np.ndarray, epochs: int, batch_size: int = 100, lr: float = 2e-4, seed: int = 0
+    model: GAN,
+    images: np.ndarray,
+    epochs: int,
+    batch_size: int = 100,
+    lr: float = 2e-4,
+    seed: int = 0,
+    keeper: training.Keeper | None = None,
 ) -> Iterator[int]:
     """Play the game, one step of D and one of G per batch, and yield the number of each epoch when it is done."""
+    keeper = keeper or training.Keeper(None)
     d_optimizer = optim.Adam(model.discriminator.parameters(), lr=lr, betas=(0.5, 0.999))
     g_optimizer = optim.Adam(model.generator.parameters(), lr=lr, betas=(0.5, 0.999))
     device = next(model.parameters()).device
     loader = data.DataLoader(images, batch_size, shuffle=True, generator=seed, device=device, drop_last=True)
-    for epoch in range(1, epochs + 1):
-        for x in (bar := training.progress(loader, f"epoch {epoch}/{epochs}")):
+    keeper.add(model=model, d_optimizer=d_optimizer, g_optimizer=g_optimizer)
+    for epoch in keeper.epochs(epochs):
+        for x in (bar := training.progress(keeper.batches(loader), f"epoch {epoch + 1}/{epochs}")):
             bar.set("", **model.step(d_optimizer, g_optimizer, x))
-        yield epoch
+        yield epoch + 1
 
 
 # --- the numbers -------------------------------------------------------------------------------------------------------
@@ -236,6 +244,7 @@ def reproduce(
     seed: int = 0,
     device: str = "cpu",
     watch: Callable[[int, GAN], None] | None = None,
+    keep: Path | None = None,
     name: str = "DCGAN on MNIST",
 ) -> Result:
     """Fréchet distance of 10,000 samples of the DCGAN to MNIST's test images.  Lower is better.
@@ -245,30 +254,27 @@ def reproduce(
     convolutional autoencoder and VAE are measured with the same device by the `reproduce` of their files.
     Also: the share of the rarest class among the samples, counted by the same classifier.
     dataset: (train, test), with labels; MNIST by default.  watch: called with (epoch, model) after every epoch.
+    keep: folder of `training.Keeper`.
     """
     train, test = data.mnist() if dataset is None else dataset
     classifier = train_conv_classifier(train, seed=seed, device=device)
     distance = evaluate.FeatureDistance(classifier.features, train.flat, test.flat, samples)
     tg.manual_seed(seed)
     model = DCGAN(latent, images_of(train).shape[1:], channels).to(device)
-    start = time.perf_counter()
-    for epoch in train_epochs(model, images_of(train), epochs, batch_size, lr, seed):
+    settings = dict(
+        latent=latent, channels=list(channels), epochs=epochs, batch_size=batch_size, lr=lr, samples=distance.n
+    )
+    keeper = training.Keeper(keep, "dcgan", settings | {"data": train.name, "seed": seed, "device": device})
+    for epoch in train_epochs(model, images_of(train), epochs, batch_size, lr, seed, keeper):
         if watch is not None:
             watch(epoch, model)
-    seconds = time.perf_counter() - start
 
     images = model.sample(distance.n)
     unrelated = evaluate.independent_pixels(train.flat, distance.n, seed)
     shares, real_shares, trivial = (
         100 * evaluate.class_shares(x, classifier.predict) for x in (images, test.flat, unrelated)
     )
-    common: dict[str, Any] = dict(
-        seed=seed,
-        seconds=seconds,
-        settings=dict(
-            latent=latent, channels=list(channels), epochs=epochs, batch_size=batch_size, lr=lr, samples=distance.n
-        ),
-    )
+    common: dict[str, Any] = dict(seed=seed, seconds=keeper.seconds, settings=settings)
     return Result(
         name=f"{name}: samples",
         metric="Fréchet distance in our classifier's features",

@@ -17,9 +17,9 @@ D2 (both generator losses, k discriminator steps).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -187,6 +187,7 @@ def reproduce(
     seed: int = 0,
     device: str = "cpu",
     watch: Callable[[int, GAN], None] | None = None,
+    keep: Path | None = None,
 ) -> Result:
     """The share of the rarest class among 10,000 samples of D0's GAN on MNIST, in percent.  Higher is better.
 
@@ -195,6 +196,7 @@ def reproduce(
     Also: the Parzen log-likelihood in nats beside 225 ± 2 (Goodfellow et al. 2014) and real training images, 244; the
     Fréchet distance to the test images, which `dcgan.reproduce` has for the convolutional players.
     dataset: (train, test), with labels; MNIST by default.  watch: called with (epoch, model) after every epoch.
+    keep: folder of `training.Keeper`.
     """
     train, test = data.mnist() if dataset is None else dataset
     classifier = train_classifier(train, seed=seed, device=device)
@@ -202,18 +204,18 @@ def reproduce(
     model = GAN(latent, train.flat.shape[1], hidden).to(device)
     d_optimizer = optim.Adam(model.discriminator.parameters(), lr=lr, betas=(0.5, 0.999))
     g_optimizer = optim.Adam(model.generator.parameters(), lr=lr, betas=(0.5, 0.999))
-    loader = data.DataLoader(train.flat, batch_size, shuffle=True, generator=seed, device=device, drop_last=True)
-    start = time.perf_counter()
-    for epoch in range(epochs):
-        batches = []
-        for x in (bar := training.progress(loader, f"epoch {epoch + 1}/{epochs}")):
-            batches.append(x)
-            if len(batches) == k:
-                bar.set("", **model.step(d_optimizer, g_optimizer, *batches))
-                batches = []
+    loader = data.DataLoader(train.flat, k * batch_size, shuffle=True, generator=seed, device=device, drop_last=True)
+    settings = dict(
+        latent=latent, hidden=list(hidden), epochs=epochs, batch_size=batch_size, lr=lr, k=k, samples=samples
+    )
+    players: dict[str, Any] = dict(model=model, d_optimizer=d_optimizer, g_optimizer=g_optimizer)
+    keeper = training.Keeper(keep, "gan", settings | {"seed": seed, "device": device}, **players)
+    for epoch in keeper.epochs(epochs):
+        for x in (bar := training.progress(keeper.batches(loader), f"epoch {epoch + 1}/{epochs}")):
+            bar.set("", **model.step(d_optimizer, g_optimizer, *x.split(batch_size)))
         if watch is not None:
             watch(epoch + 1, model)
-    seconds = time.perf_counter() - start
+    seconds = keeper.seconds
 
     images = np.concatenate([model.sample(min(1000, samples - i)).cpu().numpy() for i in range(0, samples, 1000)])
     unrelated = evaluate.independent_pixels(train.flat, samples, seed)
@@ -226,9 +228,6 @@ def reproduce(
     }
     judge = train_conv_classifier(train, seed=seed, device=device)
     distance = evaluate.FeatureDistance(judge.features, train.flat, test.flat, samples)
-    settings = dict(
-        latent=latent, hidden=list(hidden), epochs=epochs, batch_size=batch_size, lr=lr, k=k, samples=samples
-    )
     return Result(
         name="MLP GAN: classes",
         metric=f"share of the rarest class among {samples:,} samples",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +19,11 @@ class Result:
     value, floor, baseline, published and target are in `unit`.  floor: the best value that is possible (for a score,
     the ceiling); baseline: a trivial model's; published: somebody else's number for the same set-up; target: what this
     project set out to reach.  None where there is none.
-    seconds: wall-clock time of the training.  command, date, machine: how, when and where it was measured.  settings: what the run was started with.  notes: other numbers of the
-    same run, as text.  more: results that the same trained model gave in other metrics.
+    seed, seeds: the seed, or all of them where the value is a mean.  seconds: wall-clock time of the training.
+    command, date, machine: how, when and where it was measured.  settings: what the run was started with.
+    notes: other numbers of the same run, as text.  more: further results, as those of the same model in other metrics.
+    curves: name -> [[x, y], ...], how it came to be, with what x and y are in `axes`:
+    curves={"test": [[60.0, 1.9], ...]}, axes=("seconds of training", "bits/dim").
     """
 
     name: str
@@ -31,12 +35,15 @@ class Result:
     published: float | None = None
     target: str | None = None
     seed: int = 0
+    seeds: tuple[int, ...] = ()
     seconds: float = 0.0
     command: str = ""
     machine: str = ""
     date: str = field(default_factory=lambda: datetime.date.today().isoformat())
     settings: dict[str, Any] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
+    curves: dict[str, list[list[float]]] = field(default_factory=dict)
+    axes: tuple[str, str] = ("seconds of training", "")
     more: tuple[Result, ...] = ()
 
     def rows(self) -> Iterator[Result]:
@@ -45,10 +52,13 @@ class Result:
         yield from self.more
 
     def save(self, path: str | Path) -> None:
-        """Write it as JSON."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        """Write it as JSON, in one step: a reader never sees half of it."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False, allow_nan=False)
-        Path(path).write_text(text + "\n", "utf-8")
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(text + "\n", "utf-8")
+        os.replace(partial, path)
 
     @classmethod
     def load(cls, path: str | Path) -> Result:
@@ -57,4 +67,5 @@ class Result:
 
     @classmethod
     def _from(cls, values: dict[str, Any]) -> Result:
-        return cls(**{**values, "more": tuple(cls._from(v) for v in values.get("more", ()))})
+        tuples: dict[str, Any] = {name: tuple(values[name]) for name in ("seeds", "axes") if name in values}
+        return cls(**{**values, **tuples, "more": tuple(cls._from(v) for v in values.get("more", ()))})

@@ -24,7 +24,7 @@ class Keeper:
                 ...
         print(keeper.seconds)
 
-    Kept are the parts, the position in the epoch, the loader's order, the default random generators, the seconds of
+    Kept are the parts, whether modules train or evaluate, the position in the epoch, the loader's order, the default random generators, the seconds of
     training and `values`.  On a CPU the run ends bit for bit as if nobody had stopped it: the same parameters, the same
     losses.  What it takes is that the program is the same, and does the same before the loop.  A local variable of the loop
     is not kept; numbers that are to survive go into `keeper.values`, a dict of numbers, texts, arrays and lists of them:
@@ -39,14 +39,14 @@ class Keeper:
     settings: what the run was started with, {"lr": 1e-3, ...}.  A run that was stored with others is refused.
     every: seconds between two savings, each at the end of a step or an epoch; the last is at the end of the run.
     parts: whatever has state_dict and load_state_dict (modules, optimizers, schedules, averages) or get_state and
-        set_state (a Generator of its own).
+        set_state (a Generator of its own).  A function that makes an optimizer adds it: `keeper.add(optimizer=optimizer)`.
 
     Ctrl-C finishes the step, saves, and raises KeyboardInterrupt; a second Ctrl-C does so at once, without saving.
     Raises ValueError when the stored run has other settings, parts or more epochs, CheckpointError when it cannot be read,
     and what the parts raise when their stored state does not fit.
     """
 
-    values: dict[str, Any]
+    values: dict[Any, Any]
     """What else is to survive."""
     step: int
     """The number of the batch in hand, 1, 2, ... over all epochs."""
@@ -63,23 +63,29 @@ class Keeper:
         self.file = None if folder is None else Path(folder) / f"{name}.safetensors"
         self.settings = plain(settings or {})
         self.values, self.step = {}, 0
-        self._name, self._every, self._parts = name, every, parts
+        self._name, self._every = name, every
+        self._parts: dict[str, Any] = {}
         self._epoch, self._looped = 0, False
         self._loader: Any = None
         self._before = 0.0  # seconds in the loops that are over
         self._since: float | None = None  # the start of the one under way
         self._stored: dict[str, Any] | None = None
-        for part_name, part in parts.items():
-            if not (hasattr(part, "load_state_dict") or hasattr(part, "set_state")):
-                raise TypeError(
-                    f"Keeper: {part_name} is a {type(part).__name__}; a part has state_dict and load_state_dict, or get_state "
-                    "and set_state"
-                )
+        self.add(**parts)
         if self.file is not None and checkpoint.exists(self.file):
             self._stored = checkpoint.load(self.file)
             self._check(self._stored)
             self.values, self._before = self._stored["values"], self._stored["seconds"]
         self._last = time.monotonic()  # when it was saved
+
+    def add(self, **parts: Any) -> None:
+        """More parts, before the loop begins."""
+        for name, part in parts.items():
+            if not (hasattr(part, "load_state_dict") or hasattr(part, "set_state")):
+                raise TypeError(
+                    f"Keeper: {name} is a {type(part).__name__}; a part has state_dict and load_state_dict, or get_state "
+                    "and set_state"
+                )
+        self._parts |= parts
 
     @property
     def seconds(self) -> float:
@@ -175,13 +181,13 @@ class Keeper:
                 "loader": self._loader.state_dict() if hasattr(self._loader, "state_dict") else None,
                 "random": backend.get_rng_state(),
                 "parts": {name: _state(part) for name, part in self._parts.items()},
+                "modes": {name: [m.training for m in _modules(part)] for name, part in self._parts.items()},
             }
             checkpoint.save(self.file, state)
             self._last = time.monotonic()
 
     def _check(self, stored: Mapping[str, Any]) -> None:
         """Raise ValueError if that is the state of another run."""
-        what_to_do = f"go on with the same, or remove {self.file} to start anew"
         if not {"settings", "parts", "epoch", "inside"} <= stored.keys():
             raise ValueError(f"Keeper: {self.file} is a checkpoint, but not a Keeper's; use another name or folder")
         then, now = stored["settings"], self.settings
@@ -191,20 +197,24 @@ class Keeper:
             if name not in then or name not in now or then[name] != now[name]
         ]
         if differing:
-            raise ValueError(f"Keeper: the stored run has other settings: {'; '.join(differing)}; {what_to_do}")
-        missing, unexpected = (
-            [*a.keys() - b.keys()] for a, b in ((self._parts, stored["parts"]), (stored["parts"], self._parts))
-        )
-        if missing or unexpected:
             raise ValueError(
-                f"Keeper: the stored run has other parts: missing {sorted(missing)}, unexpected {sorted(unexpected)}; {what_to_do}"
+                f"Keeper: the stored run has other settings: {'; '.join(differing)}; go on with the same, "
+                f"or remove {self.file} to start anew"
             )
 
     def _load(self, stored: Mapping[str, Any]) -> None:
+        if differing := self._parts.keys() ^ stored["parts"].keys():
+            missing, unexpected = (sorted(differing & names.keys()) for names in (self._parts, stored["parts"]))
+            raise ValueError(
+                f"Keeper: the stored run has other parts: missing {missing}, unexpected {unexpected}; go on with the same, "
+                f"or remove {self.file} to start anew"
+            )
         for name, part in self._parts.items():
             try:
                 load = part.load_state_dict if hasattr(part, "load_state_dict") else part.set_state
                 load(stored["parts"][name])
+                for module, mode in zip(_modules(part), stored["modes"][name], strict=True):
+                    module.training = mode
             except Exception as error:
                 error.add_note(f"while {name} was loaded from {self.file}; remove that file to start anew")
                 raise
@@ -223,6 +233,10 @@ class _Batches:
 
     def __iter__(self) -> Iterator[Any]:
         return self._keeper._loop(self._loader)
+
+
+def _modules(part: Any) -> list[Any]:
+    return list(part.modules()) if hasattr(part, "modules") else []
 
 
 def _state(part: Any) -> Any:
