@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.ours.table import bijection, module, rows, several_rows, tensor, trained
+from tests.ours.table import module, rows, several_rows, tensor, trained
 from tinygen import nn
 from tinygen.nn.layers.normalization import BatchNorm, InstanceNorm
-from tinygen.testing import strategies as ts
 
 # Elementwise, and what only rearranges.  Kinked ones are checked where they are smooth.
 AWAY = rows(3, avoid=(0.0,), gap=0.2)
@@ -79,30 +78,3 @@ class Chain(nn.Module):
 module("Sequential", lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Dropout(0.3), nn.Linear(4, 2)), rows(3))
 for container in ("ModuleList", "ModuleDict", "ParameterList"):
     module(container, Chain, rows(3))
-
-
-def net(n: int, last: nn.Module) -> nn.Module:
-    return nn.Sequential(nn.Linear(n, 4), nn.Tanh(), nn.Linear(4, n), last)
-
-
-def affine() -> nn.Module:
-    return nn.AffineCoupling([1, 0, 1], net(3, nn.Tanh()), net(3, nn.Identity()))
-
-
-def additive() -> nn.Module:
-    return nn.AdditiveCoupling([0, 1, 0], net(3, nn.Identity()))
-
-
-def of_images() -> nn.Module:
-    through = lambda last: nn.Sequential(nn.Flatten(), net(4, last), nn.Unflatten(1, (2, 2)))
-    return nn.AffineCoupling(nn.flows.alternating_mask((2, 2)), through(nn.Tanh()), through(nn.Identity()))
-
-
-for name, make, x in (
-    ("AffineCoupling", affine, rows(3)),
-    ("AdditiveCoupling", additive, rows(3)),
-    ("AffineCoupling images", of_images, rows(2, 2)),
-):
-    module(name, make, x, kinks="raise")
-    bijection(f"{name} inverse", make, x)
-bijection("AffineCoupling empty", affine, ts.tensors((0, 3)))

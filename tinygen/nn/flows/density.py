@@ -10,12 +10,16 @@ import numpy as np
 
 from tinygen.backend import Generator
 from tinygen.creation import rand, randn
+from tinygen.errors import ShapeError
 from tinygen.nn import functional as F
 from tinygen.tensor import Tensor
 
 
 class Density:
-    """A density over z, (batch, *shape), of independent coordinates."""
+    """A density over z, (batch, *shape), of independent coordinates.
+
+    log_prob raises ShapeError for z of another shape.
+    """
 
     def __init__(self, shape: int | Sequence[int]):
         self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
@@ -28,6 +32,13 @@ class Density:
         """n draws: (n, *shape)."""
         raise NotImplementedError
 
+    def _checked(self, z: Tensor) -> Tensor:
+        if z.ndim == 0 or z.shape[1:] != self.shape:
+            raise ShapeError(
+                f"{type(self).__name__}: z of shape {('batch', *self.shape)} is expected, got {tuple(z.shape)}"
+            )
+        return z
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}{self.shape}"
 
@@ -36,7 +47,7 @@ class StandardNormal(Density):
     """N(0, I):  log p(z) = −½ Σ [z_i² + log 2π]"""
 
     def log_prob(self, z: Tensor) -> Tensor:
-        return -0.5 * (z.square() + math.log(2 * math.pi)).flatten(1).sum(1)
+        return -0.5 * (self._checked(z).square() + math.log(2 * math.pi)).flatten(1).sum(1)
 
     def sample(self, n: int, *, dtype: Any = None, device: Any = None, generator: Generator | None = None) -> Tensor:
         return randn(n, *self.shape, dtype=dtype, device=device, generator=generator)
@@ -49,6 +60,7 @@ class StandardLogistic(Density):
     """
 
     def log_prob(self, z: Tensor) -> Tensor:
+        z = self._checked(z)
         return -(F.softplus(z) + F.softplus(-z)).flatten(1).sum(1)
 
     def sample(self, n: int, *, dtype: Any = None, device: Any = None, generator: Generator | None = None) -> Tensor:

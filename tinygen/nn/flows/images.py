@@ -16,6 +16,7 @@ from tinygen.nn import functional as F
 from tinygen.nn.flows.transform import Transform, expect, no_change, same_for_all
 from tinygen.nn.module import Module
 from tinygen.nn.parameter import Parameter
+from tinygen.promotion import get_default_dtype
 from tinygen.tensor import Tensor
 
 
@@ -51,7 +52,8 @@ class FactorOut(Transform):
     Details leave early and coarse structure is worked on longer; the cost of depth falls with every scale.
     z is a batch of vectors, (batch, C H W): first rest(a), flattened, then b.
 
-    rest: the transform f of a, (batch, C/2, H, W) -> (batch, *).  image: (C, H, W) of x.
+    rest: the transform f of a, (batch, C/2, H, W) -> (batch, C/2 H W): its last step is a FactorOut or a Reshape.
+    image: (C, H, W) of x.
     Raises ValueError for an odd number of channels, ShapeError for other images.
     Source: Dinh et al. 2016, section 3.6, eq. 14-16.
     """
@@ -69,7 +71,7 @@ class FactorOut(Transform):
         """x (data), (batch, C, H, W) -> z (noise), (batch, C H W), and log|det ∂z/∂x|."""
         a, b = ops.chunk(expect(self, x, self.image), 2, 1)
         a, logdet = self.rest(a)
-        return ops.cat([a.flatten(1), b.flatten(1)], 1), logdet
+        return ops.cat([expect(self, a, (math.prod(self.kept),)), b.flatten(1)], 1), logdet
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """z (noise), (batch, C H W) -> x (data), (batch, C, H, W), and log|det ∂x/∂z|."""
@@ -102,11 +104,12 @@ class InvertibleConv1x1(Transform):
         rotation = np.linalg.qr(gaussian)[0]
         p, lower, upper = lu(rotation)
         s = np.diag(upper)
-        self.lower = Parameter(tensor(np.tril(lower, -1)).float())
-        self.upper = Parameter(tensor(np.triu(upper, 1)).float())
-        self.log_s = Parameter(tensor(np.log(np.abs(s))).float())
-        self.register_buffer("permutation", tensor(p).float())
-        self.register_buffer("sign", tensor(np.sign(s)).float())
+        dtype = get_default_dtype()
+        self.lower = Parameter(tensor(np.tril(lower, -1), dtype=dtype))
+        self.upper = Parameter(tensor(np.triu(upper, 1), dtype=dtype))
+        self.log_s = Parameter(tensor(np.log(np.abs(s)), dtype=dtype))
+        self.register_buffer("permutation", tensor(p, dtype=dtype))
+        self.register_buffer("sign", tensor(np.sign(s), dtype=dtype))
 
     def matrix(self) -> Tensor:
         """W: (C, C)."""
@@ -144,28 +147,35 @@ class Dequantize(Module):
         E_u log p(v) <= log ∫_cell p(v) dv · 256^D = log P(k) + D log 256
 
     forward: x, pixels k/255 in [0, 1] -> v in [0, 1).  inverse: v, a sample -> x, the pixels of its cell, clamped to [0, 1]:
-    inverse(forward(x)) == x exactly.
+    inverse(forward(x)) == x exactly, since u keeps from the walls of its cell by what rounding can move it (6e-5 in float32).
     levels: 256, number of grey levels.  generator: of the draws; None is the default one of x's device.
-    Raises ValueError in forward for pixels that are no multiples of 1 / (levels - 1).
+    Raises ValueError for less than 2 levels, and in forward for pixels that are no multiples of 1 / (levels - 1).
     Source: Uria, Murray, Larochelle 2013; Theis, van den Oord, Bethge 2016, section 3.1.
     """
 
     def __init__(self, levels: int = 256, generator: Generator | None = None):
         super().__init__()
+        if levels < 2:
+            raise ValueError(f"Dequantize: levels >= 2 are expected, got {levels}")
         self.levels, self.generator = levels, generator
 
     def forward(self, x: Tensor) -> Tensor:
         """x (pixels k/255) -> v, uniform in the cells of their grey levels."""
         k = x.detach() * (self.levels - 1)
-        whole = k.round()
-        if x.numel() and not bool(((k - whole).abs() < 1e-3).all() & (whole >= 0).all() & (whole < self.levels).all()):
+        whole, rounding = k.round(), self._rounding(x)
+        near = (k - whole).abs() <= max(1e-3, rounding)
+        if x.numel() and not bool((near & (whole >= 0) & (whole < self.levels)).all()):
             raise ValueError(
                 f"Dequantize: pixels that are multiples of 1/{self.levels - 1} in [0, 1] are expected, got values from "
                 f"{x.min().item():.4g} to {x.max().item():.4g}; they are dequantised once, by the model's loss"
             )
         u = rand(x.shape, dtype=x.dtype, device=x.device, generator=self.generator)
-        # float32 may round 255 + 0.99999999 up to 256, which would be the next cell
-        return ((whole + u) / self.levels).clamp(max=1 - 1e-7)
+        # 200 + 0.999999 is 201 in float32, which lies in the next cell
+        return (whole + rounding + (1 - 2 * rounding) * u) / self.levels
+
+    def _rounding(self, x: Any) -> float:
+        """More than k + u, its quotient by the levels and the product with them can be off by, in x's dtype."""
+        return min(0.5, 2 * self.levels * float(np.finfo(x.dtype).eps))
 
     def inverse(self, v: Tensor) -> Tensor:
         """v (a sample) -> x, the pixels k/255 of the cells that it lies in; what lies outside [0, 1) becomes black or white."""

@@ -15,7 +15,11 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tinygen.creation import ones, zeros
+import numpy as np
+
+from tinygen import ops
+from tinygen.creation import zeros
+from tinygen.engine import no_grad
 from tinygen.errors import ShapeError
 from tinygen.nn import functional as F
 from tinygen.nn.module import Module
@@ -203,7 +207,7 @@ class ActNorm(Transform):
     """y = exp(s)⊙(x + b) with one s and b per channel (dimension 1),   log|det ∂y/∂x| = pixels · Σ s
 
     The first batch that comes in training mode sets b and s so that its channels have mean 0 and standard deviation 1; from
-    then on they are parameters like any others.  Unlike batch normalisation, an element of the batch never depends on the
+    then on they are parameters like any others; a channel that does not vary in it keeps its scale.  Unlike batch normalisation, an element of the batch never depends on the
     others, so the density is one.
 
     channels: C of x, (batch, C, *).  Raises ShapeError for another number of channels.
@@ -233,9 +237,12 @@ class ActNorm(Transform):
         axes = [d for d in range(x.ndim) if d != 1]
         mean = x.mean(axes)
         std = x.var(axes, unbiased=False).sqrt()
-        self.bias.data = -mean
-        self.log_scale.data = -(std + 1e-6).log()  # a channel that does not vary is scaled by 1e6, not infinitely
-        self.initialized = ones((), dtype=bool, device=x.device)
+        # a channel that does not vary, as in a batch of one vector, has no scale yet; what is left of its variance is rounding
+        varies = std > 1e3 * float(np.finfo(x.dtype).eps) * mean.abs()
+        with no_grad():
+            self.bias.copy_(-mean)
+            self.log_scale.copy_(-ops.where(varies, std, 1.0).log())
+            self.initialized.fill_(True)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x (data) -> y and log|det ∂y/∂x|."""
