@@ -3,29 +3,30 @@
 A number means little alone.  Every function here says its unit, which direction is better, what the best possible value
 is (the floor, or for a score the ceiling), and which trivial model has to be beaten (the baseline).
 
-    reconstruction     squared_error       squared grey levels per image    lower
-                       variance            the same, of a code of nothing   baseline
-                       PCA                 the best linear code             baseline
-                       principal_angles    degrees between subspaces        0: the same subspace
-    likelihood         negative_log_likelihood  nats per image              lower
-                       bits_per_dim        bits per dimension               lower
-                       bits_to_nats        nats per image                   lower
-                       histogram_bits      bits per dimension               baseline
-                       gaussian_nll        nats per point                   baseline
-                       bernoulli_nll       nats per image                   baseline
-                       bernoulli_entropy   nats per image                   floor
-    bounds             elbo                          nats per image         higher
-                       importance_weighted_bound(s)  nats per image         higher
-                       importance_sampled_nll        nats per image         lower
-    samples            parzen, ParzenWindow         nats per image          higher
-                       class_shares        share per class                  the smallest: higher
-                       independent_pixels  images                           baseline
-    sample_metrics     SampleMetrics       all of these at once, each beside real images and independent pixels
-    features           frechet_distance    squared units of the features    lower
-                       precision_recall    shares, from 0 to 1              higher
-                       FeatureDistance, FeatureMetrics: the same, of samples and images
-    points             modes_covered       modes, and a share               higher
-                       wasserstein         that of the coordinates          lower
+    reconstruction  squared_error                 squared grey levels per image        lower
+                    variance                      the same, of a code without numbers  baseline
+                    PCA                           the best linear code                 baseline
+                    principal_angles              degrees between subspaces            0: the same
+    likelihood      negative_log_likelihood       nats per image                       lower
+                    bits_per_dim                  bits per dimension                   lower
+                    bits_to_nats                  nats per image                       lower
+                    histogram_bits                bits per dimension                   baseline
+                    gaussian_nll                  nats per point                       baseline
+                    bernoulli_nll                 nats per image                       baseline
+                    bernoulli_entropy             nats per image                       floor
+    bounds          elbo                          nats per image                       higher
+                    importance_weighted_bound(s)  nats per image                       higher
+                    importance_sampled_nll        nats per image                       lower
+    samples         parzen, ParzenWindow          nats per image                       higher
+                    class_shares                  share of each class                  the smallest: higher
+                    independent_pixels            images                               baseline
+    features        frechet_distance              squared units of the features        lower
+                    precision_recall              shares, from 0 to 1                  higher, both together
+                    FeatureDistance               frechet_distance to test images      lower
+                    FeatureMetrics                that, and precision and recall
+    sample_metrics  SampleMetrics                 samples and features, all at once
+    points          modes_covered                 modes, and a share from 0 to 1       higher, both together
+                    wasserstein                   that of the coordinates              lower
 
 Arguments are NumPy arrays of float32, or Tensors of any device; the arithmetic is NumPy's.
 """
