@@ -162,3 +162,40 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pip install matplotlib"):
         plot.image_grid(np.zeros((1, 8, 8)))
+
+
+def test_an_animation_has_its_frames_and_waits_at_the_end(tmp_path):
+    Image = pytest.importorskip("PIL.Image")
+    seen = []
+
+    def frame(i):
+        def draw(axes):
+            seen.append((i, len(axes.lines)))  # the axes are empty
+            axes.plot([0, i], [0, 1])
+            axes.set(xlim=(0, 3), ylim=(0, 1))
+
+        return draw
+
+    path = plot.animation([frame(i) for i in range(4)], tmp_path / "new" / "a.gif", fps=2, hold=1, size=(2, 1.5))
+    assert seen == [(i, 0) for i in range(4)]
+    with Image.open(path) as gif:
+        assert gif.format == "GIF" and gif.size == (200, 150) and gif.info["loop"] == 0
+        durations = []
+        for i in range(gif.n_frames):
+            gif.seek(i)
+            durations.append(gif.info["duration"])
+    assert len(durations) >= 4 and sum(durations) == 500 * (4 + 2)
+
+
+def test_an_animation_of_images(tmp_path):
+    Image = pytest.importorskip("PIL.Image")
+    frames = [tinygen.zeros(4, 4), np.ones((4, 4)), np.zeros((4, 4, 3))]
+    with Image.open(plot.animation(frames, tmp_path / "a.gif", fps=10, hold=0, size=(2, 2))) as gif:
+        middle = []
+        for i in range(gif.n_frames):
+            gif.seek(i)
+            middle.append(gif.convert("L").getpixel((100, 100)))
+    assert middle == [0, 255, 0]
+    for wrong in ([], [np.zeros(3)], [np.zeros((2, 2, 4))]):
+        with pytest.raises(ValueError, match=r"animation: (at least one frame|an image)"):
+            plot.animation(wrong, tmp_path / "b.gif")
