@@ -9,8 +9,15 @@ import tinygen as tg
 from tinygen import data, evaluate, nn
 from tinygen.models import comparison
 from tinygen.models.autoencoder import Autoencoder
+from tinygen.models.classifier import train_classifier
 
 SMALL = {"GAN": {"latent": 8, "hidden": (32, 64)}, "AE": {"hidden": 64, "code": 6}, "VAE": {"hidden": 64, "latent": 6}}
+
+
+@pytest.fixture(autouse=True)
+def quick_classifier(monkeypatch):
+    """The convolutional one takes seconds, and is tested elsewhere."""
+    monkeypatch.setattr(comparison, "train_conv_classifier", lambda train, **_: train_classifier(train, 32, 20, 50))
 
 
 def test_every_model_has_every_score_beside_real_and_trivial_images():
@@ -28,6 +35,14 @@ def test_every_model_has_every_score_beside_real_and_trivial_images():
         if measure.name != "precision":  # which by itself is easily had
             assert row.floor >= row.baseline if measure.higher_is_better else row.floor <= row.baseline
     assert len({row.value for row in rows.values() if row.unit != "%"}) == 6  # each model has its own samples
+
+
+def test_a_stored_training_is_not_repeated(tmp_path):
+    train, test = data.digits()
+    options = dict(epochs=1, samples=100, sizes=SMALL, keep=tmp_path)
+    first, second = (comparison.reproduce_samples((train.subset(slice(300)), test), **options) for _ in range(2))
+    assert [row.value for row in first.rows()] == [row.value for row in second.rows()]
+    assert [row.seconds for row in first.rows()] == [row.seconds for row in second.rows()]
 
 
 def test_the_gaussian_on_the_codes_has_their_mean_and_covariance():

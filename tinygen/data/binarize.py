@@ -8,7 +8,8 @@
 A likelihood under one of them says nothing about a likelihood under another, even of the same model on the same images:
 a table that names no protocol is worthless.  A trap is that the baseline does not tell them apart: independent pixels
 have 205.8 nats per image on MNIST in all four.  Models do tell: a thresholded image has no noise that nobody could
-predict, the others have up to 45.5 nats of it; and dynamic draws, of which no two are the same, cannot be learnt by heart.
+predict, the others have up to 45.5 nats of it; and dynamic draws, of which no two are the same, cannot be learnt by
+heart.
 
     loader = data.DataLoader(data.DynamicBinarization(train.flat, generator=0), 100, shuffle=True)
     test_bits = data.binarize.dynamic(test.flat, generator=0)                 # one draw, the same for every model
@@ -42,7 +43,7 @@ def grey(x: Any) -> Any:
 
 
 def threshold(x: Any) -> Any:
-    """1 where x > 1/2, else 0: the same bits every time, with less noise than a draw has, so the likelihoods are higher.
+    """1 where x > 1/2, else 0: the same bits every time, with less noise than a draw, so likelihoods are higher.
 
     This is not the number of grey, static or dynamic images.
 

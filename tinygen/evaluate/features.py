@@ -1,7 +1,7 @@
 """Scores for samples in the features of a classifier, where likeness means more than in pixels.
 
-The Fréchet distance says in one number how far two clouds of features are apart.  Precision and recall take it apart: do
-the samples look like real images, and do they look like all of them?
+The Fréchet distance says in one number how far two clouds of features are apart.  Precision and recall take it apart:
+do the samples look like real images, and do they look like all of them?
 """
 
 from __future__ import annotations
@@ -74,12 +74,12 @@ def precision_recall(real: Any, generated: Any, k: int = 3) -> PrecisionRecall:
         precision = share of the generated points in the manifold of the real ones
         recall    = share of the real points in the manifold of the generated ones
 
-    A generator of few perfect images has precision and no recall; one of everything and noise has recall and no precision.
-    A generator that has learnt the training images by heart has both.
+    A generator of few perfect images has precision and no recall; one of everything and noise has recall and no
+    precision.  A generator that has learnt the training images by heart has both.
 
-    Unit: shares, from 0 to 1.  Higher is better, of both together: precision by itself is easily had.  A real outlier has
-    a large ball, and images that are all alike to the features may all lie in it: so do MNIST's `independent_pixels`, with
-    a precision of 0.9, above that of real images, and a recall of 0.0006 (Naeem et al. 2020 discuss it).
+    Unit: shares, from 0 to 1.  Higher is better, of both together: precision by itself is easily had.  A real outlier
+    has a large ball, and images that are all alike to the features may all lie in it: so do MNIST's
+    `independent_pixels`, with a precision of 0.9, above that of real images, and a recall of 0.0006 (Naeem et al. 2020).
     Ceiling: not 1 but what a second set of real images has, for the balls leave gaps where points are few:
     `FeatureMetrics` has it beside each score.  Baseline: `independent_pixels`.  Both depend on the number of points, on k
     and on the features: compare only where these are the same.
@@ -89,7 +89,8 @@ def precision_recall(real: Any, generated: Any, k: int = 3) -> PrecisionRecall:
     A point on the surface of a ball is in it, up to rounding.
     Raises ValueError for different D, k < 1, no more than k points in a cloud, and for a value that is not finite.
     Source: Kynkäänniemi, Karras, Laine, Lehtinen, Aila, "Improved precision and recall metric for assessing generative
-    models", 2019, eq. 1-2; Naeem, Oh, Uh, Choi, Yoo, "Reliable fidelity and diversity metrics for generative models", 2020.
+    models", 2019, eq. 1-2; Naeem, Oh, Uh, Choi, Yoo, "Reliable fidelity and diversity metrics for generative models",
+    2020.
     """
     real, generated = _cloud("precision_recall", "real", real, k), _cloud("precision_recall", "generated", generated, k)
     return _precision_recall(real, _radii(real, k), generated, k)

@@ -32,8 +32,8 @@ def negative_log_likelihood(
     images unknown.  Baselines: `gaussian_nll`, `bernoulli_nll`; for 8-bit images compare in bits/dim, by `bits_per_dim`
     and `histogram_bits`.  A model that knows only bounds: `importance_sampled_nll`.
 
-    log_prob: takes a batch of x as a Tensor and returns (batch,), in nats; nothing is recorded.  A model with dropout or
-    batch normalisation wants `model.eval()` first.
+    log_prob: takes a batch of x as a Tensor and returns (batch,), in nats; nothing is recorded.  A model with dropout
+    or batch normalisation wants `model.eval()` first.
     batch_size: images at a time; device: where the batches go (by default where x is; arrays go to the default device).
     Raises ValueError for no images, and for log-probabilities of a wrong shape, NaN or +inf.  -inf is an answer: a NLL
     of inf, for images that the model thinks impossible.
@@ -67,13 +67,13 @@ def bits_per_dim(nll: float, dims: int, levels: int = 256) -> float:
 
         bits/dim = (NLL / D + ln 256) / ln 2
 
-    The density is one of dequantised data x = (k + u) / 256, u ~ U[0, 1)^D.  Averaged over u its logarithm is at most that
-    of the probability which it gives to the bin of k (Jensen), so this is an upper bound on the bits that a lossless code
-    by the model would take.
+    The density is one of dequantised data x = (k + u) / 256, u ~ U[0, 1)^D.  Averaged over u its logarithm is at most
+    that of the probability which it gives to the bin of k (Jensen), so this is an upper bound on the bits that a
+    lossless code by the model would take.
 
-    Unit: bits per dimension (a grey value of one pixel).  Lower is better.  Floor: 0, of a model that knows every image by
-    heart.  Baselines: 8, all values alike; `histogram_bits`, independent pixels: 1.690 on MNIST.  Published on MNIST: 1.06
-    (RealNVP), 0.81 (PixelCNN); NICE's 1980.5 nats of log-likelihood are 4.36, worse than independent pixels.
+    Unit: bits per dimension (a grey value of one pixel).  Lower is better.  Floor: 0, of a model that knows every image
+    by heart.  Baselines: 8, all values alike; `histogram_bits`, independent pixels: 1.690 on MNIST.  Published on
+    MNIST: 1.06 (RealNVP), 0.81 (PixelCNN); NICE's 1980.5 nats of log-likelihood are 4.36, worse than independence.
 
     nll: nats per image.  dims: D, the grey values of an image (784 for MNIST).  levels: how many grey values there are.
     Raises ValueError for a NaN, and for what would come out negative.
@@ -110,13 +110,14 @@ def histogram_bits(train: Any, test: Any, shared: bool = False, pseudocount: flo
 
         p_d(k) = (n_dk + 1) / (N + 256),   n_dk: in how many of the N training images pixel d has the value k
 
-    Unit: bits per dimension.  Lower is better.  This is a baseline for `bits_per_dim`: a model of images that scores worse
-    knows less than one in which no pixel knows of another.  MNIST: 1.690; with one histogram for all pixels 1.967.
+    Unit: bits per dimension.  Lower is better.  This is a baseline for `bits_per_dim`: a model of images that scores
+    worse knows less than one in which no pixel knows of another.  MNIST: 1.690; with one histogram for all pixels
+    1.967.
     Floor: 0.
 
     train, test: (n, D), integers from 0 to 255, or floats k / 255, which are turned back into them exactly.
-    shared: one histogram for all pixels.  pseudocount: imagined images of each grey value (1: Laplace's rule; from 0.001
-    to 1 MNIST's number changes by 0.001).  levels: how many grey values there are; floats are k / (levels - 1).
+    shared: one histogram for all pixels.  pseudocount: imagined images of each grey value (1: Laplace's rule; from
+    0.001 to 1 MNIST's number changes by 0.001).  levels: how many grey values there are; floats are k / (levels - 1).
     Raises ValueError for other values, such as dequantised ones, for two widths, and for a pseudocount of 0 or less, with
     which a value never seen in training would make the number infinite.
     """
@@ -163,7 +164,8 @@ def gaussian_nll(train: Any, test: Any) -> float:
     """Mean negative log-density of `test` under the Gaussian with the mean and full covariance of `train`.
 
     Unit: nats per point.  Lower is better.  This is a baseline: the best density without any curve in it.
-    Floor: the entropy of the data, for two moons `data.two_moons_entropy`.  Two moons with noise 0.1: 1.903, floor 1.008.
+    Floor: the entropy of the data, for two moons `data.two_moons_entropy`.  Two moons with noise 0.1: 1.903, floor
+    1.008.
     Raises numpy.linalg.LinAlgError when the training covariance is singular.
     """
     train, test = rows(train, "train"), rows(test, "test")

@@ -15,7 +15,7 @@ LARGEST = 5000  # points of which `wasserstein` takes two clouds: 200 MB of dist
 
 @dataclass(frozen=True, eq=False)
 class ModeCoverage:
-    """modes: how many of the modes have a sample; share: of the samples at a mode; counts: (K,), samples at each mode."""
+    """modes: how many have a sample; share: of the samples that are at a mode; counts: (K,), samples at each mode."""
 
     modes: int
     share: float
@@ -28,8 +28,8 @@ def modes_covered(samples: Any, centres: Any, radius: float) -> ModeCoverage:
     A sample is at the mode whose centre is nearest, if it is no farther than `radius`, by convention three standard
     deviations of a component.
 
-    Unit: modes, and a share from 0 to 1.  Both: higher is better, and neither says much without the other: noise reaches
-    all modes with a low share, a collapsed generator one mode with a share of 1.
+    Unit: modes, and a share from 0 to 1.  Both: higher is better, and neither says much without the other: noise
+    reaches all modes with a low share, a collapsed generator one mode with a share of 1.
     Ceiling: K modes; the share of real points, for Gaussians in the plane 1 - exp(-radius²/2σ²): 0.989 for three standard
     deviations.  Baseline: the Gaussian with the data's mean and covariance.  Published: PacGAN and VEEGAN count among 2500
     samples of `data.ring` (8 modes, σ 0.01) and of `data.grid` (25 modes, σ 0.05).
@@ -53,17 +53,17 @@ def modes_covered(samples: Any, centres: Any, radius: float) -> ModeCoverage:
 
 
 def wasserstein(a: Any, b: Any, p: float = 1) -> float:
-    """The exact p-Wasserstein distance of two clouds of equally many points: the cheapest way to move one onto the other.
+    """The exact p-Wasserstein distance of two clouds of equally many points: the cheapest way from one to the other.
 
         W_p = min over permutations π of  ( (1/n) Σ_i ‖a_i - b_π(i)‖^p )^(1/p)
 
-    Unit: that of the coordinates.  Lower is better.  Floor: not 0 but what two sets of n real points have: in the plane it
-    falls about like 1/√n, for `data.two_moons` with noise 0.1 and p = 1 from 0.13 at n = 500 to 0.05 at 2000.  So print it
-    beside the distance, for the same n.  Baseline: the Gaussian with the data's mean and covariance (there 0.23).
-    In many dimensions the floor hardly falls with n, and hides all that is below it: use it in the plane.
+    Unit: that of the coordinates.  Lower is better.  Floor: not 0 but what two sets of n real points have: in the plane
+    it falls about like 1/√n, for `data.two_moons` with noise 0.1 and p = 1 from 0.13 at n = 500 to 0.05 at 2000.  So
+    print it beside the distance, for the same n.  Baseline: the Gaussian with the data's mean and covariance (there
+    0.23).  In many dimensions the floor hardly falls with n, and hides all that is below it: use it in the plane.
 
-    a, b: (n, D).  p >= 1.  The matrix of distances has n² doubles (200 MB for the most that is allowed, 5000 points), and
-    the matching takes up to n³ steps: half a second for 2000 points, six for 5000.
+    a, b: (n, D).  p >= 1.  The matrix of distances has n² doubles (200 MB for the most that is allowed, 5000 points),
+    and the matching takes up to n³ steps: half a second for 2000 points, six for 5000.
     Raises ValueError for different numbers of points (take as many of each), more than 5000 (take some at random),
     different D, p < 1, and for a value that is not finite.
     Source: Villani 2009; matching: Crouse 2016, as scipy.optimize.linear_sum_assignment.

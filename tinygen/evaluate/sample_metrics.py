@@ -53,16 +53,17 @@ class SampleMetrics:
         for scores in (metrics(model.sample(metrics.n)), metrics.real, metrics.trivial): ...
 
     What each sees, its unit, direction and source: `frechet_distance` (all at once, by mean and covariance),
-    `precision_recall` (whether samples look real; whether they are as diverse), `parzen` (nearness in pixels, whatever that
-    is worth), `class_shares` (a class left out).  None sees that samples are copies of training images.
+    `precision_recall` (whether samples look real; whether they are as diverse), `parzen` (nearness in pixels, whatever
+    that is worth), `class_shares` (a class left out).  None sees that samples are copies of training images.
 
     real: as many training images in place of the samples: the floor of the Fréchet distance, the ceiling of the others.
-    trivial: images of `independent_pixels`, the baseline.  Their precision may be above the real one's, and their recall
-        is near 0: see `precision_recall`.
+    trivial: images of `independent_pixels`, the baseline.  Their precision may be above that of real images, and
+        their recall is near 0: see `precision_recall`.
 
     features, predict: of a classifier: batch (m, D) -> features (m, F), and -> labels (m,).
-    train, valid, test: real images (N, D), pixels in [0, 1]; valid chooses the width of the Parzen window and must not be
-    among train.  n: the number of samples, at most len(train) and len(test).  classes: how many the classifier knows.
+    train, valid, test: real images (N, D), pixels in [0, 1]; valid chooses the width of the Parzen window and must not
+    be among train.  n: the number of samples, at most len(train) and len(test).  classes: how many the classifier
+    knows.
     k: the neighbour of precision and recall.  generator: draws real and trivial images.
     Raises ValueError when valid lies in the memory of train.
     """

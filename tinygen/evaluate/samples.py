@@ -28,9 +28,9 @@ def parzen(samples: Any, test: Any, valid: Any, sigmas: Sequence[float] | None =
 
         log p(x) = log (1/n) Σ_i N(x; sample_i, σ² I),   σ: the one that gives `valid` the highest likelihood
 
-    Unit: nats per image, for pixels in [0, 1].  Higher is better.  Ceiling, in spirit: the training images themselves in
-    place of the samples; 10,000 of MNIST's give 241-244.  Baseline: samples of `independent_pixels`.  Published: GAN 225.
-    The score rewards blur and can be gamed (the centres of k-means beat real images), so never print it alone;
+    Unit: nats per image, for pixels in [0, 1].  Higher is better.  Ceiling, in spirit: the training images themselves
+    in place of the samples; 10,000 of MNIST's give 241-244.  Baseline: samples of `independent_pixels`.  Published: GAN
+    225.  The score rewards blur and can be gamed (the centres of k-means beat real images), so never print it alone;
     `ParzenWindow` takes care of the ceiling.
 
     samples: (n, D), test: (m, D), valid: (k, D).  sigmas: default 10 values from 0.1 to 1, evenly spaced in the log.
@@ -72,8 +72,8 @@ class ParzenWindow:
     Unit, direction and source: see `parzen`.  Calling it with samples returns a `Parzen`.
     ceiling: what as many training images score in place of the samples.  Baseline: samples of `independent_pixels`.
 
-    train, test, valid: real images, (N, D), pixels in [0, 1].  valid, which chooses the width of the kernels, must not be
-    among train: an image whose own kernel sits on it asks for ever narrower ones.
+    train, test, valid: real images, (N, D), pixels in [0, 1].  valid, which chooses the width of the kernels, must not
+    be among train: an image whose own kernel sits on it asks for ever narrower ones.
     n: how many samples, at most len(train); the score rises with it, so it is the same for all.  Which training images,
     `generator` draws.
     Raises ValueError when valid lies in the memory of train.

@@ -2,7 +2,7 @@
 
     GAN   the MLP GAN                    sharp samples, of the modes that it has found
     AE    an autoencoder, and a Gaussian fitted to its codes: a density made after the event
-    VAE   the Bernoulli VAE              a code that was trained to be Gaussian; its samples are means, so they are blurred
+    VAE   the Bernoulli VAE              a code that was trained to be Gaussian; its samples are means: blurred
 
 Every score stands beside that of real training images and of images of independent pixels (`evaluate.SampleMetrics`).
 """
@@ -10,14 +10,14 @@ Every score stands beside that of real training images and of images of independ
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import tinygen as tg
-from tinygen import data, evaluate, nn
+from tinygen import data, evaluate, nn, training
 from tinygen.models import autoencoder, conv_autoencoder, dcgan
 from tinygen.models.autoencoder import Autoencoder
 from tinygen.models.classifier import train_conv_classifier
@@ -30,7 +30,7 @@ Sampler = Callable[[int], tg.Tensor]
 
 
 def gaussian_on_codes(model: Autoencoder, images: np.ndarray) -> Sampler:
-    """Samples of an autoencoder: g(h), h ~ N(m, S) with mean and full covariance of the codes of these images (n, size).
+    """Samples of an autoencoder: g(h), h ~ N(m, S) with mean and covariance of the codes of images (n, size).
 
     An autoencoder has no density; this gives it one.  Where the codes are far from Gaussian, h comes to lie where the
     decoder has never been.
@@ -52,27 +52,31 @@ def gaussian_on_codes(model: Autoencoder, images: np.ndarray) -> Sampler:
 # --- each trained as by the `reproduce` of its file ------------------------------------------------------------------
 
 
-def train_gan(train: data.Dataset, epochs: int, seed: int, device: str, **sizes: Any) -> Sampler:
+def train_gan(
+    train: data.Dataset, epochs: int, seed: int, device: str, keeper: training.Keeper, **sizes: Any
+) -> Sampler:
     """Deck D0's GAN.  sizes: latent, hidden."""
     model = GAN(size=train.flat.shape[1], **sizes).to(device)
-    for _ in dcgan.train_epochs(model, train.flat, epochs, seed=seed):
+    for _ in dcgan.train_epochs(model, train.flat, epochs, seed=seed, keeper=keeper):
         pass
     return model.sample
 
 
 def train_autoencoder(
-    train: data.Dataset, epochs: int, seed: int, device: str, hidden: int = 256, code: int = 10
+    train: data.Dataset, epochs: int, seed: int, device: str, keeper: training.Keeper, hidden: int = 256, code: int = 10
 ) -> Sampler:
     """784-256-10-256-784 with a code that may take any value, and the Gaussian on it."""
     model = Autoencoder((train.flat.shape[1], hidden, code), code_activation=nn.Identity()).to(device)
-    autoencoder.fit(model, train, epochs, batch_size=128, lr=1e-3, seed=seed, device=device)
+    autoencoder.fit(model, train, epochs, batch_size=128, lr=1e-3, seed=seed, device=device, keeper=keeper)
     return gaussian_on_codes(model, train.flat)
 
 
-def train_vae(train: data.Dataset, epochs: int, seed: int, device: str, **sizes: Any) -> Sampler:
+def train_vae(
+    train: data.Dataset, epochs: int, seed: int, device: str, keeper: training.Keeper, **sizes: Any
+) -> Sampler:
     """784-400-20 with grey targets; its samples are the means of the pixels.  sizes: hidden, latent."""
     model = BernoulliVAE(train.flat.shape[1], **sizes).to(device)
-    for _ in conv_autoencoder.train_epochs(model, train.flat, epochs, 128, 1e-3, seed, device):
+    for _ in conv_autoencoder.train_epochs(model, train.flat, epochs, 128, 1e-3, seed, device, keeper):
         pass
     return model.sample
 
@@ -92,15 +96,17 @@ def reproduce_samples(
     sizes: dict[str, dict[str, Any]] | None = None,
     seed: int = 0,
     device: str = "cpu",
+    keep: Path | None = None,
 ) -> Result:
-    """Samples of the MLP GAN, of the MLP autoencoder with a Gaussian on its code, and of the Bernoulli VAE: every score.
+    """Every score for samples of the MLP GAN, of the autoencoder with a Gaussian on its code, and of the Bernoulli VAE.
 
-    On MNIST, 10,000 samples each.  The scores are those of `evaluate.SampleMetrics`: Fréchet distance (lower is better),
-    precision, recall, Parzen log-likelihood, share of the rarest class (higher is better).  Floor or ceiling: real training
-    images in place of the samples.  Baseline: images of independent pixels.  Published: Parzen 225 ± 2 nats for a GAN
-    (Goodfellow et al. 2014); features of our own classifier compare with nobody else's.
+    On MNIST, 10,000 samples each.  The scores are those of `evaluate.SampleMetrics`: Fréchet distance (lower is
+    better), precision, recall, Parzen log-likelihood, share of the rarest class (higher is better).  Floor or ceiling:
+    real training images in place of the samples.  Baseline: images of independent pixels.  Published: Parzen 225 ± 2
+    nats for a GAN (Goodfellow et al. 2014); features of our own classifier compare with nobody else's.
     dataset: (train, test), with labels; MNIST by default.  epochs: of all three; by default 50, 20 and 10, as in the
     `reproduce` of their files.  sizes: other widths than theirs, {"GAN": {"latent": ...}, ...}.
+    keep: folder of `training.Keeper`.
     """
     train, test = data.mnist() if dataset is None else dataset
     classifier = train_conv_classifier(train, seed=seed, device=device)
@@ -118,20 +124,20 @@ def reproduce_samples(
     )
     notes = {
         "floor or ceiling": "real training images in place of the samples",
-        "baseline": "images of independent pixels; all alike to a classifier, they lie near a few outliers among the real "
-        "images, so their precision is high and their recall is 0: the two count only together",
+        "baseline": "images of independent pixels; all alike to a classifier, they lie near a few outliers "
+        "among the real images, so their precision is high and their recall is 0: the two count only together",
         "test accuracy of the classifier, %": round(classifier.accuracy(test), 2),
         "GAN": "MLP, as in its own row",
         "AE": "code of 10 numbers, Gaussian with full covariance fitted to the training codes",
         "VAE": "20 latents, grey targets; samples are the means of the pixels",
     }
     rows: list[Result] = []
-    for model, (training, rounds) in MODELS.items():
+    for model, (train_it, rounds) in MODELS.items():
         rounds, widths = epochs or rounds, (sizes or {}).get(model, {})
+        settings = {"epochs": rounds, "samples": metrics.n, **widths}
+        keeper = training.Keeper(keep, model, settings | {"seed": seed, "device": device})
         tg.manual_seed(seed)
-        start = time.perf_counter()
-        sample = training(train, rounds, seed, device, **widths)
-        seconds = time.perf_counter() - start
+        sample = train_it(train, rounds, seed, device, keeper, **widths)
         parts = [sample(min(1000, metrics.n - i)).cpu().numpy() for i in range(0, metrics.n, 1000)]
         scores = metrics(np.concatenate(parts))
         rows += [
@@ -144,8 +150,8 @@ def reproduce_samples(
                 baseline=getattr(metrics.trivial, field),
                 published=225.0 if dataset is None and (model, field) == ("GAN", "parzen") else None,
                 seed=seed,
-                seconds=seconds,
-                settings={"epochs": rounds, "samples": metrics.n, **widths},
+                seconds=keeper.seconds,
+                settings=settings,
             )
             for field, measure in evaluate.MEASURES.items()
         ]
