@@ -5,7 +5,19 @@ import math
 import pytest
 
 from tinygen import data, evaluate
-from tinygen.models import Result, autoencoder, classifier, conv_autoencoder, conv_vae, dcgan, gan, realnvp, vae
+from tinygen.models import (
+    Result,
+    autoencoder,
+    binarized_vae,
+    classifier,
+    conv_autoencoder,
+    conv_vae,
+    dcgan,
+    gan,
+    iwae,
+    realnvp,
+    vae,
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +73,35 @@ def test_vae_beats_independent_pixels(digits):
     result = vae.reproduce(digits, hidden=64, latent=6, epochs=60, batch_size=50, lr=5e-3)
     check(result)
     assert result.floor < result.value < result.baseline - 2
+
+
+def binary(dataset):
+    return data.Dataset(dataset.name, dataset.images.round(), dataset.labels)
+
+
+@pytest.mark.parametrize("protocol", ["dynamic", "static"])
+def test_bounds_of_binarised_images_lie_in_order(digits, protocol):
+    train, test = digits
+    options = dict(hidden=64, latent=6, epochs=40, batch_size=50, lr=5e-3, samples=10)
+    if protocol == "dynamic":
+        result = binarized_vae.reproduce_dynamic(digits, **options)
+    else:
+        parts = (train.subset(slice(500)), train.subset(slice(500, 600)), test)
+        result = binarized_vae.reproduce_static(tuple(map(binary, parts)), **options)
+    check(result)
+    (closer,) = result.more
+    assert result.floor < closer.value < result.value < result.baseline - 2
+    assert result.metric == f"test −ELBO, {protocol} binarisation" and closer.metric.startswith("test −L_10, ")
+
+
+def test_iwae_has_a_gap_that_is_measured_on_the_same_images(digits):
+    result = iwae.reproduce(digits, hidden=32, latent=6, epochs=40, samples=10, images=100, lr=5e-3)
+    check(result)
+    (single,) = result.more
+    assert result.floor < result.value < result.baseline - 2 and single.value < single.baseline - 2
+    assert (result.settings["k"], single.settings["k"]) == (5, 1)
+    gap = float(result.notes["NLL of k = 1 minus NLL of k = 5, nats"].split(" ± ")[0])
+    assert math.isclose(gap, single.value - result.value, abs_tol=0.006)  # two decimals
 
 
 def test_gaussian_vae_beats_a_gaussian():
