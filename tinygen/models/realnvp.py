@@ -1,91 +1,24 @@
-"""Normalising flows: an invertible map from data to noise, and with it an exact density.
+"""RealNVP on vectors: a stack of affine couplings over a normal density.
 
-    z = f(x),   log p(x) = log p_Z(f(x)) + log |det ∂f/∂x|            z ~ p_Z, x = f⁻¹(z): sampling
+    y = b⊙x + (1−b)⊙(x⊙exp s(b⊙x) + t(b⊙x)),    log|det ∂y/∂x| = Σ (1−b)⊙s(b⊙x)
 
-f is a stack of coupling layers (`nn.AffineCoupling`, `nn.AdditiveCoupling`): half of the dimensions pass through and
-decide how the other half is changed.  So each is inverted without inverting any network, its Jacobian is triangular, and
-the log-determinants of a stack add up.
+Half of the dimensions pass through and decide how the other half is changed.  So each layer is inverted without inverting any
+network, its Jacobian is triangular, and the log-determinants of a stack add up (`models/flow.py`).
 
-Names: `forward(x) -> (z, logdet)` from data to noise, `inverse(z) -> (x, logdet)` from noise to data; each logdet is that
-of the direction it comes with, (batch,), in nats.
-
-Sources: Dinh, Krueger, Bengio, "NICE", 2014; Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2016,
-eq. 3-8; deck D4 (`NVPNet`, whose training line says hidden_dim where the class says hdim).
+Sources: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2016, eq. 3-8; deck D4 (`NVPNet`, whose training
+line says hidden_dim where the class says hdim).
 """
 
 from __future__ import annotations
 
-import math
 import time
 
 import tinygen as tg
 from tinygen import data, evaluate, nn, optim, training
 from tinygen.models.autoencoder import mlp
+from tinygen.models.flow import Flow, check_dim
 from tinygen.models.result import Result
-
-
-class Flow(nn.Module):
-    """A stack of invertible layers over a simple density.  A subclass sets `layers` and may change the prior.
-
-    dim: number of coordinates; x, z: (batch, dim).
-    """
-
-    def __init__(self, dim: int, layers: list[nn.Module]):
-        super().__init__()
-        self.dim = dim
-        self.layers = nn.ModuleList(layers)
-
-    def forward(self, x: tg.Tensor) -> tuple[tg.Tensor, tg.Tensor]:
-        """(z, log|det ∂z/∂x|): data to noise."""
-        logdet = tg.zeros(x.shape[0], dtype=x.dtype, device=x.device)
-        for layer in self.layers:
-            x, change = layer(x)
-            logdet = logdet + change
-        return x, logdet
-
-    def inverse(self, z: tg.Tensor) -> tuple[tg.Tensor, tg.Tensor]:
-        """(x, log|det ∂x/∂z|): noise to data."""
-        logdet = tg.zeros(z.shape[0], dtype=z.dtype, device=z.device)
-        for layer in reversed(list(self.layers)):
-            z, change = layer.inverse(z)
-            logdet = logdet + change
-        return z, logdet
-
-    def prior_log_prob(self, z: tg.Tensor) -> tg.Tensor:
-        """log p_Z(z) of N(0, I): (batch,), in nats."""
-        return -0.5 * (z**2 + math.log(2 * math.pi)).sum(1)
-
-    def prior_sample(self, n: int) -> tg.Tensor:
-        """n draws of z: (n, dim), on the model's device."""
-        parameter = next(self.parameters())
-        return tg.randn(n, self.dim, dtype=parameter.dtype, device=parameter.device)
-
-    def log_prob(self, x: tg.Tensor) -> tg.Tensor:
-        """log p(x), exact: (batch,), in nats."""
-        z, logdet = self.forward(x)
-        return self.prior_log_prob(z) + logdet
-
-    def loss(self, x: tg.Tensor) -> tg.Tensor:
-        """−log p(x), averaged over the batch: a number, in nats."""
-        return -self.log_prob(x).mean()
-
-    def sample(self, n: int) -> tg.Tensor:
-        """n draws of x, without recording: (n, dim)."""
-        with tg.no_grad():
-            return self.inverse(self.prior_sample(n))[0]
-
-    def encode(self, x: tg.Tensor) -> tg.Tensor:
-        """z = f(x)."""
-        return self.forward(x)[0]
-
-    def decode(self, z: tg.Tensor) -> tg.Tensor:
-        """x = f⁻¹(z)."""
-        return self.inverse(z)[0]
-
-    def reconstruct(self, x: tg.Tensor) -> tg.Tensor:
-        """f⁻¹(f(x)), which is x up to rounding: nothing is lost in the code of a flow.  Without recording."""
-        with tg.no_grad():
-            return self.decode(self.encode(x))
+from tinygen.nn import flows
 
 
 def alternating_masks(dim: int, depth: int) -> list[tg.Tensor]:
@@ -95,12 +28,12 @@ def alternating_masks(dim: int, depth: int) -> list[tg.Tensor]:
     """
     masks: list[tg.Tensor] = []
     for i in range(depth):
-        masks.append(1 - masks[-1] if i % 2 else nn.flows.random_half_mask(dim))
+        masks.append(1 - masks[-1] if i % 2 else flows.random_half_mask(dim))
     return masks
 
 
 class RealNVP(Flow):
-    """`depth` affine couplings, y = b⊙x + (1−b)⊙(x⊙exp s(b⊙x) + t(b⊙x)), over N(0, I).
+    """`depth` affine couplings over N(0, I).  x, z: (batch, dim).
 
     s and t have one hidden layer of tanh units, and s ends in a tanh, so that no layer scales by more than e.
 
@@ -110,61 +43,16 @@ class RealNVP(Flow):
     """
 
     def __init__(self, dim: int = 2, hidden: int = 32, depth: int = 8):
-        _check("RealNVP", dim, depth)
-        super().__init__(
-            dim,
-            [
-                nn.AffineCoupling(
-                    mask,
-                    scale_net=mlp((dim, hidden, dim), last=nn.Tanh(), activation=nn.Tanh),
-                    translate_net=mlp((dim, hidden, dim), activation=nn.Tanh),
-                )
-                for mask in alternating_masks(dim, depth)
-            ],
-        )
-
-
-class NICE(Flow):
-    """`depth` additive couplings, y = b⊙x + (1−b)⊙(x + t(b⊙x)), then z = y⊙exp(s), over independent logistic densities.
-
-        log p_Z(z) = −Σ_i [softplus(z_i) + softplus(−z_i)],     log|det| = Σ_i s_i
-
-    The couplings keep volumes; only the last, diagonal scaling can squeeze or stretch.
-
-    dim, hidden, depth: as for RealNVP; t has one hidden layer of ReLU units.
-    Source: Dinh, Krueger, Bengio 2014, sections 3.2-3.4.
-    """
-
-    def __init__(self, dim: int = 2, hidden: int = 64, depth: int = 4):
-        _check("NICE", dim, depth)
-        masks = alternating_masks(dim, depth)
-        super().__init__(dim, [nn.AdditiveCoupling(mask, mlp((dim, hidden, dim))) for mask in masks])
-        self.log_scale = nn.Parameter(tg.zeros(dim))
-
-    def forward(self, x: tg.Tensor) -> tuple[tg.Tensor, tg.Tensor]:
-        y, logdet = super().forward(x)
-        return y * self.log_scale.exp(), logdet + self.log_scale.sum()
-
-    def inverse(self, z: tg.Tensor) -> tuple[tg.Tensor, tg.Tensor]:
-        x, logdet = super().inverse(z * (-self.log_scale).exp())
-        return x, logdet - self.log_scale.sum()
-
-    def prior_log_prob(self, z: tg.Tensor) -> tg.Tensor:
-        """log p_Z(z) of independent standard logistic variables: (batch,), in nats."""
-        return -(nn.functional.softplus(z) + nn.functional.softplus(-z)).sum(1)
-
-    def prior_sample(self, n: int) -> tg.Tensor:
-        """n draws of z by inverting the logistic distribution function, z = log u − log(1 − u)."""
-        u = tg.rand(n, self.dim, dtype=self.log_scale.dtype, device=self.log_scale.device).clamp(1e-6, 1 - 1e-6)
-        return u.log() - (-u).log1p()
-
-
-def _check(name: str, dim: int, depth: int) -> None:
-    if dim < 2 or depth < 2:
-        raise ValueError(
-            f"{name}: dim >= 2 and depth >= 2 are expected, got dim={dim}, depth={depth}; a coupling changes only half of "
-            "the coordinates, given the other half"
-        )
+        check_dim("RealNVP", dim, depth)
+        couplings = [
+            flows.AffineCoupling(
+                mask,
+                scale_net=mlp((dim, hidden, dim), last=nn.Tanh(), activation=nn.Tanh),
+                translate_net=mlp((dim, hidden, dim), activation=nn.Tanh),
+            )
+            for mask in alternating_masks(dim, depth)
+        ]
+        super().__init__(flows.Composition(*couplings), flows.StandardNormal(dim))
 
 
 def reproduce(
