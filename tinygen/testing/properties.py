@@ -202,8 +202,8 @@ def check_bijection(
             with found_with(device=device):
                 x, y = moved(args[0], device), moved(args[-1], device)
                 module.to(device)
-                _check_inverse(name, "inverse(forward(x))", module.forward, module.inverse, x)
-                _check_inverse(name, "forward(inverse(y))", module.inverse, module.forward, y)
+                assert_inverse(module.forward, module.inverse, x, name, "inverse(forward(x))")
+                assert_inverse(module.inverse, module.forward, y, name, "forward(inverse(y))")
                 for direction, there in ((module.forward, x), (module.inverse, y)):
                     assert_gradients(direction, there, order=k, seed=seed, kinks="skip")
 
@@ -259,7 +259,8 @@ def check_linear_map(
     return as_test(check, name, max_examples or settings().max_examples, drawn)
 
 
-def _check_inverse(name: str, what: str, there: Callable, back: Callable, x: Tensor) -> None:
+def assert_inverse(there: Callable, back: Callable, x: Tensor, name: str = "map", what: str = "back(there(x))") -> None:
+    """One direction of `check_bijection`, for one x in float64; there(x) -> (y, logdet), back(y) -> (x, logdet)."""
     batch, size = x.shape[0], int(np.prod(x.shape[1:]))
     y, logdet = there(x)
     again, logdet_back = back(y)

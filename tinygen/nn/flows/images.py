@@ -24,20 +24,32 @@ class Squeeze(Transform):
     """The r × r pixels of a square become r² channels of one pixel; the log-determinant is 0.  (C, H, W) -> (C r², H/r, W/r)
 
     A checkerboard on the image becomes a choice of channels, and a convolution sees r times as far.
-    Raises ShapeError when r does not divide height and width.
+    Raises ShapeError when r does not divide height and width, or r² (in inverse) the channels; ValueError unless r >= 1.
     Source: Dinh et al. 2016, section 3.6 and figure 3; deck D4 (4×4×1 -> 2×2×4).
     """
 
     def __init__(self, factor: int = 2):
         super().__init__()
+        if factor < 1:
+            raise ValueError(f"Squeeze: factor >= 1 is expected, got {factor}")
         self.factor = factor
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x (data), large and with few channels -> y, small and with many, and 0."""
+        if x.ndim != 4 or x.shape[2] % self.factor or x.shape[3] % self.factor:
+            raise ShapeError(
+                f"Squeeze: images (batch, channels, height, width) with sides that {self.factor} divides are expected, got "
+                f"{tuple(x.shape)}; pad or crop them"
+            )
         return F.pixel_unshuffle(x, self.factor), no_change(x)
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """y, small and with many channels -> x (data), large and with few, and 0."""
+        if y.ndim != 4 or y.shape[1] % self.factor**2:
+            raise ShapeError(
+                f"Squeeze: (batch, channels, height, width) with channels that {self.factor**2} divides are expected to be "
+                f"unsqueezed, got {tuple(y.shape)}"
+            )
         return F.pixel_shuffle(y, self.factor), no_change(y)
 
     def extra_repr(self) -> str:
@@ -99,6 +111,8 @@ class InvertibleConv1x1(Transform):
         super().__init__()
         from scipy.linalg import lu
 
+        if channels < 1:
+            raise ValueError(f"InvertibleConv1x1: channels >= 1 is expected, got {channels}")
         self.channels = channels
         gaussian = randn(channels, channels, dtype=np.float64, device="cpu", generator=generator).array
         rotation = np.linalg.qr(gaussian)[0]

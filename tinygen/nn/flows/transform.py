@@ -206,9 +206,9 @@ class Logit(Transform):
 class ActNorm(Transform):
     """y = exp(s)⊙(x + b) with one s and b per channel (dimension 1),   log|det ∂y/∂x| = pixels · Σ s
 
-    The first batch that comes in training mode sets b and s so that its channels have mean 0 and standard deviation 1; from
-    then on they are parameters like any others; a channel that does not vary in it keeps its scale.  Unlike batch normalisation, an element of the batch never depends on the
-    others, so the density is one.
+    The first batch that comes in training mode sets b and s so that its channels have mean 0 and standard deviation 1 (one
+    that does not vary keeps its scale); from then on they are parameters like any others.  Unlike batch normalisation, an
+    element of the batch never depends on the others, so the density is one.
 
     channels: C of x, (batch, C, *).  Raises ShapeError for another number of channels.
     Source: Kingma, Dhariwal, "Glow", 2018, section 3.1.
@@ -223,12 +223,14 @@ class ActNorm(Transform):
         self.log_scale = Parameter(zeros(channels))
         self.register_buffer("initialized", zeros((), dtype=bool))
 
-    def _spread(self, x: Any) -> tuple[Any, Any, int]:
-        """b and s in the shape that meets x, and the number of pixels."""
+    def _check(self, x: Any) -> None:
         if x.ndim < 2 or x.shape[1] != self.channels:
             raise ShapeError(
                 f"ActNorm: an input of shape (batch, {self.channels}, *) is expected, got {tuple(x.shape)}"
             )
+
+    def _spread(self, x: Any) -> tuple[Any, Any, int]:
+        """b and s in the shape that meets x, and the number of pixels."""
         shape = (self.channels, *(1,) * (x.ndim - 2))
         return self.bias.reshape(shape), self.log_scale.reshape(shape), math.prod(x.shape[2:])
 
@@ -246,13 +248,15 @@ class ActNorm(Transform):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x (data) -> y and log|det ∂y/∂x|."""
-        if self.training and x.shape[0] and not bool(self.initialized):
+        self._check(x)
+        if self.training and x.numel() and not bool(self.initialized):
             self._initialize(x)
         b, s, pixels = self._spread(x)
         return (x + b) * s.exp(), same_for_all(x, pixels * self.log_scale.sum())
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """y -> x (data) and log|det ∂x/∂y|."""
+        self._check(y)
         b, s, pixels = self._spread(y)
         return y * (-s).exp() - b, same_for_all(y, -pixels * self.log_scale.sum())
 
