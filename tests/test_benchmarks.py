@@ -154,3 +154,24 @@ def test_memory_is_measured_where_linux_tells_it(monkeypatch):
 
 def test_startup_is_measured_in_a_fresh_process(monkeypatch):
     assert all(0 < seconds < 60 for seconds in load("startup", monkeypatch).seconds("tinygen", call=True))
+
+
+def test_the_ways_of_saving_memory_do_the_same_work(monkeypatch):
+    """In float64: checkpoint gives the plain numbers, a flow run backwards gives them up to the rounding of its inverses."""
+    ways = load("depth_memory", monkeypatch)
+    plain, *others = (
+        in_double_flow(ways.WORKLOADS[f"{way}, 5"](tg, np.random.default_rng(0), 2)).check(None) for way in ways.WAYS
+    )
+    for numbers in others:
+        np.testing.assert_allclose(numbers, plain, rtol=1e-9)
+
+
+def in_double_flow(work):
+    work.flow.to(tg.float64)
+    work.x = work.x.double()
+    return work
+
+
+def test_the_fitted_exponent_is_that_of_a_power(monkeypatch):
+    exponent = load("depth_memory", monkeypatch).exponent
+    assert exponent([4, 8, 16], [3 * n**0.5 for n in (4, 8, 16)]) == pytest.approx(0.5)
