@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygen as tg
 from tinygen import backend, nn
-from tinygen.nn.flows import alternating_mask, half_mask, random_half_mask
+from tinygen.nn.flows import half_mask
 from tinygen.testing import assert_gradients
 from tinygen.testing import strategies as ts
 
@@ -153,24 +152,3 @@ def test_state_dict_and_dtype():
     y, logdet = layer.double()(tg.randn(2, 4, dtype=tg.float64))
     assert y.dtype == logdet.dtype == tg.float64
     assert repr(layer).startswith("AffineCoupling(\n  mask=[1, 1, 0, 0]\n  (scale_net): Linear")
-
-
-# Masks
-
-
-@pytest.mark.parametrize("n", range(1, 8))
-def test_masks_of_vectors(n):
-    assert alternating_mask(n).tolist() == [(i + 1) % 2 for i in range(n)]
-    assert half_mask(n).tolist() == [i < n // 2 for i in range(n)]
-    g = tg.Generator()
-    draws = [tuple(random_half_mask(n, generator=g.manual_seed(s)).tolist()) for s in range(30)]
-    assert {sum(d) for d in draws} == {n // 2} and len(set(draws)) > (n > 1)
-    assert random_half_mask(n, generator=g.manual_seed(3)).tolist() == list(draws[3])
-    for make in (alternating_mask, half_mask):
-        np.testing.assert_array_equal(make(n, 1).numpy(), ~make(n).numpy())
-        assert make(n).dtype == tg.bool
-
-
-def test_alternating_mask_is_a_checkerboard():
-    assert alternating_mask((3, 3)).tolist() == [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
-    assert alternating_mask((2, 2, 2), 1)[0].tolist() == [[0, 1], [1, 0]]
