@@ -57,6 +57,14 @@ def importance_sampled(make: Callable[[], nn.Module]) -> nn.Module:
 
 module("BernoulliVAE log_prob", lambda: importance_sampled(lambda: models.BernoulliVAE(4, 3, 2)), PIXELS, st.just(3))
 module("GaussianVAE log_prob", lambda: importance_sampled(lambda: models.GaussianVAE(2, 3, 2)), rows(2), st.just(3))
+module(
+    "GaussianVAE log_weights",
+    lambda: Method(models.GaussianVAE(2, 3, 2), "log_weights"),
+    rows(2),
+    st.integers(1, 3),
+    empty=False,
+)
+model(lambda: models.IWAE(4, 3, 2, 3), PIXELS)
 
 
 def gan(loss: str, constant: str, **options: Any) -> nn.Module:
