@@ -12,9 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
+import tinygen as tg
+from tinygen import data, evaluate
 from tinygen.models.autoencoder import mlp
-from tinygen.models.flow import Flow, ImageFlow, check_dim
+from tinygen.models.conv_autoencoder import images_of
+from tinygen.models.flow import Flow, ImageFlow, check_dim, fit, mean_bits_per_dim
+from tinygen.models.result import Result
 from tinygen.nn import flows
 
 
@@ -40,9 +45,66 @@ class ImageNICE(ImageFlow):
     """The same for images, on all pixels as one vector, with t of several hidden layers.
 
     image: (channels, height, width).  hidden: units of each hidden layer.  The paper's for MNIST are five of 1000.
+    levels: of grey.
     """
 
-    def __init__(self, image: Sequence[int] = (1, 28, 28), hidden: Sequence[int] = (1000,) * 5, depth: int = 4):
+    def __init__(
+        self, image: Sequence[int] = (1, 28, 28), hidden: Sequence[int] = (1000,) * 5, depth: int = 4, levels: int = 256
+    ):
         dim = math.prod(image)
         layers = additive_couplings("ImageNICE", dim, hidden, depth)
-        super().__init__(image, flows.Composition(flows.Reshape(image, (dim,)), *layers), flows.StandardLogistic(dim))
+        super().__init__(
+            image, flows.Composition(flows.Reshape(image, (dim,)), *layers), flows.StandardLogistic(dim), levels
+        )
+
+
+def reproduce(
+    dataset: tuple[data.Dataset, data.Dataset] | None = None,
+    hidden: Sequence[int] = (1000,) * 5,
+    depth: int = 4,
+    epochs: int = 10,
+    batch_size: int = 200,
+    lr: float = 1e-3,
+    levels: int = 256,
+    seed: int = 0,
+    device: str = "cpu",
+    keep: Path | None = None,
+) -> Result:
+    """Test bits/dim of NICE on MNIST's 8-bit grey levels.  Lower is better.
+
+    Published: a log-likelihood of 1980.50 nats of the dequantised pixels in [0, 1], which is 4.36 bits/dim, after 1500 epochs.
+    Baseline: independent pixels, each with its own histogram, 1.690 bits/dim (3429 nats): **better than the published number**.
+    One scale per pixel for all images cannot know where the background is, which a histogram knows, so the flow pays for
+    every black pixel.  Floor: 0.
+    dataset: (train, test); MNIST by default.  levels: of its grey.  keep: folder of `training.Keeper`.
+    """
+    train, test = data.mnist() if dataset is None else dataset
+    tg.manual_seed(seed)
+    model = ImageNICE(images_of(train).shape[1:], hidden, depth, levels).to(device)
+    settings = dict(hidden=list(hidden), depth=depth, epochs=epochs, batch_size=batch_size, lr=lr)
+    keeper = fit(model, images_of(train), images_of(test), epochs, batch_size, lr, seed, None, keep, "nice", settings)
+    dims = math.prod(model.image)
+    bits = mean_bits_per_dim(model, images_of(test))
+    baseline = evaluate.histogram_bits(train.flat, test.flat, levels=levels)
+    return Result(
+        name="NICE",
+        metric="test bits/dim, 8-bit grey levels",
+        unit="bits/dim",
+        value=bits,
+        floor=0.0,
+        baseline=baseline,
+        published=4.36 if dataset is None else None,
+        seed=seed,
+        seconds=keeper.seconds,
+        settings=settings,
+        notes={
+            "log-likelihood of the pixels in [0, 1], nats": round(-evaluate.bits_to_nats(bits, dims, levels), 1),
+            "published": "1980.50 nats, Dinh et al. 2014, after 1500 epochs",
+            "baseline": f"independent pixels, a histogram for each: {-evaluate.bits_to_nats(baseline, dims, levels):.0f} nats. "
+            "It does better than the published NICE: with one scale per pixel for all images, a flow that keeps volumes "
+            "cannot know what every histogram knows, that most pixels are exactly black",
+            "parameters": sum(p.numel() for p in model.parameters()),
+        },
+        curves={"test, first 1,000 images": keeper.values["curve"]},
+        axes=("seconds of training", "bits/dim"),
+    )
