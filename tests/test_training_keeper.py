@@ -140,7 +140,7 @@ def test_seconds_are_those_of_the_loops_over_batches_in_all_processes(tmp_path, 
                 if i == until:
                     raise Killed
                 clock += 1
-                with keeper.paused():
+                with keeper.pause():
                     clock += 10
                     assert keeper.seconds == keeper.step
             clock += 100  # evaluation does not count, nor does saving

@@ -29,7 +29,7 @@ class Keeper:
     losses.  What it takes is that the program is the same, and does the same before the loop.  A local variable of the loop
     is not kept; numbers that are to survive go into `keeper.values`, a dict of numbers, texts, arrays and lists of them:
 
-        with keeper.paused():                      # not counted in keeper.seconds
+        with keeper.pause():                      # not counted in keeper.seconds
             keeper.values.setdefault("curve", []).append([keeper.seconds, test_loss(model)])
 
     If an epoch was stopped in its middle, what stands before its loop over batches is executed a second time.
@@ -89,11 +89,11 @@ class Keeper:
 
     @property
     def seconds(self) -> float:
-        """Wall-clock time inside the loops over batches, without saving and `paused`, since the run began for the first time."""
+        """Wall-clock time inside the loops over batches, without saving and `pause`, since the run began for the first time."""
         return self._before + (0.0 if self._since is None else time.perf_counter() - self._since)
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
+    def pause(self) -> Iterator[None]:
         """What is done inside, as measuring and drawing, does not count as training."""
         self._before, running = self.seconds, self._since is not None
         self._since = None
@@ -170,7 +170,7 @@ class Keeper:
 
     def _save(self, epoch: int, inside: bool) -> None:
         assert self.file is not None
-        with self.paused():
+        with self.pause():
             state = {
                 "settings": self.settings,
                 "epoch": epoch,
