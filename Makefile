@@ -14,7 +14,8 @@ help:
 	@echo "make mutate      plant faults in every derivative rule, and see the tests notice them"
 	@echo "make check       format, lint, types and tests: what a change must pass"
 	@echo "make format      let ruff rewrite the source"
-	@echo "make reproduce   the published numbers on MNIST, beside floor and baseline (an hour; one row: make reproduce ROW=vae)"
+	@echo "make reproduce   the published numbers on MNIST, beside floor and baseline (hours; one row: make reproduce ROW=vae);"
+	@echo "                 stopped, it goes on with the same command; ROW='vae --again' begins anew"
 	@echo "make bench       training steps timed against PyTorch"
 	@echo "make clean       remove environments, caches and runs/"
 

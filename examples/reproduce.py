@@ -1,12 +1,14 @@
 """Measure the numbers in docs/results.md: train each model on its real data set and store what comes out.
 
-    make reproduce                  all rows (a good hour on two idle cores; the GANs and the convolutional models take it)
-    make reproduce ROW=vae          one row
+    make reproduce                  all rows that are not stored yet (hours on two idle cores, minutes for most single rows)
+    make reproduce ROW=vae          one row, anew
     python examples/reproduce.py vae realnvp --device cuda --seed 1
 
 Every row is one call of a model's `reproduce(...)`, in tinygen/models.  The numbers go to results/<row>.json, and
-docs/results.md is written anew from all files there: nothing in it is typed by hand.  Pictures of the GANs' samples
-while they train go to runs/reproduce/.
+docs/results.md is written anew from all files there: nothing in it is typed by hand.
+
+A row that was stopped, by Ctrl-C or by a power cut, goes on where it was with the same command: its state lies in
+runs/reproduce/<row>/ until it is done.  Pictures of samples while a model trains go there too.
 
 MNIST and Fashion-MNIST come from the folder TINYGEN_DATA, the cache, or the network (11 and 30 MB, once).
 """
@@ -14,60 +16,199 @@ MNIST and Fashion-MNIST come from the folder TINYGEN_DATA, the cache, or the net
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import platform
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import enlarge_if_small
+from report import row, write_report
 
 import tinygen as tg
 from tinygen import data, plot, training
-from tinygen.models import Result, autoencoder, classifier, conv_autoencoder, conv_vae, dcgan, gan, realnvp, vae
+from tinygen.models import (
+    Result,
+    autoencoder,
+    binarized_vae,
+    classifier,
+    comparison,
+    conv_autoencoder,
+    conv_vae,
+    dcgan,
+    gan,
+    image_realnvp,
+    iwae,
+    realnvp,
+    vae,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
+Sets = tuple[data.Dataset, ...]
 
-ROWS: dict[str, Callable[..., Result]] = {
-    "classifier": classifier.reproduce,
-    "autoencoder": autoencoder.reproduce,
-    "linear_autoencoder": autoencoder.reproduce_linear,
-    "conv_autoencoder": conv_autoencoder.reproduce,
-    "vae": vae.reproduce,
-    "gaussian_vae": vae.reproduce_gaussian,
-    "conv_vae": conv_vae.reproduce,
-    "realnvp": realnvp.reproduce,
-    "gan": gan.reproduce,
-    "dcgan": dcgan.reproduce,
-    "dcgan_fashion": dcgan.reproduce_fashion,
+
+def digits() -> Sets:
+    """A few hundred of the embedded 8×8 digits."""
+    train, test = data.digits()
+    return train.subset(slice(300)), test
+
+
+def byte_digits() -> Sets:
+    """The same with pixels k/255, as images come in files."""
+    return tuple(data.Dataset(part.name, (255 * part.images).round() / 255, part.labels) for part in digits())
+
+
+def binary_digits() -> Sets:
+    """The same in black and white, with some for validation."""
+    train, test = (data.Dataset(part.name, part.images.round(), part.labels) for part in digits())
+    return train.subset(slice(200)), train.subset(slice(200, 300)), test
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table in docs/results.md, or several that one run gives.
+
+    measure: the function that trains and measures.  It is given those of the arguments `seed`, `device`, `keep` (the folder
+        of its `training.Keeper`s) and `watch` that it has.
+    small: arguments for a run of seconds that goes through every line (--dry-run, and the test suite); dataset: the one for
+        that run.
+    caption: of docs/pictures/<row>.png, if there is one.  watch: (row, folder, seed) -> the function that draws samples.
+    """
+
+    measure: Callable[..., Result]
+    small: Mapping[str, Any] = field(default_factory=lambda: {"epochs": 1})
+    dataset: Callable[[], Sets] | None = None
+    caption: str = ""
+    watch: Callable[[str, Path, int], Callable] | None = None
+
+
+def save_samples(name: str, folder: Path, seed: int, every: int = 5) -> Callable[[int, gan.GAN], None]:
+    """A function that draws the images of 64 fixed latents every few epochs."""
+    z = tg.randn(64, 100, generator=tg.Generator().manual_seed(seed))
+
+    def watch(epoch: int, model: gan.GAN) -> None:
+        if epoch % every == 0 or epoch == 1:
+            with tg.no_grad():
+                images = model.decode(z.to(device=next(model.parameters()).device)).cpu().numpy().reshape(len(z), -1)
+            side = math.isqrt(images.shape[1])
+            file = folder / f"epoch_{epoch:03d}.png"
+            plot.image_grid(images.reshape(-1, side, side), file, title=f"{name} after {epoch} epochs")
+
+    return watch
+
+
+SAMPLES = {"epochs": 1, "samples": 200}
+SMALLER = {"sizes": {"GAN": {"hidden": (32, 64)}, "AE": {"hidden": 32}, "VAE": {"hidden": 32}}}
+SHALLOW = {"layers": ((16, 3, 1), (16, 2, 2))}  # 8×8 -> 6×6 -> 3×3
+POINTS = {"epochs": 1, "n": 200}
+SIXTY_FOUR = "64 samples after 10 epochs"
+DECODED = (
+    "Test images, drawn again from 8 numbers after 3 epochs: original, CNN, PCA "
+    "(examples/conv_autoencoder.py --epochs 3)"
+)
+
+ROWS = {
+    "classifier": Row(classifier.reproduce, dataset=digits),
+    "autoencoder": Row(autoencoder.reproduce, dataset=digits),
+    "linear_autoencoder": Row(autoencoder.reproduce_linear, dataset=digits),
+    "conv_autoencoder": Row(conv_autoencoder.reproduce, SAMPLES | SHALLOW | {"codes": (4, 6)}, digits, DECODED),
+    "vae": Row(vae.reproduce, dataset=digits),
+    "vae_dynamic": Row(binarized_vae.reproduce_dynamic, SAMPLES, digits),
+    "vae_static": Row(binarized_vae.reproduce_static, SAMPLES, binary_digits),
+    "iwae": Row(iwae.reproduce, SAMPLES | {"hidden": 20, "images": 50}, digits),
+    "gaussian_vae": Row(vae.reproduce_gaussian, POINTS),
+    "conv_vae": Row(conv_vae.reproduce, SAMPLES | SHALLOW, digits),
+    "realnvp": Row(realnvp.reproduce, POINTS),
+    "image_realnvp": Row(image_realnvp.reproduce, {"epochs": 1, "hidden": 4}, byte_digits),
+    "gan": Row(gan.reproduce, SAMPLES, digits, watch=save_samples),
+    "dcgan": Row(dcgan.reproduce, SAMPLES, digits, SIXTY_FOUR, save_samples),
+    "dcgan_fashion": Row(dcgan.reproduce_fashion, SAMPLES, digits, SIXTY_FOUR, save_samples),
+    "samples": Row(comparison.reproduce_samples, SAMPLES | SMALLER, digits),
 }
+STORED_BY_OTHERS = ("mutation",)  # `make mutate`
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = training.parser(__doc__, device="cpu")
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"which numbers: {', '.join(ROWS)} (default: all)")
+    parser.add_argument(
+        "--again", action="store_true", help="measure anew what is stored, and begin anew what was stopped"
+    )
     parser.add_argument("--report", action="store_true", help="train nothing: only rewrite docs/results.md")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if unknown := set(args.rows) - set(ROWS):
         parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
-    results = Path(args.out) / "results" if args.dry_run else ROOT / "results"
+    root = Path(args.out) / "dry_run" if args.dry_run else ROOT
     for name in [] if args.report else args.rows or ROWS:
-        options: dict[str, Any] = {"seed": args.seed, "device": str(training.select_device(args.device))}
-        if args.dry_run:
-            options |= dry_run(name)
-        if "gan" in name:
-            options["watch"] = save_samples(name, training.Run("reproduce", args.out), args.seed)
+        run(name, args, root / "results" / f"{name}.json")
+    captions = {name: row.caption for name, row in ROWS.items() if row.caption and not args.dry_run}
+    write_report(root / "results", [*ROWS, *STORED_BY_OTHERS], root / "docs" / "results.md", captions)
+
+
+def run(name: str, args: Any, file: Path) -> None:
+    """Measure a row and store it in `file`, unless that has been done, and the row is not asked for by name."""
+    options = arguments_of(name, args)
+    folder = training.Run(f"{name}_dry_run" if args.dry_run else name, Path(args.out) / "reproduce").folder
+    kept = folder / "kept"
+    if args.again:
+        shutil.rmtree(kept, ignore_errors=True)
+    unfinished = kept.is_dir() and any(kept.iterdir())
+    if unfinished:
+        print(f"{name}: going on with the run in {kept}; --again begins anew", flush=True)
+    elif not args.rows and not args.again and (date := stored(file, command(name, args), options)):
+        print(f"{name}: stored on {date}; --again measures anew")
+        return
+    else:
         print(f"{name}: training", flush=True)
-        result = ROWS[name](**options)
-        stamp = {"command": command(name, args), "machine": machine(options["device"])}
-        result = dataclasses.replace(result, **stamp, more=tuple(dataclasses.replace(r, **stamp) for r in result.more))
-        result.save(results / f"{name}.json")
-        print(training.table([row(r) for r in result.rows()], HEADERS))
-        print(f"    {math.ceil(result.seconds)} s; " + "; ".join(f"{k}: {v}" for k, v in result.notes.items()) + "\n")
-    if not args.dry_run:
-        write_report(results, ROOT / "docs" / "results.md")
+    extra = {"keep": kept, "watch": ROWS[name].watch and ROWS[name].watch(name, folder, args.seed)}
+    result = ROWS[name].measure(**options, **{key: value for key, value in extra.items() if takes(name, key)})
+    stamp = {"command": command(name, args), "machine": machine(options.get("device", "cpu"))}
+    result = dataclasses.replace(result, **stamp, more=tuple(dataclasses.replace(r, **stamp) for r in result.more))
+    result.save(file)
+    shutil.rmtree(kept, ignore_errors=True)
+    print(training.table([row(r) for r in result.rows()], list(row(result))))
+    print(f"    {math.ceil(result.seconds)} s; " + "; ".join(f"{k}: {v}" for k, v in result.notes.items()) + "\n")
+
+
+def arguments_of(name: str, args: Any) -> dict[str, Any]:
+    """What the row's function is called with."""
+    options: dict[str, Any] = {"seed": args.seed, "device": str(training.select_device(args.device))}
+    options = {key: value for key, value in options.items() if takes(name, key)}
+    if args.dry_run:
+        dataset = ROWS[name].dataset
+        options |= ROWS[name].small | ({"dataset": dataset()} if dataset else {})
+    return options
+
+
+def takes(name: str, argument: str) -> bool:
+    """Whether the row's function has that argument, or hands all on to one that has."""
+    parameters = inspect.signature(ROWS[name].measure).parameters.values()
+    return any(p.name == argument or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def stored(file: Path, with_command: str, options: Mapping[str, Any]) -> str | None:
+    """The date of the stored result, if the same command with the settings that the code has now gave it."""
+    if not file.is_file():
+        return None
+    result = Result.load(file)
+    now = {key: value for key, value in (defaults(file.stem) | options).items() if value is not None}
+    then = [r.settings for r in result.rows()]
+    same = all(plain(now[key]) in [s[key] for s in then if key in s] for key in now if any(key in s for s in then))
+    return result.date if result.command == with_command and same else None
+
+
+def defaults(name: str) -> dict[str, Any]:
+    parameters = inspect.signature(ROWS[name].measure).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
+def plain(value: Any) -> Any:
+    """As JSON has it."""
+    return [plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def command(name: str, args: Any) -> str:
@@ -82,98 +223,9 @@ def machine(device: str) -> str:
     return f"{platform.system()} {platform.machine()}, NumPy {np.__version__}, {device}"
 
 
-def dry_run(name: str) -> dict[str, Any]:
-    """Options for a run of seconds that goes through every line."""
-    options: dict[str, Any] = {"epochs": 1}
-    if name in ("gaussian_vae", "realnvp"):
-        return options | {"n": 200}
-    train, test = data.digits()
-    if name.startswith("conv_"):
-        train, test = enlarge_if_small(train), enlarge_if_small(test)
-    return options | {"dataset": (train.subset(slice(300)), test)} | ({"samples": 200} if "gan" in name else {})
-
-
-def save_samples(name: str, run: training.Run, seed: int, every: int = 5) -> Callable[[int, gan.GAN], None]:
-    """A function that draws the images of 64 fixed latents every few epochs."""
-    z = tg.randn(64, 100, generator=tg.Generator().manual_seed(seed))
-
-    def watch(epoch: int, model: gan.GAN) -> None:
-        if epoch % every == 0 or epoch == 1:
-            with tg.no_grad():
-                images = model.decode(z.to(device=next(model.parameters()).device)).cpu().numpy().reshape(len(z), -1)
-            side = math.isqrt(images.shape[1])
-            file = run.path(f"{name}_epoch_{epoch:03d}.png")
-            plot.image_grid(images.reshape(-1, side, side), file, title=f"{name} after {epoch} epochs")
-
-    return watch
-
-
-PICTURES = {
-    "conv_autoencoder": "Test images, drawn again from 8 numbers after 3 epochs: original, CNN, PCA "
-    "(examples/conv_autoencoder.py --epochs 3)",
-    "dcgan": "64 samples after 10 epochs",
-    "dcgan_fashion": "64 samples after 10 epochs",
-}
-"""Captions of what lies in docs/pictures/ under the row's name."""
-
-HEADERS = ("name", "metric", "unit", "value", "baseline", "floor", "published", "target")
-
-
-def row(result: Result) -> dict[str, Any]:
-    return {name: getattr(result, name) for name in HEADERS}
-
-
-def write_report(results: Path, target: Path) -> None:
-    """docs/results.md from the stored results."""
-    names = [*ROWS, "mutation"]  # the last is stored by `make mutate`
-    stored = {name: Result.load(results / f"{name}.json") for name in names if (results / f"{name}.json").is_file()}
-    rows = [r for result in stored.values() for r in result.rows()]
-    lines = [
-        "# Results",
-        "",
-        "Measured by `make reproduce`, which trains each model, stores the numbers in `results/` and writes this page from",
-        "them. One seed each, so the last digits are luck.",
-        "",
-        "*Baseline* is a trivial model, *floor* the best value possible (for a score: the ceiling), *published* somebody",
-        "else's number for the same set-up; what exactly they are stands below the table.",
-        "",
-        "| model | metric | unit | value | baseline | floor | published | target |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for r in rows:
-        numbers = " | ".join(number(v) for v in (r.baseline, r.floor, r.published))
-        lines.append(f"| {r.name} | {r.metric} | {r.unit} | **{number(r.value)}** | {numbers} | {r.target or '–'} |")
-    for name, result in stored.items():
-        lines += ["", f"## {result.name.partition(':')[0]}", ""]
-        lines.append(
-            f"`{result.command}` · {result.date} · seed {result.seed} · took {minutes(result.seconds)} · {result.machine}"
-        )
-        lines += ["", f"- settings: {values(result.settings)}"]
-        for r in result.rows():
-            prefix = f"{r.name.partition(': ')[2]}: " if result.more else ""
-            if r.seconds != result.seconds:
-                lines.append(f"- {prefix}took {minutes(r.seconds)}")
-            lines += [f"- {prefix}{key}: {values(value)}" for key, value in r.notes.items()]
-        if name in PICTURES:
-            lines += ["", f"![{PICTURES[name]}](pictures/{name}.png)", "", f"*{PICTURES[name]}.*"]
-    target.parent.mkdir(exist_ok=True)
-    target.write_text("\n".join(lines) + "\n", "utf-8")
-    print(f"{target.relative_to(ROOT)}: {len(rows)} numbers", file=sys.stderr)
-
-
-def number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
-
-
-def minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-
-
-def values(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {values(v)}" for key, v in value.items())
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("stopped: the same command goes on from what was saved last", file=sys.stderr)
+        sys.exit(130)

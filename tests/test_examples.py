@@ -44,16 +44,3 @@ def test_example(name, tmp_path):
         assert (tmp_path / name / picture).stat().st_size > 1000
     pictures = list((tmp_path / name).glob("*.png"))
     assert pictures and {p.name for p in pictures} == set(re.findall(r"\w+\.png", text)) or name == "demo"
-
-
-def test_reproduce_stores_what_it_measured(tmp_path):
-    output = run("reproduce", tmp_path, "realnvp", "gan", "dcgan", "dcgan_fashion")
-    assert "RealNVP, two moons" in output and "share of the rarest class" in output and "Fréchet distance" in output
-    stored = {"realnvp.json", "gan.json", "dcgan.json", "dcgan_fashion.json"}
-    assert {p.name for p in (tmp_path / "results").iterdir()} == stored
-    assert (tmp_path / "reproduce" / "dcgan_epoch_001.png").is_file()
-
-
-def test_reproduce_names_the_rows_that_there_are(tmp_path):
-    with pytest.raises(AssertionError, match="no such row: nonsense; there are classifier"):
-        run("reproduce", tmp_path, "nonsense")
