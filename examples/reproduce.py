@@ -43,6 +43,7 @@ from tinygen.models import (
     gan,
     image_realnvp,
     iwae,
+    nice,
     realnvp,
     vae,
 )
@@ -123,6 +124,8 @@ ROWS = {
     "gaussian_vae": Row(vae.reproduce_gaussian, POINTS),
     "conv_vae": Row(conv_vae.reproduce, SAMPLES | SHALLOW, digits),
     "realnvp": Row(realnvp.reproduce, POINTS),
+    "two_moons": Row(realnvp.reproduce_moons, POINTS | {"noises": (0.1, 0.2), "seeds": (0, 1)}),
+    "nice": Row(nice.reproduce, {"epochs": 1, "hidden": (20,)}, byte_digits),
     "image_realnvp": Row(image_realnvp.reproduce, {"epochs": 1, "hidden": 4}, byte_digits),
     "gan": Row(gan.reproduce, SAMPLES, digits, watch=save_samples),
     "dcgan": Row(dcgan.reproduce, SAMPLES, digits, SIXTY_FOUR, save_samples),
