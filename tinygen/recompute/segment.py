@@ -26,7 +26,7 @@ def checkpoint(
         h = checkpoint(block, h)        # in place of h = block(h)
 
     Values and gradients are those of the plain call, of any order, and reach all that function depends on: arguments,
-    parameters, tensors from outside.  It is run twice, so a step takes about a third longer.  Beside the inputs one segment's
+    parameters, tensors from outside.  It is run twice, so a step takes about 1.4 times as long.  Beside the inputs one segment's
     graph at a time is in memory, in the forward and in the backward pass: n layers in √n segments need about 2 √n layers' values.
 
     function: returns a tensor, or tensors in tuples, lists and dicts; anything else is passed on.  It must do the same both
