@@ -6,6 +6,7 @@ runs/realnvp/:
     moons.png    the data, the flow's samples, the flow's density, the true density
     loss.png     the negative log-likelihood of new points over the epochs, between its floor and a Gaussian's
     layers.png   what each pair of coupling layers does to the data, on its way to the noise
+    layers.gif   the same, moving: each layer pushes the points along one axis, by what it reads off the other
     latent.png   where the two moons arrive: what is left for a Gaussian to explain
 
     python examples/realnvp.py                      # a minute
@@ -14,13 +15,18 @@ runs/realnvp/:
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+import numpy as np
 from common import nearer_moon
+from matplotlib.patches import Circle
 
 import tinygen as tg
 from tinygen import data, evaluate, optim, plot, training
 from tinygen.models import RealNVP
+from tinygen.plot.figure import COLORS
 
-parser = training.parser(__doc__, epochs=60, batch_size=100, lr=5e-3)
+parser = training.parser(__doc__, epochs=100, batch_size=100, lr=5e-3)
 parser.add_argument("--hidden", type=int, default=32, help="hidden units of each coupling's networks (default 32)")
 parser.add_argument("--depth", type=int, default=8, help="number of coupling layers (default 8)")
 parser.add_argument("--noise", type=float, default=0.1, help="noise of the moons (default 0.1)")
@@ -77,14 +83,42 @@ plot.curves(
     lines={"Gaussian": gaussian, "floor": floor},
 )
 with tg.no_grad():
-    stages, y = {"data": test[:2000]}, x_test[:2000]
-    for i, layer in enumerate(model.layers):
-        y, _ = layer(y)
-        if i % 2:
-            stages[f"after {i + 1} layers"] = y.cpu().numpy()
-    plot.panels2d(stages, run.path("layers.png"))
-    z = model.encode(x_test).cpu().numpy()
-plot.scatter2d(z, run.path("latent.png"), labels=nearer_moon(test), title="where the points of both moons arrive")
+    stages = [x_test[:2000]]
+    for layer in model.transform:
+        stages.append(layer(stages[-1])[0])
+path = [y.cpu().numpy() for y in stages]
+plot.panels2d({f"after {i} layers" if i else "data": path[i] for i in range(0, len(path), 2)}, run.path("layers.png"))
+moons = nearer_moon(test)
+plot.scatter2d(
+    model.encode(x_test).detach().cpu().numpy(),
+    run.path("latent.png"),
+    labels=moons,
+    title="where the points of both moons arrive",
+)
+
+# The animation: every layer moves the points on straight lines, slowly at both ends; the circles are those of N(0, I)
+colors = np.where(moons[:2000] == "upper", *COLORS[:2])
+low, high = np.quantile(np.concatenate(path), [0.001, 0.999], axis=0)
+centre, edge = (low + high) / 2, 0.55 * max(high - low)
+
+
+def frame(points, name):
+    def draw(axes):
+        for radius in (1, 2, 3):
+            axes.add_patch(Circle((0, 0), radius, fill=False, color="0.85"))
+        axes.scatter(*points.T, s=3, c=colors, linewidths=0)
+        (x, y), around = centre, np.array([-edge, edge])
+        axes.set(xlim=x + around, ylim=y + around, aspect="equal", title=name)
+
+    return draw
+
+
+steps = [frame(path[0], "data")] * 8
+for i, (before, after) in enumerate(pairwise(path), 1):
+    for t in np.linspace(0.125, 1, 8):
+        part = np.sin(np.pi * t / 2) ** 2
+        steps.append(frame((1 - part) * before + part * after, f"layer {i} of {len(path) - 1}"))
+plot.animation(steps, run.path("layers.gif"), fps=10, hold=2)
 
 run.save_metrics(test_nll=losses, floor=floor, gaussian=gaussian)
 headers = ("model", "metric", "unit", "value", "baseline: Gaussian", "floor: entropy")

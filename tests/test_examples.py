@@ -18,6 +18,7 @@ OPTIONS = {
     "gan": ["--data", "digits", "--k", "2"],
     "dcgan": ["--data", "digits"],
     "gaussian_vae": [],
+    "flow_pieces": [],
     "realnvp": [],
     "upsampling": ["--data", "digits"],
     "demo": [],
@@ -40,7 +41,7 @@ def test_example(name, tmp_path):
     output = run(name, tmp_path, *OPTIONS[name])
     assert output.strip()
     text = ast.get_docstring(ast.parse((EXAMPLES / f"{name}.py").read_text("utf-8")))
-    for picture in re.findall(r"\w+\.png", text):
+    for picture in re.findall(r"\w+\.(?:png|gif)", text):
         assert (tmp_path / name / picture).stat().st_size > 1000
     pictures = list((tmp_path / name).glob("*.png"))
     assert pictures and {p.name for p in pictures} == set(re.findall(r"\w+\.png", text)) or name == "demo"
