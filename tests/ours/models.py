@@ -11,7 +11,7 @@ from hypothesis.strategies import SearchStrategy
 import tinygen as tg
 from tests.ours.table import Method, bijection, labels, module, rows, several_rows, trained
 from tinygen import models, nn
-from tinygen.models import realnvp
+from tinygen.nn import flows
 
 PIXELS = rows(4, low=0.0, high=1.0)
 
@@ -115,16 +115,62 @@ module("DCGAN generator", lambda: dcgan("generator_loss", "discriminator"), st.i
 
 
 def nice() -> nn.Module:
-    flow = models.NICE(3, 4, 2)
-    with tg.no_grad():
-        flow.log_scale.copy_(tg.rand(3) - 0.5)  # it starts at 0
-    return flow
+    return trained(models.NICE(3, 4, 2))
 
 
 def flow() -> nn.Module:
-    return realnvp.Flow(2, [nn.AdditiveCoupling(mask, nn.Linear(2, 2)) for mask in ([1, 0], [0, 1])])
+    couplings = [nn.AdditiveCoupling(mask, nn.Linear(2, 2)) for mask in ([1, 0], [0, 1])]
+    return models.Flow(flows.Composition(*couplings), flows.StandardNormal(2))
 
 
 for make, n in ((lambda: models.RealNVP(3, 4, 2), 3), (nice, 3), (flow, 2)):
     model(make, rows(n))
     bijection(f"{make().__class__.__name__} inverse", make, rows(n))
+
+
+# Images: the density is that of dequantised ones, v in [0, 1); the loss draws them, and has no derivative in grey levels.
+DEQUANTISED = rows(1, 2, 2, low=0.0, high=0.99)
+
+
+def residual_net() -> nn.Module:
+    return trained(models.image_realnvp.ResidualNet(2, 2))
+
+
+def image_flow() -> nn.Module:
+    layers = (flows.Reshape((1, 2, 2), (4,)), trained(flows.Scale(4)))
+    return models.ImageFlow((1, 2, 2), flows.Composition(*layers), flows.StandardNormal(4))
+
+
+def glow() -> nn.Module:
+    """After its first batch, which sets the activation norms."""
+    flow = trained(models.Glow((1, 2, 2), scales=1, steps=1, hidden=1))
+    for layer in flow.modules():
+        if isinstance(layer, flows.ActNorm):
+            layer.initialized.fill_(True)
+        if isinstance(layer, flows.InvertibleConv1x1):
+            layer.permutation.copy_(tg.eye(4))
+            layer.sign.fill_(1.0)
+    return flow
+
+
+def image_realnvp() -> nn.Module:
+    """ResidualNet and the couplings have entries of their own: here few parameters of the first and the innermost."""
+    flow = trained(models.ImageRealNVP((1, 2, 2), scales=1, hidden=1)).requires_grad_(False)
+    scale = flow.transform[1]
+    for coupling in (scale[0], scale[7].rest[3]):
+        coupling.bound.requires_grad_()
+        coupling.scale_net.last.bias.requires_grad_()
+    return flow
+
+
+module("ResidualNet", residual_net, rows(2, 2, 2))
+for make in (
+    image_flow,
+    lambda: models.ImageNICE((1, 2, 2), (3,), 2),
+    image_realnvp,
+    glow,
+):
+    name = make().__class__.__name__
+    # the transforms' own entries go to second order
+    module(f"{name} log_prob", lambda make=make: Method(make(), "log_prob"), DEQUANTISED, order=1, **ONE_MODE)
+    bijection(f"{name} inverse", make, DEQUANTISED, outputs=rows(4, low=-0.5, high=0.5), order=1)
