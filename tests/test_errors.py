@@ -116,6 +116,7 @@ t.diagonal(x, 0, 1, 1)                | ShapeError | diagonal: dim1 and dim2 nam
 t.diagonal(y)                         | IndexError | diagonal: dim 1 is out of range; 1 dimensions
 t.diag(x[None])                       | ShapeError | diag: a vector or a matrix is expected, got shape (1, 2, 3)
 t.trace(y)                            | ShapeError | trace: a matrix is expected, got shape (2,)
+t.inverse(x)                          | ShapeError | inverse: square matrices; (2, 3)
 x[5]                                  | IndexError | index 5 is out of bounds; (2, 3)
 x[0, 0, 0]                            | IndexError | too many indices; (2, 3)
 x['a']                                | TypeError  | index: slices, integers, tensors; got str
