@@ -48,6 +48,15 @@ def is_small(dataset: data.Dataset) -> bool:
     return len(dataset) < 5000
 
 
+def grey_levels(dataset: data.Dataset) -> int:
+    """How many levels of grey its pixels k / (levels - 1) have: 2, 17 (the embedded digits) or 256."""
+    for levels in (2, 17):
+        steps = (levels - 1) * dataset.images
+        if np.array_equal(steps, steps.round()):
+            return levels
+    return 256
+
+
 def enlarge_if_small(dataset: data.Dataset) -> data.Dataset:
     """The embedded digits with every pixel doubled, 16×16: the layers of the convolutional models need at least that."""
     if min(dataset.images.shape[1:]) >= 16:

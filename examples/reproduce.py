@@ -32,6 +32,7 @@ from report import row, write_report
 import tinygen as tg
 from tinygen import data, plot, training
 from tinygen.models import (
+    ImageFlow,
     Result,
     autoencoder,
     binarized_vae,
@@ -102,6 +103,27 @@ def save_samples(name: str, folder: Path, seed: int, every: int = 5) -> Callable
     return watch
 
 
+def save_flow(name: str, folder: Path, seed: int) -> Callable[[int, ImageFlow], None]:
+    """A function that draws, after every epoch, 64 samples and the manifold through four test images."""
+
+    def watch(epoch: int, model: ImageFlow) -> None:
+        here = next(model.parameters()).device
+        z = tg.randn(64, math.prod(model.image), generator=tg.Generator().manual_seed(seed)).to(device=here)
+        state = tg.get_rng_state()  # training goes on as if nothing had been drawn
+        with tg.no_grad():
+            samples = model.decode(z).cpu().numpy()
+        plot.image_grid(
+            samples[:, 0], folder / f"samples_{epoch:03d}.png", title=f"{name}: samples after {epoch} epochs"
+        )
+        if model.image == (1, 28, 28):
+            four = tg.tensor(data.mnist()[1].images[:4], device=here).unsqueeze(1)
+            images = model.manifold(four, 9).cpu().numpy().reshape(-1, 28, 28)
+            plot.image_grid(images, folder / f"manifold_{epoch:03d}.png", ncols=9)
+        tg.set_rng_state(state)
+
+    return watch
+
+
 SAMPLES = {"epochs": 1, "samples": 200}
 SMALLER = {"sizes": {"GAN": {"hidden": (32, 64)}, "AE": {"hidden": 32}, "VAE": {"hidden": 32}}}
 SHALLOW = {"layers": ((16, 3, 1), (16, 2, 2))}  # 8×8 -> 6×6 -> 3×3
@@ -126,7 +148,7 @@ ROWS = {
     "realnvp": Row(realnvp.reproduce, POINTS),
     "two_moons": Row(realnvp.reproduce_moons, POINTS | {"noises": (0.1, 0.2), "seeds": (0, 1)}),
     "nice": Row(nice.reproduce, {"epochs": 1, "hidden": (20,)}, byte_digits),
-    "image_realnvp": Row(image_realnvp.reproduce, {"epochs": 1, "hidden": 4}, byte_digits),
+    "image_realnvp": Row(image_realnvp.reproduce, {"epochs": 1, "hidden": 4}, byte_digits, watch=save_flow),
     "gan": Row(gan.reproduce, SAMPLES, digits, watch=save_samples),
     "dcgan": Row(dcgan.reproduce, SAMPLES, digits, SIXTY_FOUR, save_samples),
     "dcgan_fashion": Row(dcgan.reproduce_fashion, SAMPLES, digits, SIXTY_FOUR, save_samples),

@@ -20,6 +20,7 @@ OPTIONS = {
     "gaussian_vae": [],
     "flow_pieces": [],
     "realnvp": [],
+    "image_realnvp": ["--data", "digits"],
     "upsampling": ["--data", "digits"],
     "demo": [],
     "backprop_by_hand": [],

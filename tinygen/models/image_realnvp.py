@@ -35,8 +35,9 @@ class ResidualNet(nn.Module):
 
         h = conv(x),   h ← h + conv₁ₓ₁(relu(conv(relu(h)))),   out = conv(relu(h))
 
-    All kernels but the named ones are 3×3, and all but the last weight-normalised; (batch, channels, H, W) -> (batch, 2 channels, H, W).  The last one's weights
-    are 0 at first, so that the coupling starts as the identity and a stack of any depth can be trained.
+    All kernels but the named one are 3×3, and all but the last convolution weight-normalised.  The last one's weights are 0
+    at first, so that the coupling starts as the identity and a stack of any depth can be trained.
+    (batch, channels, H, W) -> (batch, 2 channels, H, W)
     """
 
     def __init__(self, channels: int, hidden: int, blocks: int = 1):
@@ -80,8 +81,10 @@ def multiscale(image: Image, scales: int, hidden: int, coupling: Coupling) -> fl
 class ImageRealNVP(ImageFlow):
     """The multi-scale RealNVP over N(0, I).
 
-    image: (channels, height, width) with sides that 2^scales divides.  scales: how often it is squeezed and half of it factored out.
-    hidden: channels of the networks s and t at the first scale, twice as many at the next; blocks: their residual blocks.  margin: of the logit transform; levels: of grey.
+    image: (channels, height, width) with sides that 2^scales divides.
+    scales: how often it is squeezed and half of it factored out.
+    hidden: channels of the networks s and t at the first scale, twice as many at the next; blocks: their residual blocks.
+    margin: of the logit transform; levels: of grey.
     Raises ValueError for sides that do not do.
     """
 
