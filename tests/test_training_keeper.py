@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -59,14 +60,18 @@ class Program:
                 optimizer.zero_grad()
                 corrupted = x + 0.1 * tg.randn_like(x) + 0.1 * tg.randn(3, generator=noise, device=self.device)
                 loss = ((model(corrupted) - x) ** 2).mean()
+                keeper.check(loss)
                 loss.backward()
                 optimizer.step()
                 schedule.step()
                 average.update()
                 until = None if until is None else until - 1
                 keeper.values.setdefault("losses", []).append(loss.item())
+                keeper.log(loss=loss, rate=schedule.get_last_lr())
             model.eval()
-            keeper.values.setdefault("ends", []).append([epoch, float(tg.randn(1).item())])
+            end = float(tg.randn(1).item())
+            keeper.log(end=end)
+            keeper.values.setdefault("ends", []).append([epoch, end, keeper.best(end), keeper.best(-(epoch**2))])
         return {
             "state": {k: v.tolist() for k, v in model.state_dict().items()},
             "averages": [a.tolist() for a in average.averages],
@@ -76,7 +81,16 @@ class Program:
             "next draw": tg.randn(2, device=self.device).tolist(),
             "values": keeper.values,
             "seconds": keeper.seconds,
+            "log": folder and log(folder),
+            "best": folder and checkpoint.load(folder / "run_best.safetensors")["parts"]["model"]["0.weight"].tolist(),
         }
+
+
+def log(folder):
+    """The lines of metrics.jsonl without their seconds."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+    assert all(line.pop("seconds") >= 0 for line in lines)
+    return lines
 
 
 def without_time(result):
@@ -94,8 +108,8 @@ OPTIMIZERS = [optim.SGD, optim.Adam, optim.AdamW, optim.RMSprop, optim.Adagrad]
 )
 def test_stopped_anywhere_it_ends_bit_for_bit_the_same(tmp_path_factory, stops, optimizer, own_generator, every):
     program = Program(optimizer, own_generator)
-    whole = without_time(program.run(None))
     folder = tmp_path_factory.mktemp("run")
+    whole = without_time(program.run(folder / "whole", every=1e9))
     for until in stops:
         try:
             program.run(folder, until, every)
@@ -107,7 +121,7 @@ def test_stopped_anywhere_it_ends_bit_for_bit_the_same(tmp_path_factory, stops, 
 
 def test_on_every_device(device, tmp_path):
     program = Program(device=device)
-    whole = without_time(program.run(None))
+    whole = without_time(program.run(tmp_path / "whole"))
     with pytest.raises(Killed):
         program.run(tmp_path, 6)
     assert without_time(program.run(tmp_path)) == whole
@@ -173,7 +187,7 @@ def test_it_says_where_it_goes_on(tmp_path, capsys):
     assert capsys.readouterr().err == ""
     program.run(tmp_path)
     file = tmp_path / "run.safetensors"
-    assert capsys.readouterr().err == f"run: going on with epoch 2/3 after 2 batches, from {file}\n"
+    assert capsys.readouterr().err == f"{tmp_path.name}: going on with epoch 2/3 after 2 batches, from {file}\n"
 
 
 def test_an_iterable_without_a_state_is_started_anew(tmp_path):
@@ -306,13 +320,13 @@ def test_what_cannot_be_kept_is_refused(tmp_path):
 def test_a_damaged_file(tmp_path, damage):
     """The run goes on from the checkpoint before; without one it says what is wrong."""
     program, file = Program(), tmp_path / "run.safetensors"
-    whole = without_time(program.run(None))
+    whole = without_time(program.run(tmp_path / "whole"))
     with pytest.raises(Killed):
         program.run(tmp_path, 6)
     file.write_bytes(file.read_bytes()[:-9] if damage is None else damage)
     with pytest.warns(UserWarning, match=r"run.safetensors is (empty|damaged).*going on from run.safetensors.previous"):
         assert without_time(program.run(tmp_path)) == whole
-    for path in tmp_path.iterdir():
+    for path in tmp_path.glob("run.safetensors*"):
         path.write_bytes(b"")
     with pytest.raises(checkpoint.CheckpointError, match="is empty"):
         program.run(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from contextlib import ContextDecorator
 from typing import Any
 
@@ -38,13 +39,8 @@ class detect_anomaly(ContextDecorator):
         """Called by the engine after every operator."""
         bad = _count_bad(out)
         if bad and not any(_count_bad(x) for x in arrays) and not _inside_a_rule():
-            lines = [
-                f"{op.name} made {bad} from finite numbers, in the forward pass{_at(line)}",
-                f"    {'output':<12}{errors.describe(out)}",
-                *(_magnitude(f"argument {i}", x) for i, x in enumerate(arrays, 1)),
-                *_first_place(out, {f"argument {i}": x for i, x in enumerate(arrays, 1)}),
-            ]
-            raise AnomalyError("\n".join(lines))
+            head = f"{op.name} made {bad} from finite numbers, in the forward pass{_at(line)}"
+            raise AnomalyError("\n".join([head, *_evidence(out, arrays)]))
 
     def backward(self, node: Node, x: Node, rule: Rule, gx: Any, g: Any) -> None:
         """Called by the engine after every derivative rule."""
@@ -69,6 +65,53 @@ class detect_anomaly(ContextDecorator):
                     "running the forward pass inside detect_anomaly() too"
                 )
             raise AnomalyError("\n".join(lines))
+
+
+def origin(output: Node, names: Mapping[int, str] | None = None) -> list[str]:
+    """Where a tensor's NaN and infinities come from, as lines of text: found in its graph after the fact, at no cost before.
+
+    Goes back from the output to what is not finite although nothing before it was: tensors that no recorded operator made
+    (a batch, a parameter), or else the first operator.  names: {id(tensor): name}.  Empty for an output that is finite.
+    """
+    names, leaves, made = names or {}, [], []
+    stack: list[tuple[Any, str]] = [(output, "")] if _count_bad(output.array) else []
+    seen: set[int] = set()
+    while stack:
+        x, use = stack.pop()
+        if id(x) in seen:
+            continue
+        seen.add(id(x))
+        if getattr(x, "op", None) is None:
+            leaves.append((x, use))
+            continue
+        bad = [i for i, a in enumerate(x.arrays) if _count_bad(a)]
+        stack += [(x.inputs[i], f"argument {i + 1} of {x.op.name}{_at(x.line)}") for i in bad]
+        if not bad:
+            made.append(x)
+    lines = [line for x, use in leaves for line in _leaf(x, names.get(id(x), "an input"), use)]
+    return lines or (_operator(min(made, key=lambda node: node.time)) if made else [])
+
+
+def _leaf(x: Any, name: str, use: str) -> list[str]:
+    array = x.array if isinstance(x, Node) else x
+    head = f"{name} has {_count_bad(array)}" + (f": {use}" if use else "")
+    return [head, f"    {'values':<12}{errors.describe(array)}", *_first_place(array, {})]
+
+
+def _operator(node: Node) -> list[str]:
+    assert node.op is not None
+    if node.edges is engine.RELEASED:
+        return [
+            f"{node.op.name} made {_count_bad(node.array)}{_at(node.line)}, and backward() has let go of what came before"
+        ]
+    head = f"{node.op.name} made {_count_bad(node.array)} from finite numbers{_at(node.line)}"
+    return [head, *_evidence(node.array, node.arrays)]
+
+
+def _evidence(out: Any, arrays: list) -> list[str]:
+    arguments = {f"argument {i}": x for i, x in enumerate(arrays, 1)}
+    output = f"    {'output':<12}{errors.describe(out)}"
+    return [output, *(_magnitude(name, x) for name, x in arguments.items()), *_first_place(out, arguments)]
 
 
 def _inside_a_rule() -> bool:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-import signal
+import math
+import os
 import sys
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tinygen import backend, checkpoint
+from tinygen import anomaly, backend, checkpoint
+from tinygen.tensor import Tensor
+from tinygen.training.interrupts import interrupts
+from tinygen.training.log import Log
+from tinygen.training.parts import Parts
 from tinygen.training.results import plain
+
+STORED = {
+    **{"epoch": int, "inside": bool, "step": int, "seconds": float, "values": dict},
+    **{"settings": dict, "parts": dict, "modes": dict, "random": dict},
+}
+"""What makes a checkpoint that of a run."""
 
 
 class Keeper:
@@ -22,10 +32,15 @@ class Keeper:
         for epoch in keeper.epochs(10):            # range(10), or the epochs that are left
             for x in keeper.batches(loader):       # the loader's batches, or those that are left of the epoch
                 ...
+                keeper.check(loss)                 # stops at a NaN, and says where it comes from
+                loss.backward()
+                ...
+                keeper.log(loss=loss.item())       # a line of metrics.jsonl
+            keeper.best(test_loss(model))          # run_best.safetensors holds the model with the lowest
         print(keeper.seconds)
 
-    Kept are the parts, whether modules train or evaluate, the position in the epoch, the loader's order, the default random generators, the seconds of
-    training and `values`.  On a CPU the run ends bit for bit as if nobody had stopped it: the same parameters, the same
+    Kept are the parts, whether modules train or evaluate, the position in the epoch, the loader's order, the default random
+    generators, the seconds of training, the length of the log, the best value, and `values`.  On a CPU the run ends bit for bit as if nobody had stopped it: the same parameters, the same
     losses.  What it takes is that the program is the same, and does the same before the loop.  A local variable of the loop
     is not kept; numbers that are to survive go into `keeper.values`, a dict of numbers, texts, arrays and lists of them:
 
@@ -34,15 +49,18 @@ class Keeper:
 
     If an epoch was stopped in its middle, what stands before its loop over batches is executed a second time.
 
-    folder, name: the file is folder/name.safetensors (see `tinygen.checkpoint`).  Without a folder nothing is kept, and the
-        loops are plain loops.
+    folder, name: the file is folder/name.safetensors (see `tinygen.checkpoint`), the log folder/metrics.jsonl, or
+        folder/name_metrics.jsonl for a name of its own.  Without a folder nothing is kept, and the loops are plain loops.
     settings: what the run was started with, {"lr": 1e-3, ...}.  A run that was stored with others is refused.
-    every: seconds between two savings, each at the end of a step or an epoch; the last is at the end of the run.
+    every: seconds between two savings, each at the end of a step or an epoch; the last is at the end of the run.  The
+        default is 60, or what the environment variable TINYGEN_SAVE_EVERY says.
     parts: whatever has state_dict and load_state_dict (modules, optimizers, schedules, averages) or get_state and
         set_state (a Generator of its own).  A function that makes an optimizer adds it: `keeper.add(optimizer=optimizer)`.
 
     Ctrl-C finishes the step, saves, and raises KeyboardInterrupt; a second Ctrl-C does so at once, without saving.
-    Raises ValueError when the stored run has other settings, parts or more epochs, CheckpointError when it cannot be read,
+    When a saving on the way fails, as on a full disk, the run says so on stderr and goes on, and tries again; the last
+    checkpoint stays.  OSError is raised when that was the first saving, or is the last.
+    Raises FloatingPointError instead of saving parameters that are not finite, ValueError when the stored run has other settings, parts or more epochs, CheckpointError when it cannot be read,
     and what the parts raise when their stored state does not fit.
     """
 
@@ -50,6 +68,8 @@ class Keeper:
     """What else is to survive."""
     step: int
     """The number of the batch in hand, 1, 2, ... over all epochs."""
+    way_on: str = "the same command goes on from there"
+    """What is said after Ctrl-C."""
 
     def __init__(
         self,
@@ -57,15 +77,21 @@ class Keeper:
         name: str = "run",
         settings: Mapping[str, Any] | None = None,
         *,
-        every: float = 60.0,
+        every: float | None = None,
         **parts: Any,
     ):
+        own = "" if name == "run" else f"{name}_"
         self.file = None if folder is None else Path(folder) / f"{name}.safetensors"
+        self._best_file = None if folder is None else Path(folder) / f"{name}_best.safetensors"
+        self._log = Log(None if folder is None else Path(folder) / f"{own}metrics.jsonl")
         self.settings = plain(settings or {})
         self.values, self.step = {}, 0
-        self._name, self._every = name, every
-        self._parts: dict[str, Any] = {}
-        self._epoch, self._looped = 0, False
+        self._name = name if folder is None or own else Path(folder).resolve().name
+        self._every = _save_every() if every is None else every
+        self._parts = Parts()
+        self._epoch, self._looped, self._begun = 0, False, False
+        self._best: float | None = None
+        self._saved: int | None = None  # the last step of which the file knows
         self._loader: Any = None
         self._before = 0.0  # seconds in the loops that are over
         self._since: float | None = None  # the start of the one under way
@@ -75,17 +101,12 @@ class Keeper:
             self._stored = checkpoint.load(self.file)
             self._check(self._stored)
             self.values, self._before = self._stored["values"], self._stored["seconds"]
+            self._best, self._saved = self._stored.get("best"), self._stored["step"]
         self._last = time.monotonic()  # when it was saved
 
     def add(self, **parts: Any) -> None:
         """More parts, before the loop begins."""
-        for name, part in parts.items():
-            if not (hasattr(part, "load_state_dict") or hasattr(part, "set_state")):
-                raise TypeError(
-                    f"Keeper: {name} is a {type(part).__name__}; a part has state_dict and load_state_dict, or get_state "
-                    "and set_state"
-                )
-        self._parts |= parts
+        self._parts.add(parts)
 
     @property
     def seconds(self) -> float:
@@ -102,6 +123,44 @@ class Keeper:
         finally:
             self._since = time.perf_counter() if running else None
 
+    def log(self, **numbers: Any) -> None:
+        """Add a line to the log: {"epoch": 3, "step": 1200, "seconds": 41.3, "loss": 0.27, ...}, for later curves.
+
+        Epoch and step are counted from 1, seconds are `keeper.seconds`.  numbers: arrays and one-element Tensors too; NaN
+        and inf are written as texts.  When the run goes on, what was written after the last saving is cut off: but for the
+        seconds, the file ends as that of the uninterrupted run.
+        """
+        if taken := numbers.keys() & {"epoch", "step", "seconds"}:
+            raise ValueError(f"Keeper.log: {', '.join(sorted(taken))} is written by itself; choose another name")
+        if not self._is_repeating:
+            self._log.write({"epoch": self._epoch + 1, "step": self.step, "seconds": round(self.seconds, 3), **numbers})
+
+    def best(self, value: float, higher: bool = False) -> bool:
+        """Whether no value before was as good: then the parts are saved in folder/name_best.safetensors.
+
+        Lower is better, or with `higher` higher.  The first is the best so far; NaN never is.  The file is a checkpoint:
+        `model.load_state_dict(checkpoint.load(file)["parts"]["model"])`.  Raises FloatingPointError like `check`.
+        """
+        value = float(value)
+        is_best = not math.isnan(value) if self._best is None else value > self._best if higher else value < self._best
+        if self._is_repeating or not is_best:
+            return False
+        if self._best_file is None or self._write(self._best_file, {"epoch": self._epoch, "value": value}):
+            self._best = value
+        return True
+
+    def check(self, loss: Any) -> None:
+        """Stop when the loss is not finite.  Called between the loss and its backward pass, which lets go of the graph.
+
+        While it is finite this costs one look at one number (on a GPU it waits for it, as loss.item() does).
+        Raises FloatingPointError that names the first operator which made a NaN or an infinity of finite numbers, and its
+        line, or the parameter or the batch that had one to begin with.  The last checkpoint stays as it is.
+        """
+        value = float(loss)
+        if not math.isfinite(value):
+            lines = anomaly.origin(loss, self._parts.names()) if isinstance(loss, Tensor) else []
+            raise self._not_finite(f"the loss is {value}", lines)
+
     def epochs(self, n: int) -> Iterator[int]:
         """The numbers 0, ..., n - 1 of the epochs; of a run that goes on, those that are not complete."""
         start = 0
@@ -116,12 +175,14 @@ class Keeper:
             if start < n:
                 done = f" after {self._stored['loader']['given']} batches" if inside else ""
                 sys.stderr.write(f"{self._name}: going on with epoch {start + 1}/{n}{done}, from {self.file}\n")
+        self._begun = True
         for epoch in range(start, n):
             self._epoch, self._looped = epoch, False
             yield epoch
             self._stored = None
             if epoch + 1 < n:
                 self._save_when_due(epoch + 1, inside=False)
+        self._stored = None
         if self.file is not None and start < n:
             self._save(n, inside=False)
 
@@ -147,7 +208,7 @@ class Keeper:
         resumable = self.file is not None and hasattr(loader, "state_dict")
         self._since = time.perf_counter()
         try:
-            with _interrupts(resumable) as interrupted:
+            with interrupts(resumable) as interrupted:
                 for batch in loader:
                     self.step += 1
                     yield batch
@@ -156,7 +217,7 @@ class Keeper:
                         given = loader.state_dict()["given"]
                         sys.stderr.write(
                             f"{self._name}: stopped in epoch {self._epoch + 1} after {given} batches, and saved in {self.file}; "
-                            "the same command goes on from there\n"
+                            f"{self.way_on}\n"
                         )
                         raise KeyboardInterrupt
                     if resumable:
@@ -166,29 +227,67 @@ class Keeper:
 
     def _save_when_due(self, epoch: int, inside: bool) -> None:
         if self.file is not None and time.monotonic() - self._last >= self._every:
-            self._save(epoch, inside)
+            self._save(epoch, inside, must=False)
 
-    def _save(self, epoch: int, inside: bool) -> None:
+    def _save(self, epoch: int, inside: bool, must: bool = True) -> None:
         assert self.file is not None
         with self.pause():
             state = {
-                "settings": self.settings,
                 "epoch": epoch,
                 "inside": inside,
-                "step": self.step,
                 "seconds": self.seconds,
                 "values": self.values,
+                "best": self._best,
                 "loader": self._loader.state_dict() if hasattr(self._loader, "state_dict") else None,
                 "random": backend.get_rng_state(),
-                "parts": {name: _state(part) for name, part in self._parts.items()},
-                "modes": {name: [m.training for m in _modules(part)] for name, part in self._parts.items()},
             }
-            checkpoint.save(self.file, state)
+            if self._write(self.file, state, must):
+                self._saved = self.step
             self._last = time.monotonic()
+
+    def _write(self, file: Path, state: dict[str, Any], must: bool = False) -> bool:
+        """Whether that, the settings and the parts are now in the file.
+
+        With a checkpoint to fall back on, a run that goes on is worth more than the next one, unless it is one that it must
+        have.
+        """
+        if lines := self._parts.not_finite():
+            raise self._not_finite("the parameters cannot be saved", lines)
+        try:
+            with self.pause():
+                log = {"log": self._log.sync()} if file == self.file else {}
+                checkpoint.save(
+                    file, log | {"settings": self.settings, "step": self.step} | self._parts.state() | state
+                )
+        except OSError as error:
+            if must or self._saved is None:
+                raise
+            sys.stderr.write(f"{self._name}: not saved, the run goes on: {error}\n")
+            return False
+        return True
+
+    def _not_finite(self, what: str, lines: list[str]) -> FloatingPointError:
+        saved = (
+            "nothing was saved before"
+            if self._saved is None
+            else f"as it was after step {self._saved}, it is in {self.file}"
+        )
+        lines = [
+            *lines,
+            saved,
+            "lower the learning rate, clip the gradients (nn.utils.clip_grad_norm_), or look at the data",
+        ]
+        head = f"{self._name}: {what}, in epoch {self._epoch + 1}, step {self.step}"
+        return FloatingPointError("\n    ".join([head, *lines]))
+
+    @property
+    def _is_repeating(self) -> bool:
+        """Whether what is executed now was executed before the run was stopped: all that stands before the loop goes on."""
+        return self._stored is not None and (self._stored["inside"] or not self._begun)
 
     def _check(self, stored: Mapping[str, Any]) -> None:
         """Raise ValueError if that is the state of another run."""
-        if not {"settings", "parts", "epoch", "inside"} <= stored.keys():
+        if not all(isinstance(stored.get(name), kind) for name, kind in STORED.items()):
             raise ValueError(f"Keeper: {self.file} is a checkpoint, but not a Keeper's; use another name or folder")
         then, now = stored["settings"], self.settings
         differing = [
@@ -203,22 +302,9 @@ class Keeper:
             )
 
     def _load(self, stored: Mapping[str, Any]) -> None:
-        if differing := self._parts.keys() ^ stored["parts"].keys():
-            missing, unexpected = (sorted(differing & names.keys()) for names in (self._parts, stored["parts"]))
-            raise ValueError(
-                f"Keeper: the stored run has other parts: missing {missing}, unexpected {unexpected}; go on with the same, "
-                f"or remove {self.file} to start anew"
-            )
-        for name, part in self._parts.items():
-            try:
-                load = part.load_state_dict if hasattr(part, "load_state_dict") else part.set_state
-                load(stored["parts"][name])
-                for module, mode in zip(_modules(part), stored["modes"][name], strict=True):
-                    module.training = mode
-            except Exception as error:
-                error.add_note(f"while {name} was loaded from {self.file}; remove that file to start anew")
-                raise
+        self._parts.load(stored, self.file)
         self.step = stored["step"]
+        self._log.go_on(stored.get("log", 0))
         backend.set_rng_state(stored["random"])
 
 
@@ -235,31 +321,9 @@ class _Batches:
         return self._keeper._loop(self._loader)
 
 
-def _modules(part: Any) -> list[Any]:
-    return list(part.modules()) if hasattr(part, "modules") else []
-
-
-def _state(part: Any) -> Any:
-    return part.state_dict() if hasattr(part, "load_state_dict") else part.get_state()
-
-
-@contextmanager
-def _interrupts(wanted: bool) -> Iterator[list[int]]:
-    """A list that is empty until Ctrl-C is pressed.  Pressed again, it does what it did outside."""
-    interrupted: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-    is_main = threading.current_thread() is threading.main_thread()  # only there a signal can be caught
-    if not (wanted and is_main and before is signal.default_int_handler):
-        yield interrupted
-        return
-
-    def note(number: int, _: Any) -> None:
-        interrupted.append(number)
-        signal.signal(signal.SIGINT, before)
-        sys.stderr.write("\nstopping at the end of this step (Ctrl-C again: at once, and nothing is saved)\n")
-
-    signal.signal(signal.SIGINT, note)
+def _save_every() -> float:
+    text = os.environ.get("TINYGEN_SAVE_EVERY", "60")
     try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)
+        return float(text)
+    except ValueError:
+        raise ValueError(f"TINYGEN_SAVE_EVERY: a number of seconds is expected, got {text!r}") from None
