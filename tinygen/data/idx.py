@@ -19,11 +19,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-MAX_BYTES = 2**30
-"""Files that declare more are refused: the largest MNIST file holds 47 MB, and a header is not to be trusted."""
+from tinygen.data.files import MAX_BYTES, DataError, looks_like, read_pieces
 
-_CHUNK = 2**20
+DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -32,52 +30,45 @@ def read_idx(path: str | Path) -> np.ndarray:
 
     Memory follows what the file really holds, never what its header declares.
 
-    Raises ValueError, naming the file and the problem, for a file that is truncated, corrupt, too long or not idx at
-    all; FileNotFoundError when there is none.
+    Raises DataError (a ValueError), naming the file and the problem, for a file that is truncated, corrupt, too long (more
+    than `files.MAX_BYTES`) or not idx at all; FileNotFoundError when there is none.
     """
     path = Path(path)
     with path.open("rb") as raw:
-        compressed = raw.read(2) == _GZIP_MAGIC
+        start = raw.read(64)
         raw.seek(0)
         try:
-            return _parse(gzip.GzipFile(fileobj=raw) if compressed else raw, path)
+            return _parse(gzip.GzipFile(fileobj=raw) if start.startswith(_GZIP_MAGIC) else raw, path)
         except EOFError:
-            raise ValueError(f"read_idx: {path}: the compressed stream ends early; the file is truncated") from None
+            raise DataError(f"read_idx: {path}: the compressed stream ends early; the file is truncated") from None
         except (gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(f"read_idx: {path}: the compressed stream is corrupt ({error})") from None
+            raise DataError(f"read_idx: {path}: the compressed stream is corrupt ({error})") from None
 
 
 def _parse(stream: BinaryIO | gzip.GzipFile, path: Path) -> np.ndarray:
-    magic = _read(stream, 4)
+    magic = read_pieces(stream, 4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES:
-        raise ValueError(
-            f"read_idx: {path}: not an idx file: it starts with the bytes [{magic.hex(' ')}], "
-            f"expected [00 00 type dimensions] with a type among {', '.join(f'{t:02x}' for t in DTYPES)}"
+        found = looks_like(magic + read_pieces(stream, 60))
+        raise DataError(
+            f"read_idx: {path}: not an idx file: it is {found}; "
+            f"[00 00 type dimensions] is expected, with a type among {', '.join(f'{t:02x}' for t in DTYPES)}"
         )
     dtype, ndim = np.dtype(DTYPES[magic[2]]), magic[3]
-    sizes = _read(stream, 4 * ndim)
+    sizes = read_pieces(stream, 4 * ndim)
     if len(sizes) < 4 * ndim:
-        raise ValueError(f"read_idx: {path}: the file ends within its header of {ndim} dimensions; it is truncated")
+        raise DataError(f"read_idx: {path}: the file ends within its header of {ndim} dimensions; it is truncated")
     shape = tuple(int.from_bytes(sizes[4 * i : 4 * i + 4], "big") for i in range(ndim))
     expected = math.prod(shape) * dtype.itemsize  # in Python's integers, which do not overflow
     if expected > MAX_BYTES:
-        raise ValueError(
+        raise DataError(
             f"read_idx: {path}: the header declares shape {shape}, {expected} bytes; refused above {MAX_BYTES}"
         )
-    body = _read(stream, expected)
+    body = read_pieces(stream, expected)
     if len(body) < expected or stream.read(1):
         found = f"only {len(body)}" if len(body) < expected else "more"
-        raise ValueError(f"read_idx: {path}: the header declares shape {shape}, {expected} bytes, but {found} follow")
+        raise DataError(f"read_idx: {path}: the header declares shape {shape}, {expected} bytes, but {found} follow")
     try:
         array = np.frombuffer(body, dtype).reshape(shape)
     except ValueError as error:  # NumPy's own limit on dimensions
-        raise ValueError(f"read_idx: {path}: the header declares {ndim} dimensions ({error})") from None
+        raise DataError(f"read_idx: {path}: the header declares {ndim} dimensions ({error})") from None
     return array.astype(dtype.newbyteorder("="), copy=False)
-
-
-def _read(stream: BinaryIO | gzip.GzipFile, size: int) -> bytearray:
-    """Up to `size` bytes.  In pieces: one read of a declared size would allocate it before a byte has been seen."""
-    buffer = bytearray()
-    while len(buffer) < size and (piece := stream.read(min(_CHUNK, size - len(buffer)))):
-        buffer += piece
-    return buffer

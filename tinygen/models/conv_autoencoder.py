@@ -189,8 +189,8 @@ def in_batches(function: Callable[[tg.Tensor], tg.Tensor], x: Any, like: tg.Tens
 
 
 def images_of(dataset: data.Dataset) -> np.ndarray:
-    """The images with a channel: (N, 1, H, W)."""
-    return dataset.images[:, None]
+    """The images with their channels: (N, 1, H, W), in colour (N, 3, H, W)."""
+    return dataset.images[:, None] if dataset.images.ndim == 3 else dataset.images
 
 
 def squared_error(model: Any, images: Any) -> float:
