@@ -4,70 +4,58 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 import tinygen as tg
 from tinygen import data, training
+from tinygen.errors import UsageError
 from tinygen.models import GaussianVAE
 from tinygen.models.vae import gaussian_log_prob
 
-SETS = {"digits": data.digits, "mnist": data.mnist, "fashion": data.fashion_mnist}
 
+def load(
+    args: argparse.Namespace, fits: Callable[[int], bool] = lambda side: True, at_least: int = 1
+) -> tuple[data.Dataset, data.Dataset]:
+    """The images of --data: (train, test).
 
-def image_parser(description: str | None, **defaults: Any) -> argparse.ArgumentParser:
-    """The common arguments, and --data.  Without --epochs an example chooses as many as its data set needs."""
-    parser = training.parser(description, epochs=1, **defaults)
-    parser.set_defaults(epochs=None)
-    parser.add_argument(
-        "--data", choices=SETS, help="images to learn from (default: mnist if it can be had, else digits)"
-    )
-    return parser
-
-
-def load(args: argparse.Namespace) -> tuple[data.Dataset, data.Dataset]:
-    """The data set of --data: (train, test).  With --dry-run only a few images of it, and 2 epochs."""
-    if args.data is None:
-        try:
-            train, test = data.mnist()
-        except FileNotFoundError:
-            print("MNIST is not here and could not be downloaded: learning from the embedded digits.", file=sys.stderr)
-            train, test = data.digits()
-    else:
-        train, test = SETS[args.data]()
-    if args.dry_run:
-        train, test, args.epochs = train.subset(slice(500)), test.subset(slice(200)), 2
+    fits: whether the model takes images with a side of so many pixels.  at_least: in smaller ones every pixel is doubled.
+    Raises UsageError for images of other sizes, or few.
+    """
+    train, test = (enlarge(part, at_least) for part in training.load_images(args))
+    if min(len(train), len(test)) < 10:
+        raise UsageError(f"{train}, and {len(test)} for testing: ten and more are needed of each")
+    height, width = train.image_shape[-2:]
+    if not (fits(height) and fits(width)):
+        possible = [side for side in range(at_least, 2 * max(height, width) + 64) if fits(side)]
+        nearest = sorted(possible, key=lambda side: abs(side - (height * width) ** 0.5))[:2]
+        raise UsageError(
+            f"the images have {height}×{width} pixels, and this model takes sides of {', '.join(map(str, possible[:4]))}, ...: "
+            f"--size {nearest[0]} resizes them, or --size {nearest[1]}"
+        )
     print(f"{train}, {len(test)} more for testing")
     return train, test
 
 
 def is_small(dataset: data.Dataset) -> bool:
-    """Whether it is the embedded set of 1,437 digits, which needs more epochs and smaller networks."""
+    """Whether it is a set like the embedded 1,437 digits, which needs more epochs, and smaller networks will do."""
     return len(dataset) < 5000
 
 
-def grey_levels(dataset: data.Dataset) -> int:
-    """How many levels of grey its pixels k / (levels - 1) have: 2, 17 (the embedded digits) or 256."""
-    for levels in (2, 17):
-        steps = (levels - 1) * dataset.images
-        if np.array_equal(steps, steps.round()):
-            return levels
-    return 256
-
-
-def enlarge_if_small(dataset: data.Dataset) -> data.Dataset:
-    """The embedded digits with every pixel doubled, 16×16: the layers of the convolutional models need at least that."""
-    if min(dataset.images.shape[1:]) >= 16:
+def enlarge(dataset: data.Dataset, side: int) -> data.Dataset:
+    """The images with every pixel doubled, as often as it takes to have so many pixels in height and in width."""
+    if min(dataset.image_shape[-2:]) >= side:
         return dataset
-    return data.Dataset(dataset.name, dataset.images.repeat(2, 1).repeat(2, 2), dataset.labels)
+    images = dataset.images.repeat(2, -2).repeat(2, -1)
+    return enlarge(data.Dataset(dataset.name, images, dataset.labels), side)
 
 
 def as_images(x: Any, like: data.Dataset) -> np.ndarray:
-    """Rows of pixels as images: (..., H·W) -> (..., H, W)."""
+    """Rows of pixels as images: (..., H·W) -> (..., H, W), in colour (..., 3·H·W) -> (..., 3, H, W)."""
     x = x.detach().cpu().numpy() if isinstance(x, tg.Tensor) else x
-    return x.reshape(*x.shape[:-1], *like.images.shape[1:])
+    return x.reshape(*x.shape[:-1], *like.image_shape)
 
 
 def between(start: tg.Tensor, end: tg.Tensor, steps: int = 11) -> tg.Tensor:
@@ -76,9 +64,11 @@ def between(start: tg.Tensor, end: tg.Tensor, steps: int = 11) -> tg.Tensor:
     return start.unsqueeze(1) * (1 - weight) + end.unsqueeze(1) * weight
 
 
-def first_of_each_class(dataset: data.Dataset) -> np.ndarray:
-    """The index of the first image of every class, in the order of the classes."""
-    return np.unique(dataset.labels, return_index=True)[1]
+def to_show(dataset: data.Dataset, n: int = 10) -> np.ndarray:
+    """The indices of n images: the first of every class in the order of the classes, as far as there are, then others."""
+    labels = np.zeros(0) if dataset.labels is None else dataset.labels
+    first = np.unique(labels, return_index=True)[1]
+    return np.concatenate([first, np.setdiff1d(np.arange(len(dataset)), first)])[:n]
 
 
 def nearer_moon(points: np.ndarray) -> np.ndarray:

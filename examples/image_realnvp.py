@@ -12,35 +12,39 @@ with its own histogram, are the baseline to beat: 1.69 on MNIST.  Pictures, in r
     python examples/image_realnvp.py --hidden 32 --epochs 6      # as in docs/results.md; most of an hour
     python examples/image_realnvp.py --glow                      # learned 1×1 convolutions between the couplings
 
-Stopped, the same command goes on where it was; --again begins anew.
 Source: Dinh, Sohl-Dickstein, Bengio 2016; Fleuret, EE-559, lecture 9 (deck D4).
 """
 
 from __future__ import annotations
 
 import math
-import shutil
 
-from common import grey_levels, image_parser, is_small, load
+import numpy as np
+from common import is_small, load
 
 import tinygen as tg
 from tinygen import data, evaluate, nn, optim, plot, training
 from tinygen.models import Glow, ImageRealNVP
-from tinygen.models.conv_autoencoder import images_of
 from tinygen.models.flow import mean_bits_per_dim
 
-parser = image_parser(__doc__, batch_size=32, lr=2e-3)
-parser.add_argument("--hidden", type=int, default=16, help="channels of the couplings' networks (default 16)")
-parser.add_argument("--scales", type=int, default=2, help="how often the image is squeezed (default 2)")
+parser = training.parser(__doc__, images=True, batch_size=32, lr=2e-3)
+parser.add_argument(
+    "--hidden", type=training.at_least(1), default=16, help="channels of the couplings' networks (default 16)"
+)
+parser.add_argument(
+    "--scales", type=training.at_least(1), default=2, help="how often the image is squeezed (default 2)"
+)
 parser.add_argument("--glow", action="store_true", help="Glow's steps instead of alternating masks")
-parser.add_argument("--again", action="store_true", help="begin anew")
 args = parser.parse_args()
 device = training.select_device(args.device)
-run = training.Run("image_realnvp", args.out)
-train, test = load(args)
-levels = grey_levels(train)
+train, test = load(args, fits=lambda side: side % 2**args.scales == 0)
+run = training.start("image_realnvp", args)
 hidden, epochs = (4 if args.dry_run else args.hidden), args.epochs or (60 if is_small(train) else 3)
-x_train, x_test = images_of(train), images_of(test)  # (n, 1, height, width), pixels k / (levels - 1)
+x_train, x_test = train.with_channels, test.with_channels  # (n, channels, height, width)
+levels = data.grey_levels(np.concatenate([x_train, x_test]))  # pixels are k / (levels - 1)
+if levels is None:
+    levels, x_train, x_test = 256, (255 * x_train).round() / 255, (255 * x_test).round() / 255
+    print("The pixels are not those of 8-bit images, and are rounded to such.")
 tg.manual_seed(args.seed)
 
 kind = Glow if args.glow else ImageRealNVP
@@ -48,26 +52,27 @@ model = kind(x_train.shape[1:], args.scales, hidden=hidden, levels=levels).to(de
 optimizer = optim.Adam(model.parameters(), lr=args.lr)
 loader = data.DataLoader(x_train, args.batch_size, shuffle=True, generator=args.seed, device=device)
 schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs * len(loader))
-if args.again or args.dry_run:
-    shutil.rmtree(run.path("kept"), ignore_errors=True)
-settings = {"glow": args.glow, "hidden": hidden, "scales": args.scales, "epochs": epochs, "seed": args.seed}
-keeper = training.Keeper(run.path("kept"), settings=settings, model=model, optimizer=optimizer, schedule=schedule)
+keeper = run.keeper({"epochs": epochs}, model=model, optimizer=optimizer, schedule=schedule)
 losses = keeper.values.setdefault("losses", [])
 
 for epoch in keeper.epochs(epochs):
     for x in (bar := training.progress(keeper.batches(loader), f"epoch {epoch + 1}/{epochs}")):
         optimizer.zero_grad()
         loss = model.loss(x)  # −log p(v) of the dequantised images v: of all of their pixels, in nats
+        keeper.check(loss)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 100.0)  # few steps are that long, early on
         optimizer.step()
         schedule.step()
-        bar.set("bits/dim", loss=evaluate.bits_per_dim(loss.item(), math.prod(model.image), levels))
+        bits = evaluate.bits_per_dim(loss.item(), math.prod(model.image), levels)
+        keeper.log(loss=bits)
+        bar.set("bits/dim", loss=bits)
     losses.append(mean_bits_per_dim(model, x_test))
+    keeper.log(test_loss=losses[-1])
 model.eval()
 
 # Pictures
-independent = evaluate.histogram_bits(train.flat, test.flat, levels=levels)
+independent = evaluate.histogram_bits(x_train.reshape(len(x_train), -1), x_test.reshape(len(x_test), -1), levels=levels)
 plot.curves(
     {type(model).__name__: losses},
     run.path("loss.png"),

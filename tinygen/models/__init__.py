@@ -42,6 +42,7 @@ from tinygen.models.flow import Flow, ImageFlow
 from tinygen.models.gan import GAN, Discriminator, Generator
 from tinygen.models.image_realnvp import Glow, ImageRealNVP
 from tinygen.models.iwae import IWAE
+from tinygen.models.model import Model, rebuild
 from tinygen.models.nice import NICE, ImageNICE
 from tinygen.models.realnvp import RealNVP
 from tinygen.models.result import Result
@@ -71,5 +72,7 @@ __all__ = [
     "Glow",
     "Classifier",
     "ConvClassifier",
+    "Model",
+    "rebuild",
     "Result",
 ]

@@ -19,10 +19,11 @@ from typing import Any
 
 import tinygen as tg
 from tinygen import data, evaluate, nn, optim, training
+from tinygen.models.model import Model
 from tinygen.models.result import Result
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(Model):
     """A multi-layer perceptron in the shape of an hourglass: 784-256-10-256-784 for sizes=(784, 256, 10).
 
         f: Linear, ReLU, Linear, ReLU, ...      g: the same widths backwards, a sigmoid at the end

@@ -20,10 +20,11 @@ import tinygen as tg
 from tinygen import data, nn, optim, training
 from tinygen.errors import ShapeError
 from tinygen.models.autoencoder import mlp
+from tinygen.models.model import Model
 from tinygen.models.result import Result
 
 
-class Classifier(nn.Module):
+class Classifier(Model):
     """A multi-layer perceptron with one logit per class: 784-256-10 for sizes=(784, 256, 10).
 
     x: images with sizes[0] pixels, (batch, ...) in any shape -> logits (batch, sizes[-1]).
@@ -77,28 +78,29 @@ class ConvClassifier(Classifier):
 
         Conv(1, 32, 4, stride 2) ReLU   Conv(32, 64, 4, stride 2) ReLU   Linear(64·7·7, 128) ReLU   Linear(128, 10)
 
-    size: (H, W), at least 4 each; channels: of the two convolutions; hidden: the number of `features`.
+    size: (H, W), at least 4 each, or (3, H, W) for images in colour; channels: of the two convolutions; hidden: the number of `features`.
     x: images with H·W pixels, (batch, ...) in any shape, (batch, 1, H, W) for one -> logits (batch, classes).
     """
 
     def __init__(
         self,
-        size: tuple[int, int] = (28, 28),
+        size: Sequence[int] = (28, 28),
         channels: tuple[int, int] = (32, 64),
         hidden: int = 128,
         classes: int = 10,
     ):
         nn.Module.__init__(self)
-        if min(size) < 4:
+        colours, height, width = shape = (1,) * (3 - len(size)) + tuple(size)
+        if min(height, width) < 4:
             raise ValueError(f"ConvClassifier: images of at least 4×4 pixels are expected, got size={tuple(size)}")
-        self.shape = (1, *size)
+        self.shape = shape
         self.network = nn.Sequential(
-            nn.Conv2d(1, channels[0], 4, stride=2, padding=1),
+            nn.Conv2d(colours, channels[0], 4, stride=2, padding=1),
             nn.ReLU(),
             nn.Conv2d(channels[0], channels[1], 4, stride=2, padding=1),
             nn.ReLU(),
             nn.Flatten(),
-            nn.Linear(channels[1] * (size[0] // 4) * (size[1] // 4), hidden),
+            nn.Linear(channels[1] * (height // 4) * (width // 4), hidden),
             nn.ReLU(),
             nn.Linear(hidden, classes),
         )
@@ -142,8 +144,7 @@ def train_conv_classifier(
     epochs: by default 3, or for a small data set as many as make 300 steps.
     """
     tg.manual_seed(seed)
-    _, height, width = train.images.shape
-    model = ConvClassifier((height, width), hidden=hidden, classes=int(_labels(train).max()) + 1).to(device)
+    model = ConvClassifier(train.image_shape, hidden=hidden, classes=int(_labels(train).max()) + 1).to(device)
     if epochs is None:
         epochs = max(3, math.ceil(300 / math.ceil(len(train) / batch_size)))
     return _fit(model, train, epochs, batch_size, lr, seed, device)

@@ -22,10 +22,11 @@ import numpy as np
 
 import tinygen as tg
 from tinygen import data, evaluate, nn, ops, optim, training
+from tinygen.models.model import Model
 from tinygen.nn import flows
 
 
-class Flow(nn.Module):
+class Flow(Model):
     """The density of x when f(x) has the density `base`.
 
     transform: f, a `flows.Transform` from data to noise.  base: p_Z, a `flows.Density`.

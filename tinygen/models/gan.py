@@ -28,6 +28,7 @@ import tinygen as tg
 from tinygen import data, evaluate, nn, optim, training
 from tinygen.models.autoencoder import mlp
 from tinygen.models.classifier import train_classifier, train_conv_classifier
+from tinygen.models.model import Model
 from tinygen.models.result import Result
 
 
@@ -63,7 +64,7 @@ class Discriminator(nn.Module):
         return self.network(x).squeeze(1)
 
 
-class GAN(nn.Module):
+class GAN(Model):
     """The two networks and the game.
 
     latent: size of z; size: pixels of an image; hidden: the generator's widths, the discriminator's backwards.

@@ -25,6 +25,7 @@ from typing import Any
 import tinygen as tg
 from tinygen import data, evaluate, nn, optim, training
 from tinygen.models.autoencoder import mlp
+from tinygen.models.model import Model
 from tinygen.models.result import Result
 
 LOG_2PI = math.log(2 * math.pi)
@@ -44,7 +45,7 @@ def gaussian_log_prob(x: tg.Tensor, mu: tg.Tensor, logvar: tg.Tensor) -> tg.Tens
     return -0.5 * (LOG_2PI + logvar + (x - mu) ** 2 * (-logvar).exp()).sum(-1)
 
 
-class VAE(nn.Module):
+class VAE(Model):
     """What both VAEs share.  A subclass has an `encoder` (x -> μ and logvar side by side), and says what p(x|z) is:
     `decode(z)` returns its parameters, `log_prob_given(x, z)` is log p(x|z), `mean(z)` its mean.
     """

@@ -4,8 +4,8 @@ The training loop itself is not here: it stands in the example, in full.
 
     args = training.parser(__doc__, epochs=10, lr=1e-3).parse_args()
     device = training.select_device(args.device)
-    run = training.Run("vae", args.out)
-    keeper = training.Keeper(run.folder, model=model, optimizer=optimizer)
+    run = training.start("vae", args)
+    keeper = run.keeper(model=model, optimizer=optimizer)
     for epoch in keeper.epochs(args.epochs):
         for (x,) in (bar := training.progress(keeper.batches(loader), f"epoch {epoch + 1}/{args.epochs}")):
             ...
@@ -14,9 +14,24 @@ The training loop itself is not here: it stands in the example, in full.
     plot.image_grid(samples, run.path("samples.png"))
 """
 
-from tinygen.training.arguments import parser, select_device
+from tinygen.training.arguments import at_least, load_images, parser, positive, select_device
 from tinygen.training.keeper import Keeper
 from tinygen.training.progress import Progress, progress
-from tinygen.training.results import RESULT_HEADERS, Run, table
+from tinygen.training.results import RESULT_HEADERS, table
+from tinygen.training.run import Run, config, start
 
-__all__ = ["RESULT_HEADERS", "Keeper", "Progress", "Run", "parser", "progress", "select_device", "table"]
+__all__ = [
+    "RESULT_HEADERS",
+    "Keeper",
+    "Progress",
+    "Run",
+    "at_least",
+    "config",
+    "load_images",
+    "parser",
+    "positive",
+    "progress",
+    "select_device",
+    "start",
+    "table",
+]

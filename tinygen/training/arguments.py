@@ -5,10 +5,20 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-from tinygen import backend
+from tinygen import backend, data
+from tinygen.checkpoint import CheckpointError
+from tinygen.errors import UsageError
+
+DATA = (
+    "images to learn from: digits, mnist, fashion, usps, frey, olivetti, an .npz file with an array `images`, or a folder of "
+    "images (default: mnist if it can be had, else digits)"
+)
 
 
 def select_device(name: str = "auto") -> backend.Device:
@@ -30,37 +40,70 @@ def parser(
     seed: int = 0,
     out: str = "runs",
     device: str = "auto",
+    images: bool = False,
+    add_help: bool = True,
 ) -> argparse.ArgumentParser:
-    """The arguments that all examples share: --device, --seed, --out, --dry-run, and those given a default here.
+    """The arguments that all examples share: --device, --seed, --out, --resume, --dry-run, and those given a default here.
 
     An example adds its own with `add_argument`.  In the result, `args.dry_run` asks for a run of seconds that goes
     through every line: the example decides how (one epoch, few images).
+    images: it learns from images, `load_images(args)`: also --data and --size; without --epochs it chooses as many as the
+    data set needs.
+    add_help: False for a parser that becomes a parent of another.
     """
-    p = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    if epochs is not None:
-        p.add_argument("--epochs", type=_at_least_one, default=epochs, help=f"passes over the data (default {epochs})")
+    p = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, add_help=add_help
+    )
+    if images:
+        p.add_argument("--data", metavar="NAME|PATH", help=DATA)
+        p.add_argument(
+            "--size", type=at_least(1), help="height and width that the images are resized to (default: as they are)"
+        )
+        p.add_argument("--epochs", type=at_least(1), help="passes over the data (default: what the data need)")
+    elif epochs is not None:
+        p.add_argument("--epochs", type=at_least(1), default=epochs, help=f"passes over the data (default {epochs})")
     if batch_size is not None:
         text = f"samples per step (default {batch_size})"
-        p.add_argument("--batch-size", type=_at_least_one, default=batch_size, help=text)
+        p.add_argument("--batch-size", type=at_least(1), default=batch_size, help=text)
     if lr is not None:
-        p.add_argument("--lr", type=_positive, default=lr, help=f"learning rate (default {lr:g})")
-    p.add_argument("--seed", type=_natural, default=seed, help=f"seed of every random number (default {seed})")
+        p.add_argument("--lr", type=positive, default=lr, help=f"learning rate (default {lr:g})")
+    p.add_argument("--seed", type=at_least(0), default=seed, help=f"seed of every random number (default {seed})")
     text = f"cpu, cuda, cuda:1, or auto: the GPU where there is one (default {device})"
-    p.add_argument("--device", default=device, help=text)
+    p.add_argument("--device", type=_device, default=device, help=text)
     p.add_argument("--out", type=Path, default=Path(out), help=f"folder for pictures and numbers (default {out})")
+    p.add_argument("--resume", action="store_true", help="go on where the run in that folder was stopped")
     p.add_argument("--dry-run", action="store_true", help="go through every line in seconds, to see that it works")
     return p
 
 
-def _natural(text: str) -> int:
-    return _number(text, int, 0, "an integer >= 0")
+def load_images(args: argparse.Namespace) -> tuple[data.Dataset, data.Dataset]:
+    """The images of --data: (train, test).  Without --data MNIST, or the embedded digits where MNIST cannot be had.
+
+    With --dry-run only a few images of it, and args.epochs becomes 2.  Raises UsageError when they cannot be had.
+    """
+    try:
+        if args.data is not None:
+            train, test = data.load(args.data, args.size, seed=args.seed)
+        else:
+            try:
+                train, test = data.load("mnist", args.size)
+            except FileNotFoundError:
+                sys.stderr.write("MNIST is not here and could not be downloaded: learning from the embedded digits.\n")
+                train, test = data.load("digits", args.size)
+    except (OSError, ImportError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    if args.dry_run:
+        train, test, args.epochs = train.subset(slice(500)), test.subset(slice(200)), 2
+    return train, test
 
 
-def _at_least_one(text: str) -> int:
-    return _number(text, int, 1, "an integer >= 1")
+def at_least(least: int) -> Callable[[str], int]:
+    """The type of an argument that is an integer >= least: `parser.add_argument("--latent", type=training.at_least(1))`."""
+    return lambda text: _number(text, int, least, f"an integer >= {least}")
 
 
-def _positive(text: str) -> float:
+def positive(text: str) -> float:
+    """The type of an argument that is a number > 0."""
     return _number(text, float, sys.float_info.min, "a number > 0")
 
 
@@ -72,3 +115,29 @@ def _number(text: str, kind: type, least: float, expected: str) -> Any:
     if not least <= value < math.inf:
         raise argparse.ArgumentTypeError(f"{expected} is expected, got {text!r}")
     return value
+
+
+def _device(text: str) -> str:
+    try:
+        select_device(text)
+    except (ValueError, RuntimeError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+class _Parser(argparse.ArgumentParser):
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        if args is None:  # the command line's: from here on this process is that program
+            sys.excepthook = partial(_report, self.prog)
+        return super().parse_args(args, namespace)
+
+
+def _report(program: str, kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """As argparse does with arguments that it refuses."""
+    if issubclass(kind, UsageError | data.DataError | CheckpointError | FloatingPointError):
+        sys.stderr.write(f"{program}: error: {error}\n")
+        raise SystemExit(2)
+    if issubclass(kind, KeyboardInterrupt):
+        sys.stderr.write(f"{program}: stopped; add --resume to the command to go on from what was saved last\n")
+        raise SystemExit(130)
+    sys.__excepthook__(kind, error, traceback)

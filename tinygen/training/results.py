@@ -1,38 +1,11 @@
-"""The folder of a run, and the table of results."""
+"""The table of results, and numbers as JSON has them."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-
-class Run:
-    """The folder `out/name` of one run, made at once, with its pictures and its metrics.json."""
-
-    def __init__(self, name: str, out: str | Path = "runs"):
-        self.folder = Path(out) / name
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.metrics: dict[str, Any] = {}
-
-    def path(self, file: str) -> Path:
-        """Where a file of this run belongs: `run.path("samples.png")`."""
-        return self.folder / file
-
-    def save_metrics(self, **metrics: Any) -> Path:
-        """Add these numbers (or lists and dicts of numbers) to the run's, and write them all to metrics.json.
-
-        Scalars of NumPy and one-element Tensors become plain numbers; inf and NaN, for which JSON has no number, are
-        written as strings.  The file is replaced in one step: a reader never sees half of it.
-        """
-        self.metrics.update({name: plain(value) for name, value in metrics.items()})
-        target, partial = self.path("metrics.json"), self.path("metrics.json.partial")
-        partial.write_text(json.dumps(self.metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
-        os.replace(partial, target)
-        return target
 
 
 def plain(value: Any) -> Any:

@@ -1,0 +1,154 @@
+"""Commands and their arguments."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tinygen as tg
+from tinygen import training
+from tinygen.cli import judge, runs, show
+from tinygen.cli.kinds import KINDS, options
+from tinygen.cli.train import train
+
+COMMANDS = {
+    "train MODEL": "train a model; --help lists what it can be told",
+    "sample RUN": "draw from it",
+    "interpolate RUN": "from one image to another",
+    "evaluate RUN": "its numbers, beside baseline and floor",
+    "compare RUN RUN": "curves on one plot, and a table",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 0, 2 for what cannot be done as it was asked for, 130 after Ctrl-C."""
+    args = parser().parse_args(arguments)
+    command, traceback, function = (vars(args).pop(key, None) for key in ("command", "traceback", "function"))
+    if function is None:
+        print(overview())
+        return 0
+    try:
+        function(args)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        return 130
+    except (ValueError, OSError, RuntimeError, FloatingPointError, ImportError) as error:
+        if traceback:
+            raise
+        sys.stderr.write(f"tinygen {command}: {error}\n")
+        return 2
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser("python -m tinygen", description="Generative models, trained, shown and measured.")
+    p.add_argument("--version", action="version", version=f"tinygen {tg.__version__}")
+    p.add_argument("--traceback", action="store_true", help="show where in the source an error comes from")
+    commands = p.add_subparsers(dest="command", metavar="COMMAND")
+    _train(commands)
+
+    def reads_a_run(name: str, function: Any, text: str) -> argparse.ArgumentParser:
+        q = commands.add_parser(name, help=text, description=text)
+        q.set_defaults(function=function)
+        q.add_argument(
+            "run", type=Path, metavar="RUN", help="the folder of a run, or one of the .safetensors files in it"
+        )
+        q.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
+        q.add_argument("--seed", type=int, help="of every random number (default: the run's)")
+        return q
+
+    q = reads_a_run("sample", _sample, "Draw from a trained model: RUN/samples.png")
+    q.add_argument("-n", type=int, default=64, help="how many (default 64)")
+    q = reads_a_run("interpolate", _interpolate, "From one image to another through their codes: RUN/interpolation.png")
+    q.add_argument("-n", type=int, default=6, help="how many ways (default 6)")
+    q.add_argument("--steps", type=int, default=11, help="images per way (default 11)")
+    q = reads_a_run("evaluate", _evaluate, "The numbers of a trained model on test images: RUN/metrics.json")
+    q.add_argument("--data", help="other images (or points) than the run's")
+    q = commands.add_parser("compare", help="curves on one plot, and a table", description="Several runs side by side.")
+    q.set_defaults(function=_compare)
+    q.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs")
+    q.add_argument("--out", type=Path, default=Path("runs/compare.png"), help="the plot (default runs/compare.png)")
+    return p
+
+
+def _train(commands: Any) -> None:
+    q = commands.add_parser(
+        "train", help="train a model", description="Train a model on images, or on points in the plane."
+    )
+    models = q.add_subparsers(dest="model", metavar="MODEL", required=True)
+    for name, kind in KINDS.items():
+        m = models.add_parser(
+            name,
+            help=kind.summary,
+            parents=[training.parser(None, images=True, batch_size=kind.batch_size, lr=kind.lr, add_help=False)],
+            description=f"{kind.summary}.",
+        )
+        m.set_defaults(function=train)
+        m.add_argument("--name", help=f"of the run's folder (default {name})")
+        if kind.points:
+            m.add_argument("--noise", type=float, default=0.1, help="of the two moons (default 0.1)")
+        for option, default in options(kind).items():
+            flag, text = f"--{option.replace('_', '-')}", f"(default {default})"
+            if isinstance(default, bool):
+                m.add_argument(flag, action="store_true", help=text)
+            elif isinstance(default, tuple):
+                m.add_argument(flag, type=int, nargs="+", default=default, metavar="N", help=text)
+            else:
+                m.add_argument(flag, type=type(default), default=default, help=text)
+
+
+def overview() -> str:
+    """Models, examples and commands, a line each."""
+    rows = [("models", "")] + [(f"  {name}", kind.summary) for name, kind in KINDS.items()]
+    if examples := _examples():
+        rows += [("", ""), (f"examples, in {examples[0].parent}", "")]
+        rows += [(f"  {file.name}", _first_line(file)) for file in examples]
+    rows += [("", ""), ("commands: python -m tinygen ...", "")] + [
+        (f"  {name}", text) for name, text in COMMANDS.items()
+    ]
+    width = max(len(name) for name, text in rows if text) + 2
+    return "\n".join(f"{name:<{width}}{text}".rstrip() for name, text in rows)
+
+
+def _examples() -> list[Path]:
+    """Those beside the package, in a checkout."""
+    folder = Path(tg.__file__).resolve().parent.parent / "examples"
+    return sorted(file for file in folder.glob("*.py") if file.name not in ("common.py", "report.py"))
+
+
+def _first_line(file: Path) -> str:
+    return (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").partition("\n")[0].rstrip(".")
+
+
+def _loaded(args: argparse.Namespace) -> tuple[runs.Trained, argparse.Namespace, Any]:
+    trained = runs.read(args.run, training.select_device(args.device))
+    everything = runs.of_run(trained, args)
+    tg.manual_seed(everything.seed)
+    return trained, everything, runs.samples(everything, trained.on_points)
+
+
+def _sample(args: argparse.Namespace) -> None:
+    if args.n < 1:
+        raise ValueError(f"-n must be at least 1, got {args.n}")
+    trained, _, (train_samples, _, _) = _loaded(args)
+    print(show.sample(trained, args.n, trained.folder / "samples.png", train_samples))
+
+
+def _interpolate(args: argparse.Namespace) -> None:
+    if args.n < 1 or args.steps < 2:
+        raise ValueError(f"-n >= 1 and --steps >= 2 are expected, got {args.n} and {args.steps}")
+    trained, _, (train_samples, test, _) = _loaded(args)
+    print(show.interpolate(trained, args.n, args.steps, trained.folder / "interpolation.png", train_samples, test))
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    trained, everything, (train_samples, test, sets) = _loaded(args)
+    judge.measure(trained, train_samples, test, sets, everything)
+
+
+def _compare(args: argparse.Namespace) -> None:
+    judge.compare(args.runs, args.out, training.select_device("cpu"))

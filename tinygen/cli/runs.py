@@ -1,0 +1,114 @@
+"""A run's folder, read back: the model with its weights, and what it was started with."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tinygen as tg
+from tinygen import backend, checkpoint, data, models, training
+from tinygen.cli.kinds import Samples
+
+
+@dataclass(frozen=True)
+class Trained:
+    """model: in evaluation mode, on the device that was asked for.  arguments: of the command that started the run."""
+
+    folder: Path
+    name: str
+    model: Any
+    arguments: dict[str, Any]
+    epochs: int
+    seconds: float
+
+    @property
+    def on_points(self) -> bool:
+        """Whether it has learned points in the plane, not images."""
+        return isinstance(self.model, models.GaussianVAE | models.RealNVP | models.NICE)
+
+
+def read(path: Path, device: backend.Device | str = "cpu") -> Trained:
+    """The trained model of a run: its folder, or one of the .safetensors files in it where there are several.
+
+    Raises FileNotFoundError if there is none, ValueError if it cannot be told which, or the model cannot be made again,
+    checkpoint.CheckpointError for a damaged file.
+    """
+    folder = path if path.is_dir() else path.parent
+    file = path / "run.safetensors" if path.is_dir() else path
+    if not checkpoint.exists(file):
+        others = sorted(f.name for f in folder.glob("*.safetensors"))
+        if not path.is_dir() or not others:
+            raise FileNotFoundError(f"{path} is no run that was trained: there is no {file.name} in {folder}")
+        if len(others) > 1:
+            raise ValueError(
+                f"{path} holds several models; choose one: {', '.join(str(path / name) for name in others)}"
+            )
+        file = folder / others[0]
+    state = checkpoint.load(file)
+    recipes = state.get("recipes") or {}
+    if not recipes:
+        raise ValueError(
+            f"{file} does not say what its model was made with; only models of tinygen.models can be read back"
+        )
+    part, recipe = next(iter(recipes.items()))
+    try:
+        model = models.rebuild(recipe)
+        model.load_state_dict(state["parts"][part])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{file}: the model {recipe.get('model')} cannot be made again: {error}") from error
+    stored = training.config(folder)
+    name = stored["name"] if file.stem == "run" else f"{stored['name']}, {file.stem}"
+    return Trained(folder, name, model.to(device).eval(), stored["arguments"], state["epoch"], state["seconds"])
+
+
+def samples(
+    args: argparse.Namespace, points: bool
+) -> tuple[Samples, Samples, tuple[data.Dataset, data.Dataset] | None]:
+    """What is to be learned, and new samples of it: (train, test, the data sets if they are images).
+
+    Points are two moons, with args.noise, or those in a .npy file.
+    """
+    if points:
+        return *_points(args), None
+    sets = training.load_images(args)
+    levels = _levels(sets[0].images)
+    train, test = (Samples(models.conv_autoencoder.images_of(part), levels) for part in sets)
+    return train, test, sets
+
+
+def _points(args: argparse.Namespace) -> tuple[Samples, Samples]:
+    n = 300 if args.dry_run else 5000
+    if args.data not in (None, "moons"):
+        points = np.load(args.data, allow_pickle=False)
+        if points.ndim != 2 or points.shape[1] != 2 or len(points) < 2:
+            raise ValueError(f"{args.data}: an array of points (n, 2) is expected, got {points.shape}")
+        points = np.random.default_rng(args.seed).permutation(points.astype(np.float32))
+        return Samples(points[: -len(points) // 5]), Samples(points[-len(points) // 5 :])
+    moons = (data.two_moons(n, args.noise, generator=args.seed + i).astype(np.float32) for i in range(2))
+    return Samples(next(moons)), Samples(next(moons))
+
+
+def _levels(images: np.ndarray) -> int:
+    return data.grey_levels(images) or 256
+
+
+def of_run(trained: Trained, args: argparse.Namespace) -> argparse.Namespace:
+    """Arguments for `samples`: those of the run, but what this command asks for itself."""
+    given = {key: value for key, value in vars(args).items() if value is not None}
+    defaults = {"data": None, "size": None, "seed": 0, "noise": 0.1, "dry_run": False, "epochs": None}
+    return argparse.Namespace(**(defaults | trained.arguments | given))
+
+
+def rows_of(model: Any, x: np.ndarray) -> np.ndarray:
+    """x as the model takes it: perceptrons take vectors."""
+    return x if hasattr(model, "image") else x.reshape(len(x), -1)
+
+
+def here(model: Any, x: np.ndarray) -> tg.Tensor:
+    """The same, where the model is."""
+    parameter = next(model.parameters())
+    return tg.tensor(rows_of(model, x), dtype=parameter.dtype, device=parameter.device)
