@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from contextlib import ContextDecorator
@@ -104,7 +105,11 @@ def _operator(node: Node) -> list[str]:
         return [
             f"{node.op.name} made {_count_bad(node.array)}{_at(node.line)}, and backward() has let go of what came before"
         ]
-    head = f"{node.op.name} made {_count_bad(node.array)} from finite numbers{_at(node.line)}"
+    constants = [
+        x for x in node.arrays if isinstance(x, float) and not math.isfinite(x)
+    ]  # as in masked_fill(mask, -inf)
+    source = f"with the constant {constants[0]}" if constants else "from finite numbers"
+    head = f"{node.op.name} made {_count_bad(node.array)} {source}{_at(node.line)}"
     return [head, *_evidence(node.array, node.arrays)]
 
 

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tinygen import anomaly, backend, checkpoint
+from tinygen import backend, checkpoint
+from tinygen.errors import UsageError
 from tinygen.tensor import Tensor
 from tinygen.training.interrupts import interrupts
 from tinygen.training.log import Log
@@ -60,7 +61,7 @@ class Keeper:
     Ctrl-C finishes the step, saves, and raises KeyboardInterrupt; a second Ctrl-C does so at once, without saving.
     When a saving on the way fails, as on a full disk, the run says so on stderr and goes on, and tries again; the last
     checkpoint stays.  OSError is raised when that was the first saving, or is the last.
-    Raises FloatingPointError instead of saving parameters that are not finite, ValueError when the stored run has other settings, parts or more epochs, CheckpointError when it cannot be read,
+    Raises FloatingPointError instead of saving parameters that are not finite, UsageError when the stored run has other settings, parts or more epochs, CheckpointError when it cannot be read,
     and what the parts raise when their stored state does not fit.
     """
 
@@ -158,7 +159,7 @@ class Keeper:
         """
         value = float(loss)
         if not math.isfinite(value):
-            lines = anomaly.origin(loss, self._parts.names()) if isinstance(loss, Tensor) else []
+            lines = self._parts.origin(loss) if isinstance(loss, Tensor) else []
             raise self._not_finite(f"the loss is {value}", lines)
 
     def epochs(self, n: int) -> Iterator[int]:
@@ -167,7 +168,7 @@ class Keeper:
         if self._stored is not None:
             start, inside = self._stored["epoch"], self._stored["inside"]
             if start + inside > n:
-                raise ValueError(
+                raise UsageError(
                     f"Keeper: the run in {self.file} has come to epoch {start + 1}, and this call asks for {n} epochs; "
                     "ask for as many, or remove the file to start anew"
                 )
@@ -267,18 +268,12 @@ class Keeper:
         return True
 
     def _not_finite(self, what: str, lines: list[str]) -> FloatingPointError:
-        saved = (
-            "nothing was saved before"
-            if self._saved is None
-            else f"as it was after step {self._saved}, it is in {self.file}"
-        )
-        lines = [
-            *lines,
-            saved,
-            "lower the learning rate, clip the gradients (nn.utils.clip_grad_norm_), or look at the data",
-        ]
+        saved = "nothing was saved before"
+        if self._saved is not None:
+            saved = f"the state after step {self._saved} is in {self.file}"
+        advice = "lower the learning rate, clip the gradients (nn.utils.clip_grad_norm_), or look at the data"
         head = f"{self._name}: {what}, in epoch {self._epoch + 1}, step {self.step}"
-        return FloatingPointError("\n    ".join([head, *lines]))
+        return FloatingPointError("\n    ".join([head, *lines, saved, advice]))
 
     @property
     def _is_repeating(self) -> bool:
@@ -286,9 +281,9 @@ class Keeper:
         return self._stored is not None and (self._stored["inside"] or not self._begun)
 
     def _check(self, stored: Mapping[str, Any]) -> None:
-        """Raise ValueError if that is the state of another run."""
+        """Raise UsageError if that is the state of another run."""
         if not all(isinstance(stored.get(name), kind) for name, kind in STORED.items()):
-            raise ValueError(f"Keeper: {self.file} is a checkpoint, but not a Keeper's; use another name or folder")
+            raise UsageError(f"Keeper: {self.file} is a checkpoint, but not a Keeper's; use another name or folder")
         then, now = stored["settings"], self.settings
         differing = [
             f"{name} = {then.get(name, 'not given')!r} then, {now.get(name, 'not given')!r} now"
@@ -296,7 +291,7 @@ class Keeper:
             if name not in then or name not in now or then[name] != now[name]
         ]
         if differing:
-            raise ValueError(
+            raise UsageError(
                 f"Keeper: the stored run has other settings: {'; '.join(differing)}; go on with the same, "
                 f"or remove {self.file} to start anew"
             )

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tinygen import anomaly
+from tinygen.errors import UsageError
+from tinygen.tensor import Tensor
 
 
 class Parts(dict[str, Any]):
@@ -31,13 +33,13 @@ class Parts(dict[str, Any]):
         }
 
     def load(self, stored: Mapping[str, Any], file: Path | None) -> None:
-        """What `state` gave.  Raises ValueError when there are other parts now, and otherwise what the parts raise.
+        """What `state` gave.  Raises UsageError when there are other parts now, and otherwise what the parts raise.
 
         If several do, it is one error of the first one's kind with all that they say.
         """
         if differing := self.keys() ^ stored["parts"].keys():
             missing, unexpected = (sorted(differing & names.keys()) for names in (self, stored["parts"]))
-            raise ValueError(
+            raise UsageError(
                 f"Keeper: the stored run has other parts: missing {missing}, unexpected {unexpected}; go on with the same, "
                 f"or remove {file} to start anew"
             )
@@ -54,21 +56,25 @@ class Parts(dict[str, Any]):
             problem.add_note(f"while {' and '.join(errors)} was loaded from {file}; remove that file to start anew")
             raise problem
 
-    def names(self) -> dict[int, str]:
-        """id of a tensor -> "the parameter model.0.weight", for all that belong to modules."""
-        kinds = {"parameter": "named_parameters", "buffer": "named_buffers"}
-        return {id(x): f"the {kind} {name}" for kind, members in kinds.items() for name, x in self._named(members)}
+    def origin(self, loss: Tensor) -> list[str]:
+        """Where a loss that is not finite comes from (see `anomaly.origin`), and the buffers that are not finite either."""
+        names = {id(x): name for name, x in self._named("parameter")}
+        return anomaly.origin(loss, names) + [lines[0] for lines in self._not_finite("buffer")]
 
     def not_finite(self) -> list[str]:
         """What is said about the first parameter that has a NaN or an infinity; an empty list if none has."""
-        parameters = ((name, x.detach()) for name, x in self._named("named_parameters"))
-        found = (anomaly.origin(x, {id(x): f"the parameter {name}"}) for name, x in parameters)
-        return next(filter(None, found), [])
+        return next(self._not_finite("parameter"), [])
 
-    def _named(self, members: str) -> Iterator[tuple[str, Any]]:
+    def _not_finite(self, kind: str) -> Iterator[list[str]]:
+        for name, x in self._named(kind):
+            if lines := anomaly.origin(value := x.detach(), {id(value): name}):
+                yield lines
+
+    def _named(self, kind: str) -> Iterator[tuple[str, Any]]:
+        """("the parameter model.0.weight", the parameter) of all that are modules."""
         for part, module in self.items():
-            for name, x in getattr(module, members, tuple)():
-                yield f"{part}.{name}", x
+            for name, x in getattr(module, f"named_{kind}s", tuple)():
+                yield f"the {kind} {part}.{name}", x
 
 
 def _together(errors: Mapping[str, Exception]) -> Exception:
