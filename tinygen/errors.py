@@ -19,6 +19,13 @@ class ShapeError(ValueError, RuntimeError):
     """Shapes that do not fit.  PyTorch raises RuntimeError, Python's own word is ValueError: this is both."""
 
 
+class UsageError(ValueError, RuntimeError):
+    """What a program was asked for cannot be done: no such data, sizes that do not fit, a run that cannot go on like this.
+
+    Programs that use `training.parser` show its message without a traceback: the mistake is not in the code.
+    """
+
+
 class _IsLibrary(dict):
     """Is a file part of the library's machinery?  Models are not: a learner wants to see the model's line."""
 
