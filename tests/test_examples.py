@@ -23,6 +23,7 @@ OPTIONS = {
     "image_realnvp": ["--data", "digits"],
     "upsampling": ["--data", "digits"],
     "demo": [],
+    "from_pytorch": [],
     "backprop_by_hand": [],
     "transposed_convolution": [],
     "write_your_own_op": [],
@@ -39,6 +40,8 @@ def run(name, folder, *options):
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_example(name, tmp_path):
+    if name == "from_pytorch":
+        pytest.importorskip("torch")  # without it there is nothing to compare: tests/test_interchange.py
     output = run(name, tmp_path, *OPTIONS[name])
     assert output.strip()
     text = ast.get_docstring(ast.parse((EXAMPLES / f"{name}.py").read_text("utf-8")))

@@ -154,7 +154,9 @@ def _read(file: Path) -> dict[str, Any]:
         with safe_open(file, "numpy") as content:
             header = content.metadata() or {}
             if "sha256" not in header or "state" not in header:
-                raise CheckpointError(f"{file.name} is a safetensors file, but no checkpoint of tinygen's")
+                raise CheckpointError(
+                    f"{file.name} is a safetensors file, but no checkpoint of tinygen's; tinygen.interchange.load_file reads it"
+                )
             if header.get("format") != FORMAT:
                 raise CheckpointError(
                     f"{file.name} was written by {header.get('library')} in format {header.get('format')}, and this "

@@ -53,7 +53,9 @@ def curves(
         if not logx and np.ptp(axes.get_xlim()) > 4:
             axes.locator_params(axis="x", integer=True)  # epochs and batches are counted
         axes.set(xlabel=xlabel, ylabel=ylabel)
-        if len(series) > 1:
+        if len(series) > 4 and not lines:
+            axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))  # inside, so many names would cover the curves
+        elif len(series) > 1:
             axes.legend()
         _reference_lines(axes, lines or {})
     return figure

@@ -1,0 +1,108 @@
+"""Weights to and from PyTorch, in safetensors files.
+
+    tinygen                                                  PyTorch
+
+    from tinygen.interchange import load_file, save_file     from safetensors.torch import load_file, save_file
+    save_file(model.state_dict(), "model.safetensors")       model.load_state_dict(load_file("model.safetensors"))
+    model.load_state_dict(load_file("model.safetensors"))    save_file(model.state_dict(), "model.safetensors")
+
+The two functions are called as those of the safetensors library are for PyTorch.  A model written by the same program in
+both libraries has the same names of parameters and buffers, and the same layouts: nothing has to be renamed or transposed
+(`examples/from_pytorch.py`).
+
+Such a file holds tensors and nothing else: to stop a run and to go on with it, use `tinygen.checkpoint`.  Nothing in it is
+executed when it is read, as a pickle would be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygen import backend
+from tinygen.checkpoint import DTYPES
+from tinygen.creation import tensor
+from tinygen.tensor import Tensor
+
+
+def save_file(tensors: Mapping[str, Any], filename: str | Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors to a safetensors file.
+
+    tensors: name -> Tensor or array, of any device and memory layout: a module's `state_dict()`.  One that has two names
+    is written twice, so that tied weights load wherever they are tied.
+    metadata: texts for the file's header.  By default {"format": "pt"}: "laid out as PyTorch's", which some programs ask for.
+
+    Raises TypeError for what is no dict of tensors, or for a dtype that the format does not know; OSError when the file
+    cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file as write
+
+    if not isinstance(tensors, Mapping):
+        raise TypeError(
+            f"save_file: a dict of tensors is expected, got {type(tensors).__name__}; pass model.state_dict()"
+        )
+    arrays = {name: _as_the_file_has_it(name, value) for name, value in tensors.items()}
+    try:
+        write(arrays, Path(filename), {"format": "pt"} if metadata is None else dict(metadata))
+    except SafetensorError as error:
+        raise OSError(f"save_file: {filename} cannot be written ({error})") from error
+
+
+def load_file(filename: str | Path, device: Any = "cpu") -> dict[str, Tensor]:
+    """The tensors of a safetensors file, by name, in the dtypes that they have there.
+
+    bfloat16, which NumPy does not have, becomes float32: its values are float32's with shorter mantissas, so none changes.
+    `load_state_dict` then converts to the dtype of the model.
+
+    Raises FileNotFoundError; ValueError for a file that is damaged, cut off or of another kind (such as PyTorch's own,
+    a pickle), and for dtypes that tinygen does not have, such as the floats of 8 bits.
+    """
+    from safetensors import SafetensorError, deserialize
+
+    content = Path(filename).read_bytes()
+    try:
+        parts = deserialize(content)
+    except SafetensorError as error:
+        if content.startswith((b"PK\x03\x04", b"\x80")):
+            raise ValueError(
+                f"load_file: {filename} is a pickle, PyTorch's own kind of file, which runs code when it is read; convert "
+                f'it in PyTorch: safetensors.torch.save_file(torch.load("{filename}", weights_only=True), '
+                '"model.safetensors")'
+            ) from error
+        raise ValueError(f"load_file: {filename} is no whole safetensors file ({error})") from error
+    return {name: tensor(_as_numpy_has_it(filename, name, part), device=device) for name, part in parts}
+
+
+def _as_the_file_has_it(name: Any, value: Any) -> np.ndarray:
+    array = value.array if isinstance(value, Tensor) else value
+    if not isinstance(name, str) or name == "__metadata__" or not backend.is_array(array):
+        raise TypeError(
+            f"save_file: names with tensors are expected, got {name!r}: {type(value).__name__}; pass model.state_dict(), "
+            "or save nested states and numbers with tinygen.checkpoint.save"
+        )
+    array = backend.to_numpy(array)
+    if array.dtype.name not in DTYPES.values():
+        raise TypeError(f"save_file: {name} has dtype {array.dtype}; expected one of {', '.join(DTYPES.values())}")
+    # The library writes memory as it lies there, and would mix up the values of a transposed tensor without a word.
+    return array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+
+
+def _as_numpy_has_it(filename: str | Path, name: str, part: Mapping[str, Any]) -> np.ndarray:
+    kind, shape, content = part["dtype"], part["shape"], part["data"]
+    if kind == "BF16":  # the upper half of a float32
+        array = (np.frombuffer(content, "<u2").astype(np.uint32) << 16).view(np.float32)
+    elif kind in DTYPES:
+        array = np.frombuffer(content, np.dtype(DTYPES[kind]).newbyteorder("<")).astype(DTYPES[kind])
+    else:
+        raise ValueError(
+            f"load_file: {name} in {filename} has dtype {kind}, which tinygen does not have; convert it in PyTorch "
+            "before saving: tensor.float()"
+        )
+    try:
+        return array.reshape(shape)
+    except ValueError as error:
+        raise ValueError(f"load_file: {name} in {filename} has shape {tuple(shape)}, which no array has") from error
