@@ -1,0 +1,159 @@
+"""The command line, as a learner uses it: on own images, in a folder, with mistakes."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tinygen import training
+from tinygen.cli import main
+from tinygen.cli.kinds import KINDS
+
+IMAGES = [name for name, kind in KINDS.items() if not kind.points]
+POINTS = [name for name, kind in KINDS.items() if kind.points]
+SMALL = {
+    "autoencoder": "--hidden 16",
+    "vae": "--hidden 16 --latent 3",
+    "conv_vae": "--latent 4",
+    "iwae": "--hidden 16 --latent 3 --k 2",
+    "gan": "--hidden 16 16 --latent 4",
+    "nice": "--hidden 16",
+    "image_realnvp": "--scales 1 --hidden 4",
+    "glow": "--scales 1 --steps 1 --hidden 4",
+}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A folder of 60 small pictures in colour, neither square nor labelled."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for i in range(60):
+        colours = rng.integers(0, 256, 3) * np.linspace(0, 1, 12 * 8).reshape(12, 8, 1)
+        Image.fromarray(colours.astype(np.uint8)).save(folder / f"{i:02d}.png")
+    return folder
+
+
+def run(*words):
+    return main([str(word) for word in " ".join(map(str, words)).split()])
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_every_model_learns_own_pictures(name, pictures, tmp_path, capsys):
+    """Trained, drawn from, measured and compared, whatever the size and the number of channels."""
+    here = f"--data {pictures} --device cpu --out {tmp_path} --dry-run"
+    assert run("train", name, here, "--batch-size 20", SMALL.get(name, "")) == 0
+    folder = tmp_path / f"{name}_dry_run"
+    assert list(folder.glob("epochs/*.png")), "a picture per epoch"
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 2 * (
+        2 if name == "gan" or name == "dcgan" else 3
+    )
+    for command, picture in (("sample", "samples.png"), ("interpolate -n 3 --steps 4", "interpolation.png")):
+        command, *more = command.split(" ", 1)
+        assert run(command, folder, *more, "--device cpu") == 0
+        assert (folder / picture).stat().st_size > 500
+    assert run("evaluate", folder, "--device cpu") == 0
+    assert run("compare", folder, folder, "--out", tmp_path / "compare.png") == 0
+    assert (tmp_path / "compare.png").stat().st_size > 1000
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_every_model_of_points(name, tmp_path, capsys):
+    np.save(tmp_path / "points.npy", np.random.default_rng(0).standard_normal((100, 2)))
+    for data in ("", f"--data {tmp_path / 'points.npy'}"):
+        assert run("train", name, data, f"--device cpu --out {tmp_path} --dry-run") == 0
+        out = capsys.readouterr().out
+        assert "nats per point" in out and ("1.008" in out) == (data == ""), "the moons' entropy is known"
+    folder = tmp_path / f"{name}_dry_run"
+    assert run("sample", folder, "--device cpu") == 0
+    assert run("interpolate", folder, "--device cpu") == 2
+    assert "points in the plane" in capsys.readouterr().err
+
+
+def test_labels_bring_a_distance_of_samples_and_numbers_are_stored(tmp_path, capsys):
+    words = f"--data digits --device cpu --out {tmp_path} --dry-run --hidden 16"
+    assert run("train vae", words) == 0
+    assert run("train autoencoder --name narrow --code 4", words) == 0
+    rows = json.loads((tmp_path / "vae_dry_run" / "metrics.json").read_text())["evaluation"]
+    assert [row["metric"] for row in rows] == [
+        "test −ELBO",
+        "test −L₅₀, a closer bound",
+        "test squared error",
+        "Fréchet distance of samples",
+    ]
+    for row in rows:
+        assert row["floor"] <= row["value"] and row["unit"] and row["which is"]
+    capsys.readouterr()
+    assert run("compare", tmp_path / "vae_dry_run", tmp_path / "narrow_dry_run", "--out", tmp_path / "c.png") == 0
+    out = capsys.readouterr().out
+    assert "PCA, 4 numbers" in out, "both runs' numbers"
+    (line,) = (line for line in out.splitlines() if line.startswith("model  "))
+    assert line.split() == ["model", "BernoulliVAE", "Autoencoder"], "what they differ in"
+
+
+def test_without_resume_the_earlier_run_is_set_aside_and_with_it_kept(tmp_path, capsys):
+    words = f"train realnvp --device cpu --out {tmp_path} --dry-run --hidden 4"
+    folder = tmp_path / "realnvp_dry_run"
+    assert run(words) == 0
+    before = (folder / "run.safetensors").read_bytes()
+    assert run(words, "--resume") == 0
+    assert (folder / "run.safetensors").read_bytes() == before and not (tmp_path / "realnvp_dry_run.previous").exists()
+    assert run(words, "--seed 1") == 0
+    assert (tmp_path / "realnvp_dry_run.previous" / "run.safetensors").read_bytes() == before
+    assert "the earlier run is now in" in capsys.readouterr().err
+    assert run(words, "--resume") == 2
+    assert "seed = 1 then, 0 now" in capsys.readouterr().err
+
+
+def test_the_overview_lists_models_examples_and_commands(capsys):
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    for name in (*KINDS, "vae.py", "train", "compare"):
+        assert f"  {name} " in out
+    lines = out.splitlines()
+    assert not any(line.startswith("  ") and len(line.split()) < 2 for line in lines), "every line says something"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("sample nowhere", "nowhere is no run that was trained"),
+        ("compare nowhere", "nowhere is no run that was trained"),
+        ("train vae --data nowhere.npz --device cpu", "nowhere.npz"),
+        ("train dcgan --data PICTURES --size 10 --device cpu", "10×10 are not; pad or crop"),
+        ("train image_realnvp --data PICTURES --size 10 --device cpu", "2 squeezes halve the sides"),
+        ("train realnvp --data nowhere.npy --device cpu", "nowhere.npy"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line(words, message, pictures, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(words.replace("PICTURES", str(pictures))) == 2
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+
+
+def test_a_folder_that_was_tampered_with(tmp_path, capsys):
+    assert run(f"train realnvp --device cpu --out {tmp_path} --dry-run --hidden 4") == 0
+    folder = tmp_path / "realnvp_dry_run"
+    whole = (folder / "config.json").read_bytes()
+    for content in (b"", b"{", b"[]", b'{"name": 1}', b'{"name": "x", "arguments": 3}', whole[:-20], b"\xff\xfe"):
+        (folder / "config.json").write_bytes(content)
+        assert run("evaluate", folder) == 2
+        assert "config.json is damaged" in capsys.readouterr().err
+    (folder / "config.json").unlink()
+    assert run("evaluate", folder) == 2
+    assert "there is no config.json in it" in capsys.readouterr().err
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path):
+    """A lock held by another process; here by another handle, which is the same to the operating system."""
+    from filelock import FileLock
+
+    (tmp_path / "vae").mkdir()
+    args = training.parser().parse_args(["--out", str(tmp_path)])
+    with FileLock(tmp_path / "vae" / "lock"), pytest.raises(RuntimeError, match="another process is training there"):
+        training.start("vae", args)
+    training.start("vae", args)
