@@ -34,6 +34,7 @@ def test_progress_lines_are_occasional_and_carry_the_metric_with_its_unit(capsys
         bar.set("nats", loss=i / 3)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 50 and lines[-1].startswith("train: 50/50, ") and lines[-1].endswith(", loss 16.33 nats")
+    assert all(" s left, loss " in line for line in lines[:-1]) and "left" not in lines[-1]
     for i in (bar := training.progress(range(50), "train", every=1000)):
         bar.set(accuracy=tinygen.tensor(0.5), step=i)
     (line,) = capsys.readouterr().err.splitlines()
