@@ -5,7 +5,7 @@ codes can be walked through.  Pictures, in runs/autoencoder/:
 
     reconstructions.png   test images, the autoencoder's answers, PCA's answers
     error.png             the test error over the epochs, beside PCA and beside answering with the mean image
-    interpolation.png     from one digit to another in a straight line through the space of codes
+    interpolation.png     from one image to another in a straight line through the space of codes
     walk.png              one number of a code changed at a time
 
     python examples/autoencoder.py --data digits          # seconds, no download
@@ -15,21 +15,21 @@ codes can be walked through.  Pictures, in runs/autoencoder/:
 from __future__ import annotations
 
 import numpy as np
-from common import as_images, between, first_of_each_class, image_parser, is_small, load
+from common import as_images, between, is_small, load, to_show
 
 import tinygen as tg
 from tinygen import data, evaluate, nn, optim, plot, training
 from tinygen.models import Autoencoder
 
-parser = image_parser(__doc__, batch_size=128, lr=1e-3)
-parser.add_argument("--code", type=int, default=10, help="numbers in the code (default 10)")
+parser = training.parser(__doc__, images=True, batch_size=128, lr=1e-3)
+parser.add_argument("--code", type=training.at_least(1), default=10, help="numbers in the code (default 10)")
 parser.add_argument(
     "--relu-code", action="store_true", help="a ReLU on the code too, as in the deck: some of it will die"
 )
 args = parser.parse_args()
 device = training.select_device(args.device)
-run = training.Run("autoencoder", args.out)
 train, test = load(args)
+run = training.start("autoencoder", args)
 epochs = args.epochs or (200 if is_small(train) else 20)
 tg.manual_seed(args.seed)
 
@@ -38,6 +38,8 @@ code_activation = nn.ReLU() if args.relu_code else nn.Identity()
 model = Autoencoder((train.flat.shape[1], 256, args.code), code_activation).to(device)
 optimizer = optim.Adam(model.parameters(), lr=args.lr)
 loader = data.DataLoader(train.flat, args.batch_size, shuffle=True, generator=args.seed, device=device)
+keeper = run.keeper(model=model, optimizer=optimizer)
+errors = keeper.values.setdefault("errors", [])
 
 # What it has to beat: the best linear code, and no code at all
 pca = evaluate.PCA.fit(train.flat, args.code)
@@ -45,19 +47,20 @@ pca_error = evaluate.squared_error(pca.reconstruct, test.flat)
 mean_error = evaluate.variance(train.flat, test.flat)
 
 x_test = tg.as_tensor(test.flat, device=device)
-errors = []
-for epoch in range(epochs):
-    for x in (bar := training.progress(loader, f"epoch {epoch + 1}/{epochs}")):
+for epoch in keeper.epochs(epochs):
+    for x in (bar := training.progress(keeper.batches(loader), f"epoch {epoch + 1}/{epochs}")):
         optimizer.zero_grad()
         loss = model.loss(x)  # squared error, summed over the pixels, averaged over the batch
+        keeper.check(loss)
         loss.backward()
         optimizer.step()
+        keeper.log(loss=loss.item())
         bar.set("grey levels² per image", error=loss.item())
     errors.append(evaluate.squared_error(model.reconstruct, x_test))
+    keeper.log(test_error=errors[-1])
 
 # Pictures
-chosen = np.concatenate([first_of_each_class(test), np.arange(2)])
-x = x_test[chosen]
+x = x_test[to_show(test, 12)]
 plot.rows(
     {
         "original": as_images(x, test),
@@ -75,8 +78,8 @@ plot.curves(
     lines={"mean image": mean_error, f"PCA, {args.code}": pca_error},
 )
 with tg.no_grad():
-    h = model.encode(x_test[first_of_each_class(test)])
-    path = between(h[:5], h[5:10])
+    h = model.encode(x_test[to_show(test)])
+    path = between(h[:5], h[5:])
     plot.latent_walk(
         as_images(model.decode(path), test),
         run.path("interpolation.png"),

@@ -6,7 +6,7 @@ runs/conv_autoencoder/:
 
     reconstructions.png   test images, the autoencoder's answers, PCA's answers
     error.png             the test error over the epochs, beside PCA and beside answering with the mean image
-    interpolation.png     ξ(x, y, α) = g((1−α) f(x) + α f(y)): from one digit to another
+    interpolation.png     ξ(x, y, α) = g((1−α) f(x) + α f(y)): from one image to another
     samples.png           g(h) for codes h drawn from the Gaussian
     codes_pca.png         the codes of test images, in the plane of their two principal components
     codes_tsne.png        the same codes, arranged by t-SNE so that neighbours stay neighbours (needs scikit-learn)
@@ -18,22 +18,28 @@ runs/conv_autoencoder/:
 from __future__ import annotations
 
 import numpy as np
-from common import enlarge_if_small, first_of_each_class, image_parser, is_small, load
+from common import is_small, load, to_show
 
 import tinygen as tg
 from tinygen import data, evaluate, optim, plot, training
 from tinygen.models import ConvAutoencoder
-from tinygen.models.conv_autoencoder import images_of, in_batches, squared_error
+from tinygen.models.conv_autoencoder import in_batches, squared_error
 
-parser = image_parser(__doc__, batch_size=100, lr=1e-3)
-parser.add_argument("--codes", type=int, nargs="+", default=[8], help="numbers in the code, one model each (default 8)")
+parser = training.parser(__doc__, images=True, batch_size=100, lr=1e-3)
+parser.add_argument(
+    "--codes",
+    type=training.at_least(2),
+    nargs="+",
+    default=[8],
+    help="numbers in the code, one model each (default 8)",
+)
 args = parser.parse_args()
 device = training.select_device(args.device)
-run = training.Run("conv_autoencoder", args.out)
-train, test = map(enlarge_if_small, load(args))
+train, test = load(args, fits=lambda side: side % 4 == 0, at_least=16)
+run = training.start("conv_autoencoder", args)
 epochs = args.epochs or (150 if is_small(train) else 10)
-x_train, x_test = images_of(train), images_of(test)  # (n, 1, height, width)
-shown = tg.tensor(x_test[np.concatenate([first_of_each_class(test), np.arange(2)])], device=device)
+x_train, x_test = train.with_channels, test.with_channels  # (n, channels, height, width)
+shown = tg.tensor(x_test[to_show(test, 12)], device=device)
 
 reconstructions, errors, lines, samples, table = {"original": shown}, {}, {}, {}, []
 lines["mean image"] = evaluate.variance(train.flat, test.flat)
@@ -42,15 +48,19 @@ for code in args.codes:
     model = ConvAutoencoder(code, x_train.shape[1:]).to(device)
     optimizer = optim.Adam(model.parameters(), lr=args.lr)
     loader = data.DataLoader(x_train, args.batch_size, shuffle=True, generator=args.seed, device=device)
-    curve = errors.setdefault(f"code of {code}", [])
-    for epoch in range(epochs):
-        for x in (bar := training.progress(loader, f"code of {code}, epoch {epoch + 1}/{epochs}")):
+    keeper = run.keeper(name=f"code_{code}", model=model, optimizer=optimizer)
+    curve = errors[f"code of {code}"] = keeper.values.setdefault("errors", [])
+    for epoch in keeper.epochs(epochs):
+        for x in (bar := training.progress(keeper.batches(loader), f"code of {code}, epoch {epoch + 1}/{epochs}")):
             optimizer.zero_grad()
             loss = model.loss(x)  # squared error, averaged over the pixels and the batch
+            keeper.check(loss)
             loss.backward()
             optimizer.step()
+            keeper.log(loss=loss.item())
             bar.set("grey levels² per pixel", error=loss.item())
         curve.append(squared_error(model, x_test))  # summed over the pixels
+        keeper.log(test_error=curve[-1])
 
     pca = evaluate.PCA.fit(train.flat, code)  # what it has to beat: the best linear code
     lines[f"PCA, {code}"] = evaluate.squared_error(pca.reconstruct, test.flat)
@@ -84,11 +94,14 @@ plot.latent_walk(
 )
 few = slice(0, 2000)
 codes = in_batches(model.encode, x_test[few], model.code_mean).cpu().numpy()
+labels = None if test.labels is None else test.labels[few]
+if labels is None:
+    print("No labels: the classes among the codes are left out, all are drawn in one colour.")
 plane = evaluate.PCA.fit(codes, 2)
 plot.scatter2d(
     plane.encode(codes),
     run.path("codes_pca.png"),
-    labels=test.labels[few],
+    labels=labels,
     xlabel="first principal component of the codes",
     ylabel="second",
     title=f"Codes of {args.codes[-1]} numbers, seen by PCA",
@@ -103,7 +116,7 @@ else:
     plot.scatter2d(
         arranged,
         run.path("codes_tsne.png"),
-        labels=test.labels[few],
+        labels=labels,
         xlabel="",
         ylabel="",
         title=f"Codes of {args.codes[-1]} numbers, arranged by t-SNE",

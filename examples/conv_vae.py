@@ -14,76 +14,67 @@ are drawn from, so its samples are better.  Pictures, in runs/conv_vae/:
 
 from __future__ import annotations
 
-import numpy as np
-from common import enlarge_if_small, first_of_each_class, image_parser, is_small, load
+from common import is_small, load, to_show
 
 import tinygen as tg
 from tinygen import data, optim, plot, training
 from tinygen.models import ConvAutoencoder, ConvVAE
-from tinygen.models.conv_autoencoder import images_of, in_batches, judge, squared_error
+from tinygen.models.conv_autoencoder import in_batches, judge, squared_error
 from tinygen.models.vae import kl_to_standard_normal
 
-parser = image_parser(__doc__, batch_size=100, lr=1e-3)
-parser.add_argument("--latent", type=int, default=32, help="numbers per image (default 32)")
+parser = training.parser(__doc__, images=True, batch_size=100, lr=1e-3)
+parser.add_argument("--latent", type=training.at_least(1), default=32, help="numbers per image (default 32)")
 parser.add_argument("--raw-pixels", action="store_true", help="do not standardise the pixels, and see the latents die")
 args = parser.parse_args()
 device = training.select_device(args.device)
-run = training.Run("conv_vae", args.out)
-train, test = map(enlarge_if_small, load(args))
+train, test = load(args, fits=lambda side: side % 4 == 0, at_least=16)
+run = training.start("conv_vae", args)
 epochs = args.epochs or (150 if is_small(train) else 10)
-x_train, x_test = images_of(train), images_of(test)  # (n, 1, height, width)
+x_train, x_test = train.with_channels, test.with_channels  # (n, channels, height, width)
 pixels = (0.0, 1.0) if args.raw_pixels else (x_train.mean(), x_train.std())
 
 
-def fit(name, model, after_epoch=lambda: None):
-    """The training loop of both: `model.loss` says what to minimise."""
+def fit(name, model, measure):
+    """The training loop of both: `model.loss` says what to minimise.  Returns what was measured after each epoch."""
     optimizer = optim.Adam(model.parameters(), lr=args.lr)
     loader = data.DataLoader(x_train, args.batch_size, shuffle=True, generator=args.seed, device=device)
-    for epoch in range(epochs):
+    keeper = run.keeper(name=name, model=model, optimizer=optimizer)
+    measured = keeper.values.setdefault("measured", [])
+    for epoch in keeper.epochs(epochs):
         model.train()
-        for x in (bar := training.progress(loader, f"{name}, epoch {epoch + 1}/{epochs}")):
+        for x in (bar := training.progress(keeper.batches(loader), f"{name}, epoch {epoch + 1}/{epochs}")):
             optimizer.zero_grad()
             loss = model.loss(x)
+            keeper.check(loss)
             loss.backward()
             optimizer.step()
+            keeper.log(loss=loss.item())
             bar.set("", loss=loss.item())
         model.eval()
-        after_epoch()
+        measured.append(measure(model))
+        keeper.log(**measured[-1])
+    return measured
+
+
+def nats(vae):
+    like = vae.pixel_mean
+    return {
+        "test_loss": -in_batches(vae.elbo, x_test, like).mean().item(),
+        "kl": in_batches(lambda x: kl_to_standard_normal(*vae.encode(x)), x_test, like).mean().item(),
+    }
 
 
 tg.manual_seed(args.seed)
 vae = ConvVAE(args.latent, x_train.shape[1:], pixels=pixels).to(device)
-losses, kls = [], []
-
-
-def measure():
-    like = vae.pixel_mean
-    losses.append(-in_batches(vae.elbo, x_test, like).mean().item())
-    kls.append(in_batches(lambda x: kl_to_standard_normal(*vae.encode(x)), x_test, like).mean().item())
-
-
-fit("VAE", vae, measure)
+losses, kls = zip(*(numbers.values() for numbers in fit("vae", vae, nats)), strict=True)
 tg.manual_seed(args.seed)
 autoencoder = ConvAutoencoder(args.latent, x_train.shape[1:]).to(device)
-fit("autoencoder", autoencoder)
+fit("autoencoder", autoencoder, lambda model: {"test_error": squared_error(model, x_test)})
 autoencoder.fit_density(x_train)
-
-# How far the samples are from test images, in what a classifier sees of them
-distance, unrelated, _ = judge(train, test, 10_000, args.seed, str(device))
-rows = [
-    (
-        name,
-        squared_error(model, x_test),
-        distance(model.sample(distance.n)),
-        distance.floor,
-        unrelated,
-    )
-    for name, model in (("VAE", vae), ("autoencoder", autoencoder))
-]
 
 # Pictures
 plot.curves({"−ELBO": losses}, run.path("loss.png"), xlabel="epoch", ylabel="nats per test image")
-x = tg.tensor(x_test[np.concatenate([first_of_each_class(test), np.arange(2)])], device=device)
+x = tg.tensor(x_test[to_show(test, 12)], device=device)
 plot.rows(
     {"original": x, "VAE": vae.reconstruct(x), "autoencoder": autoencoder.reconstruct(x)},
     run.path("reconstructions.png"),
@@ -94,16 +85,23 @@ plot.image_grid(
     autoencoder.sample(64), run.path("samples_autoencoder.png"), title="autoencoder, codes from a fitted Gaussian"
 )
 
+# How far the samples are from test images, in what a classifier sees of them
+headers = ["model", "test squared error, grey levels²/image"]
+rows = [["VAE", squared_error(vae, x_test)], ["autoencoder", squared_error(autoencoder, x_test)]]
+if train.labels is None:
+    print("No labels: the Fréchet distance of the samples, which a classifier's features measure, is left out.")
+else:
+    distance, unrelated, _ = judge(train, test, 10_000, args.seed, str(device))
+    headers += ["Fréchet distance of samples", "floor: real images", "baseline: independent pixels"]
+    for row, model in zip(rows, (vae, autoencoder), strict=True):
+        row += [distance(model.sample(distance.n)), distance.floor, unrelated]
+
 run.save_metrics(test_loss=losses, kl=kls, table=rows)
-headers = (
-    "model",
-    "test squared error, grey levels²/image",
-    "Fréchet distance of samples",
-    "floor: real images",
-    "baseline: independent pixels",
-)
 print(training.table(rows, headers))
-print(f"The Fréchet distance is measured in our own classifier's features, with {distance.n:,} images on each side.")
+if train.labels is not None:
+    print(
+        f"The Fréchet distance is measured in our own classifier's features, with {distance.n:,} images on each side."
+    )
 used = int((in_batches(lambda x: vae.encode(x)[0], x_test, vae.pixel_mean).var(0) > 0.01).sum().item())
 print(f"The VAE spends {kls[-1]:.1f} nats per image on its latents and uses {used} of {args.latent}.")
 print(f"Pictures are in {run.folder}/")

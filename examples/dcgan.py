@@ -16,7 +16,7 @@ latents have a meaning.  Pictures, in runs/dcgan/:
 from __future__ import annotations
 
 import numpy as np
-from common import image_parser, is_small, load
+from common import is_small, load
 
 import tinygen as tg
 from tinygen import data, evaluate, optim, plot, training
@@ -24,21 +24,25 @@ from tinygen.models import DCGAN
 from tinygen.models.classifier import train_conv_classifier
 from tinygen.models.dcgan import arithmetic
 
-parser = image_parser(__doc__, batch_size=100, lr=2e-4)
-parser.add_argument("--latent", type=int, default=100, help="size of the latent space (default 100)")
+parser = training.parser(__doc__, images=True, batch_size=100, lr=2e-4)
+parser.add_argument("--latent", type=training.at_least(1), default=100, help="size of the latent space (default 100)")
 args = parser.parse_args()
 device = training.select_device(args.device)
-run = training.Run("dcgan", args.out)
-train, test = load(args)
+train, test = load(args, fits=lambda side: side % 4 == 0)
+run = training.start("dcgan", args)
 small = is_small(train)
 epochs = args.epochs or (150 if small else 10)
 tg.manual_seed(args.seed)
 
-images = train.images[:, None]  # (N, 1, H, W): one channel
+images = train.with_channels  # (n, channels, height, width)
 model = DCGAN(args.latent, images.shape[1:], channels=(64, 32) if small else (128, 64)).to(device)
 d_optimizer = optim.Adam(model.discriminator.parameters(), lr=args.lr, betas=(0.5, 0.999))
 g_optimizer = optim.Adam(model.generator.parameters(), lr=args.lr, betas=(0.5, 0.999))
-loader = data.DataLoader(images, args.batch_size, shuffle=True, generator=args.seed, device=device, drop_last=True)
+batch_size = min(args.batch_size, len(train))
+loader = data.DataLoader(images, batch_size, shuffle=True, generator=args.seed, device=device, drop_last=True)
+keeper = run.keeper(model=model, d_optimizer=d_optimizer, g_optimizer=g_optimizer)
+rounds: list[dict[str, float]] = keeper.values.setdefault("rounds", [])
+snapshots: dict[str, np.ndarray] = keeper.values.setdefault("snapshots", {})
 
 
 def decode(z):
@@ -47,64 +51,21 @@ def decode(z):
 
 
 fixed = model.latents(64)
-rounds: list[dict[str, float]] = []
-snapshots: dict[str, np.ndarray] = {}
 snapshot_epochs = {round(epochs ** (i / 7)) for i in range(8)}  # 1, ..., epochs, evenly spaced in the logarithm
-for epoch in range(epochs):
-    for x in (bar := training.progress(loader, f"epoch {epoch + 1}/{epochs}")):
+for epoch in keeper.epochs(epochs):
+    for x in (bar := training.progress(keeper.batches(loader), f"epoch {epoch + 1}/{epochs}")):
         rounds.append(model.step(d_optimizer, g_optimizer, x))  # one step of D, one of G
+        keeper.check(rounds[-1]["G loss"])
+        keeper.log(**rounds[-1])
         bar.set("", **rounds[-1])
     if epoch + 1 in snapshot_epochs:
         snapshots[f"epoch {epoch + 1}"] = decode(fixed[:10])
-
-# How far are its images from real ones, in the eyes of a classifier?  And does it draw every class?
-classifier = train_conv_classifier(train, hidden=32 if small else 128, seed=args.seed, device=str(device))
-distance = evaluate.FeatureDistance(classifier.features, train.flat, test.flat)
-samples = model.sample(distance.n)
-unrelated = evaluate.independent_pixels(train.flat, distance.n, args.seed)
-shares, real_shares, trivial = (
-    100 * evaluate.class_shares(x, classifier.predict) for x in (samples, test.flat, unrelated)
-)
-
-# Arithmetic: what makes an image of class a bright, added to a dark image of class c
-brightness = tg.tensor([train.images[train.labels == c].mean() for c in range(10)], device=device)
-
-
-def kind(x):
-    """The class of an image, plus 10 if it is brighter than the mean of its class."""
-    label = classifier.predict(x)
-    return label + 10 * (x.mean((1, 2, 3)) > brightness[label]).long()
-
-
-triples = 2 if args.dry_run else 10  # for every class; each kind is the mean of three latents, as in the paper
-kinds = {}
-for k in range(20):
-    try:
-        kinds[k] = model.latents_of(k, 3 * triples, kind, tries=200 if args.dry_run else 3000).reshape(triples, 3, -1)
-    except RuntimeError as error:  # a generator that has just begun, or has dropped a class
-        print(f"left out of the arithmetic: {error}")
-complete = [c for c in range(10) if c in kinds and c + 10 in kinds]
-columns: dict[str, list[np.ndarray]] = {"bright a": [], "− dark a": [], "+ dark c": [], "=": []}
-kept, change = [], []
-for a, c in zip(complete, complete[1:] + complete[:1], strict=True):
-    parts = kinds[a + 10], kinds[a], kinds[c]
-    before, after = tg.tensor(decode(parts[2].mean(1))), tg.tensor(decode(arithmetic(*parts)))
-    kept.append((classifier.predict(after).cpu() == c).numpy().mean())
-    change.append((after.mean() / before.mean()).item() - 1)
-    for row, z in zip(columns.values(), (*(part.mean(1) for part in parts), arithmetic(*parts)), strict=True):
-        row.append(decode(z[:1])[0])
 
 # Pictures
 plot.image_grid(decode(fixed), run.path("samples.png"), title=f"DCGAN after {epochs} epochs")
 plot.rows(snapshots, run.path("progress.png"), title="the same ten latents")
 path = model.interpolate(fixed[:6], fixed[6:12]).cpu().numpy()
 plot.latent_walk(path, run.path("interpolation.png"), xlabel="straight lines between two latents")
-blank = np.zeros((1, *images.shape[1:]), np.float32)
-plot.rows(
-    {name: np.stack(row) if row else blank for name, row in columns.items()},
-    run.path("arithmetic.png"),
-    title="each column: means of three latents, and their sum",
-)
 plot.curves(
     {"D(x), real": [r["D(x)"] for r in rounds], "D(G(z)), forged": [r["D(G(z))"] for r in rounds]},
     run.path("probabilities.png"),
@@ -113,22 +74,80 @@ plot.curves(
     lines={"undecided": 0.5},
     smooth=max(1, len(rounds) // 100),
 )
+run.save_metrics(rounds=len(rounds), last_round=rounds[-1])
 
-accuracy = classifier.accuracy(test)
-run.save_metrics(
-    frechet_distance=distance(samples), real_against_real=distance.floor, shares=shares, rounds=len(rounds),
-    arithmetic_kept=kept, arithmetic_brighter=change, last_round=rounds[-1], accuracy=accuracy,
-)  # fmt: skip
-headers = ("model", "metric", "unit", "value", "baseline: independent pixels", "floor or ceiling: real images")
-rows = [
-    ("DCGAN", "Fréchet distance", "squared features", distance(samples), distance(unrelated), distance.floor),
-    ("DCGAN", "share of the rarest class", "%", shares.min(), trivial.min(), real_shares.min()),
-]
-print(training.table(rows, headers))
-print(f"(in the eyes of a convolutional classifier with {accuracy:.1f} % test accuracy; lower, and higher, is better)")
-if complete:
-    print(
-        f"Arithmetic, {len(complete)} × {triples} sums: bright a − dark a + dark c is a c in {100 * np.mean(kept):.0f} % "
-        f"(chance 10 %), and {100 * np.mean(change):.0f} % brighter than dark c."
+
+def judge_by_classes():
+    """How far are its images from real ones, in the eyes of a classifier, does it draw every class, does it add up?"""
+    classifier = train_conv_classifier(train, hidden=32 if small else 128, seed=args.seed, device=str(device))
+    classes, accuracy = int(train.labels.max()) + 1, classifier.accuracy(test)
+    distance = evaluate.FeatureDistance(classifier.features, train.flat, test.flat)
+    samples = model.sample(distance.n)
+    unrelated = evaluate.independent_pixels(train.flat, distance.n, args.seed)
+    shares, real_shares, trivial = (
+        100 * evaluate.class_shares(x, classifier.predict, classes) for x in (samples, test.flat, unrelated)
     )
+    headers = ("model", "metric", "unit", "value", "baseline: independent pixels", "floor or ceiling: real images")
+    rows = [
+        ("DCGAN", "Fréchet distance", "squared features", distance(samples), distance(unrelated), distance.floor),
+        ("DCGAN", "share of the rarest class", "%", shares.min(), trivial.min(), real_shares.min()),
+    ]
+    run.save_metrics(
+        frechet_distance=distance(samples), real_against_real=distance.floor, shares=shares, accuracy=accuracy
+    )
+    print(training.table(rows, headers))
+    print(
+        f"(in the eyes of a convolutional classifier with {accuracy:.1f} % test accuracy; lower, and higher, is better)"
+    )
+    add_up(classifier, classes)
+
+
+def add_up(classifier, classes):
+    """Arithmetic: what makes an image of class a bright, added to a dark image of class c; of ten classes at most."""
+    mean = train.flat.mean(1)
+    of_class = [mean[train.labels == c] for c in range(classes)]
+    brightness = tg.tensor([float(pixels.mean()) if len(pixels) else 1.0 for pixels in of_class], device=device)
+
+    def kind(x):
+        """The class of an image, plus `classes` if it is brighter than the mean of its class."""
+        label = classifier.predict(x)
+        return label + classes * (x.mean((1, 2, 3)) > brightness[label]).long()
+
+    triples = 2 if args.dry_run else 10  # for every class; each kind is the mean of three latents, as in the paper
+    kinds = {}
+    for k in [c + bright for bright in (0, classes) for c in range(min(classes, 10))]:
+        try:
+            kinds[k] = model.latents_of(k, 3 * triples, kind, tries=200 if args.dry_run else 3000).reshape(
+                triples, 3, -1
+            )
+        except RuntimeError as error:  # a generator that has just begun, or has dropped a class
+            print(f"left out of the arithmetic: {error}")
+    complete = [c for c in range(classes) if c in kinds and c + classes in kinds]
+    columns: dict[str, list[np.ndarray]] = {"bright a": [], "− dark a": [], "+ dark c": [], "=": []}
+    kept, change = [], []
+    for a, c in zip(complete, complete[1:] + complete[:1], strict=True):
+        parts = kinds[a + classes], kinds[a], kinds[c]
+        before, after = tg.tensor(decode(parts[2].mean(1))), tg.tensor(decode(arithmetic(*parts)))
+        kept.append((classifier.predict(after).cpu() == c).numpy().mean())
+        change.append((after.mean() / before.mean()).item() - 1)
+        for row, z in zip(columns.values(), (*(part.mean(1) for part in parts), arithmetic(*parts)), strict=True):
+            row.append(decode(z[:1])[0])
+    blank = np.zeros((1, *images.shape[1:]), np.float32)
+    plot.rows(
+        {name: np.stack(row) if row else blank for name, row in columns.items()},
+        run.path("arithmetic.png"),
+        title="each column: means of three latents, and their sum",
+    )
+    run.save_metrics(arithmetic_kept=kept, arithmetic_brighter=change)
+    if complete:
+        print(
+            f"Arithmetic, {len(complete)} × {triples} sums: bright a − dark a + dark c is a c in {100 * np.mean(kept):.0f} % "
+            f"(chance {100 / classes:.0f} %), and {100 * np.mean(change):.0f} % brighter than dark c."
+        )
+
+
+if train.labels is None:
+    print("No labels: what a classifier says of the samples, and the arithmetic, are left out.")
+else:
+    judge_by_classes()
 print(f"Pictures are in {run.folder}/")

@@ -17,21 +17,23 @@ At the beginning D tells them apart with ease; when it can no longer do so at al
 from __future__ import annotations
 
 import numpy as np
-from common import as_images, between, image_parser, is_small, load
+from common import as_images, between, is_small, load
 
 import tinygen as tg
 from tinygen import data, evaluate, optim, plot, training
 from tinygen.models import GAN
 from tinygen.models.classifier import train_classifier
 
-parser = image_parser(__doc__, batch_size=100, lr=2e-4)
-parser.add_argument("--latent", type=int, default=100, help="size of the latent space (default 100)")
-parser.add_argument("--k", type=int, default=1, help="discriminator steps per generator step (default 1)")
+parser = training.parser(__doc__, images=True, batch_size=100, lr=2e-4)
+parser.add_argument("--latent", type=training.at_least(1), default=100, help="size of the latent space (default 100)")
+parser.add_argument(
+    "--k", type=training.at_least(1), default=1, help="discriminator steps per generator step (default 1)"
+)
 parser.add_argument("--saturating", action="store_true", help="minimise log(1 − D(G(z))) instead of −log D(G(z))")
 args = parser.parse_args()
 device = training.select_device(args.device)
-run = training.Run("gan", args.out)
 train, test = load(args)
+run = training.start("gan", args)
 epochs = args.epochs or (300 if is_small(train) else 40)
 tg.manual_seed(args.seed)
 
@@ -39,31 +41,23 @@ hidden = (64, 128, 256) if is_small(train) else (256, 512, 1024)
 model = GAN(args.latent, train.flat.shape[1], hidden, saturating=args.saturating).to(device)
 d_optimizer = optim.Adam(model.discriminator.parameters(), lr=args.lr, betas=(0.5, 0.999))
 g_optimizer = optim.Adam(model.generator.parameters(), lr=args.lr, betas=(0.5, 0.999))
-loader = data.DataLoader(train.flat, args.batch_size, shuffle=True, generator=args.seed, device=device, drop_last=True)
+in_a_round = min(args.k * args.batch_size, len(train))
+loader = data.DataLoader(train.flat, in_a_round, shuffle=True, generator=args.seed, device=device, drop_last=True)
+keeper = run.keeper(model=model, d_optimizer=d_optimizer, g_optimizer=g_optimizer)
+rounds: list[dict[str, float]] = keeper.values.setdefault("rounds", [])
+snapshots: dict[str, np.ndarray] = keeper.values.setdefault("snapshots", {})
 
 fixed = model.latents(64)
-rounds: list[dict[str, float]] = []
-snapshots: dict[str, np.ndarray] = {}
 snapshot_epochs = {round(epochs ** (i / 7)) for i in range(8)}  # 1, ..., epochs, evenly spaced in the logarithm
-for epoch in range(epochs):
-    batches: list[tg.Tensor] = []
-    for x in (bar := training.progress(loader, f"epoch {epoch + 1}/{epochs}")):
-        batches.append(x)
-        if len(batches) == args.k:
-            rounds.append(model.step(d_optimizer, g_optimizer, *batches))  # k steps of D, one of G
-            bar.set("", **rounds[-1])
-            batches = []
+for epoch in keeper.epochs(epochs):
+    for x in (bar := training.progress(keeper.batches(loader), f"epoch {epoch + 1}/{epochs}")):
+        rounds.append(model.step(d_optimizer, g_optimizer, *x.chunk(args.k)))  # k steps of D, one of G
+        keeper.check(rounds[-1]["G loss"])
+        keeper.log(**rounds[-1])
+        bar.set("", **rounds[-1])
     if epoch + 1 in snapshot_epochs:
         with tg.no_grad():
             snapshots[f"epoch {epoch + 1}"] = as_images(model.decode(fixed[:8]), test)
-
-# Does it draw every class?  A classifier counts.
-classifier = train_classifier(train, epochs=60 if is_small(train) else 5, seed=args.seed, device=str(device))
-images = model.sample(1000 if args.dry_run else 10_000)
-shares = 100 * evaluate.class_shares(images, classifier.predict)
-real_shares = 100 * evaluate.class_shares(test.flat, classifier.predict)
-unrelated = evaluate.independent_pixels(train.flat, 1000, args.seed)
-trivial = 100 * evaluate.class_shares(unrelated, classifier.predict).min()
 
 # Pictures
 with tg.no_grad():
@@ -93,9 +87,22 @@ plot.curves(
     smooth=smooth,
 )
 
-run.save_metrics(shares=shares, rounds=len(rounds), last_round=rounds[-1], accuracy=classifier.accuracy(test))
-headers = ("model", "metric", "unit", "value", "baseline: independent pixels", "ceiling: test images")
-print(training.table([("GAN", "share of the rarest class", "%", shares.min(), trivial, real_shares.min())], headers))
-print(f"Shares of the classes in %: {', '.join(f'{s:.1f}' for s in shares)}")
-print(f"(counted by a classifier with {classifier.accuracy(test):.1f} % test accuracy)")
+# Does it draw every class?  A classifier counts.
+run.save_metrics(rounds=len(rounds), last_round=rounds[-1])
+if train.labels is None:
+    print("No labels: the shares of the classes among the samples, which a classifier would count, are left out.")
+else:
+    classifier = train_classifier(train, epochs=60 if is_small(train) else 5, seed=args.seed, device=str(device))
+    classes = int(train.labels.max()) + 1
+    images = model.sample(1000 if args.dry_run else 10_000)
+    unrelated = evaluate.independent_pixels(train.flat, 1000, args.seed)
+    shares, real_shares, trivial = (
+        100 * evaluate.class_shares(x, classifier.predict, classes) for x in (images, test.flat, unrelated)
+    )
+    run.save_metrics(shares=shares, accuracy=classifier.accuracy(test))
+    headers = ("model", "metric", "unit", "value", "baseline: independent pixels", "ceiling: test images")
+    row = ("GAN", "share of the rarest class", "%", shares.min(), trivial.min(), real_shares.min())
+    print(training.table([row], headers))
+    print(f"Shares of the classes in %: {', '.join(f'{s:.1f}' for s in shares)}")
+    print(f"(counted by a classifier with {classifier.accuracy(test):.1f} % test accuracy)")
 print(f"Pictures are in {run.folder}/")

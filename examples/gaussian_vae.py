@@ -22,11 +22,11 @@ from tinygen import data, evaluate, optim, plot, training
 from tinygen.models import GaussianVAE
 
 parser = training.parser(__doc__, epochs=200, batch_size=20, lr=5e-3)
-parser.add_argument("--points", type=int, default=2000, help="training points (default 2000)")
-parser.add_argument("--noise", type=float, default=0.1, help="noise of the moons (default 0.1)")
+parser.add_argument("--points", type=training.at_least(2), default=2000, help="training points (default 2000)")
+parser.add_argument("--noise", type=training.positive, default=0.1, help="noise of the moons (default 0.1)")
 args = parser.parse_args()
 device = training.select_device(args.device)
-run = training.Run("gaussian_vae", args.out)
+run = training.start("gaussian_vae", args)
 epochs = 2 if args.dry_run else args.epochs
 tg.manual_seed(args.seed)
 
@@ -42,11 +42,13 @@ loader = data.DataLoader((train - mean) / scale, args.batch_size, shuffle=True, 
 
 x_test = tg.as_tensor((test - mean) / scale, device=device)
 every = max(1, epochs // 50)
-at, bounds, closer = [], [], []
-for epoch in (bar := training.progress(range(epochs), "Gaussian VAE")):
-    for x in loader:
+keeper = run.keeper({"epochs": epochs}, model=model, optimizer=optimizer, schedule=schedule)
+at, bounds, closer = (keeper.values.setdefault(name, []) for name in ("at", "bounds", "closer"))
+for epoch in (bar := training.progress(keeper.epochs(epochs), "Gaussian VAE", total=epochs)):
+    for x in keeper.batches(loader):
         optimizer.zero_grad()
         loss = model.loss(x)  # −ELBO = −log N(x; μ(z), σ²(z)) + KL(q(z|x) ‖ N(0, I))
+        keeper.check(loss)
         loss.backward()
         optimizer.step()
     schedule.step()
@@ -55,6 +57,7 @@ for epoch in (bar := training.progress(range(epochs), "Gaussian VAE")):
             at.append(epoch + 1)
             bounds.append(log_scale + model.loss(x_test).item())
             closer.append(log_scale - model.log_prob(x_test, samples=50).mean().item())
+        keeper.log(loss=log_scale + loss.item(), test_bound=bounds[-1], test_nll=closer[-1])
         bar.set("nats per point", test_bound=bounds[-1])
 
 floor = data.two_moons_entropy(args.noise)

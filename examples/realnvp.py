@@ -27,12 +27,14 @@ from tinygen.models import RealNVP
 from tinygen.plot.figure import COLORS
 
 parser = training.parser(__doc__, epochs=100, batch_size=100, lr=5e-3)
-parser.add_argument("--hidden", type=int, default=32, help="hidden units of each coupling's networks (default 32)")
-parser.add_argument("--depth", type=int, default=8, help="number of coupling layers (default 8)")
-parser.add_argument("--noise", type=float, default=0.1, help="noise of the moons (default 0.1)")
+parser.add_argument(
+    "--hidden", type=training.at_least(1), default=32, help="hidden units of each coupling's networks (default 32)"
+)
+parser.add_argument("--depth", type=training.at_least(2), default=8, help="number of coupling layers (default 8)")
+parser.add_argument("--noise", type=training.positive, default=0.1, help="noise of the moons (default 0.1)")
 args = parser.parse_args()
 device = training.select_device(args.device)
-run = training.Run("realnvp", args.out)
+run = training.start("realnvp", args)
 n, epochs = (300, 2) if args.dry_run else (5000, args.epochs)
 tg.manual_seed(args.seed)
 
@@ -43,16 +45,19 @@ loader = data.DataLoader(train, args.batch_size, shuffle=True, generator=args.se
 schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
 
 x_test = tg.as_tensor(test, device=device)
-losses = []
-for _ in (bar := training.progress(range(epochs), "RealNVP")):
-    for x in loader:
+keeper = run.keeper({"epochs": epochs}, model=model, optimizer=optimizer, schedule=schedule)
+losses = keeper.values.setdefault("losses", [])
+for _ in (bar := training.progress(keeper.epochs(epochs), "RealNVP", total=epochs)):
+    for x in keeper.batches(loader):
         optimizer.zero_grad()
         loss = model.loss(x)  # −log p(x) = −log N(z; 0, I) − log|det ∂z/∂x|, averaged over the batch
+        keeper.check(loss)
         loss.backward()
         optimizer.step()
     schedule.step()
     with tg.no_grad():
         losses.append(model.loss(x_test).item())
+    keeper.log(loss=loss.item(), test_loss=losses[-1])
     bar.set("nats per point", test=losses[-1])
 
 floor = data.two_moons_entropy(args.noise)

@@ -30,12 +30,14 @@ Sources: Odena, Dumoulin, Olah 2016, "Deconvolution and checkerboard artifacts";
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
-from common import first_of_each_class, image_parser, is_small, load
+from common import is_small, load, to_show
 
 import tinygen as tg
 from tinygen import data, evaluate, nn, optim, plot, training
-from tinygen.models.conv_autoencoder import images_of, in_batches
+from tinygen.models.conv_autoencoder import in_batches
 from tinygen.nn import functional as F
 
 CHANNELS = (32, 16)  # of the pictures that the two stages double
@@ -89,12 +91,13 @@ WAYS = {  # the first stage, the last stage
 class Autoencoder(nn.Module):
     """Two convolutions of stride 2, a code of 16 numbers, and two stages that double the size, ways[0] and ways[1]."""
 
-    def __init__(self, ways, size):
+    def __init__(self, ways, image):
         super().__init__()
         wide, narrow = CHANNELS
-        least = (wide, size[0] // 4, size[1] // 4)
+        colours, height, width = image
+        least = (wide, height // 4, width // 4)
         self.encode = nn.Sequential(
-            nn.Conv2d(1, narrow, 3, stride=2, padding=1),
+            nn.Conv2d(colours, narrow, 3, stride=2, padding=1),
             nn.ReLU(),
             nn.Conv2d(narrow, wide, 3, stride=2, padding=1),
             nn.ReLU(),
@@ -102,7 +105,7 @@ class Autoencoder(nn.Module):
             nn.Linear(int(np.prod(least)), 16),
         )
         self.spread = nn.Sequential(nn.Linear(16, int(np.prod(least))), nn.ReLU(), nn.Unflatten(1, least))
-        self.double = nn.Sequential(ways[0](wide, narrow), nn.ReLU(), ways[1](narrow, 1))
+        self.double = nn.Sequential(ways[0](wide, narrow), nn.ReLU(), ways[1](narrow, colours))
 
     def forward(self, x: tg.Tensor) -> tg.Tensor:
         return self.double(self.spread(self.encode(x)))
@@ -110,14 +113,14 @@ class Autoencoder(nn.Module):
 
 @tg.no_grad()
 def responses_to_constants(model: Autoencoder, x: tg.Tensor, n: int = 100) -> np.ndarray:
-    """What the two stages make of n constant pictures: (n, 16, 16), far from any border.
+    """What the two stages make of n constant pictures: (n, 16, 16), in colour (3 n, 16, 16), far from any border.
 
     The constants are features as the decoder has them for these images, each taken from some place of one image.
     """
     features = model.spread(model.encode(x)).permute(0, 2, 3, 1).reshape(-1, CHANNELS[0], 1, 1)
     features = features[np.random.default_rng(0).permutation(len(features))[:n].tolist()]
     y = model.double(features.expand(len(features), CHANNELS[0], 12, 12))
-    return y.cpu().numpy()[:, 0, 16:32, 16:32].astype(np.float64)
+    return y.cpu().numpy()[:, :, 16:32, 16:32].astype(np.float64).reshape(-1, 16, 16)
 
 
 def ripple(y: np.ndarray) -> float:
@@ -166,34 +169,39 @@ def grey(y: np.ndarray) -> np.ndarray:
     return 0.5 + 0.5 * (y - y.mean()) / np.sqrt((y**2).mean())
 
 
-parser = image_parser(__doc__, batch_size=100, lr=2e-3)
-parser.add_argument("--draws", type=int, default=20, help="untrained decoders for each way (default 20)")
+parser = training.parser(__doc__, images=True, batch_size=100, lr=2e-3)
+parser.add_argument(
+    "--draws", type=training.at_least(1), default=20, help="untrained decoders for each way (default 20)"
+)
 args = parser.parse_args()
 device = training.select_device(args.device)
-run = training.Run("upsampling", args.out)
-train, test = load(args)
+train, test = load(args, fits=lambda side: side % 4 == 0)
+run = training.start("upsampling", args)
 epochs = args.epochs or (40 if is_small(train) else 2)
 draws = 5 if args.dry_run else max(args.draws, 5)
-x_train, x_test = images_of(train), images_of(test)  # (n, 1, height, width)
+x_train, x_test = train.with_channels, test.with_channels  # (n, channels, height, width)
 some = tg.tensor(x_test[:200], device=device)
 real = spectrum(x_test)
 
 table, constants, spectra, metrics = [], {}, {"real images": over_frequencies(real)}, {}
-shown = x_test[first_of_each_class(test)]
+shown = x_test[to_show(test)]
 answers = {"original": shown}
 for name, ways in WAYS.items():
     tg.manual_seed(args.seed)
-    untrained = [responses_to_constants(Autoencoder(ways, x_train.shape[2:]).to(device), some) for _ in range(draws)]
+    untrained = [responses_to_constants(Autoencoder(ways, x_train.shape[1:]).to(device), some) for _ in range(draws)]
     tg.manual_seed(args.seed)
-    model = Autoencoder(ways, x_train.shape[2:]).to(device)
+    model = Autoencoder(ways, x_train.shape[1:]).to(device)
     optimizer = optim.Adam(model.parameters(), lr=args.lr)
     loader = data.DataLoader(x_train, args.batch_size, shuffle=True, generator=args.seed, device=device)
-    for epoch in range(epochs):
-        for x in (bar := training.progress(loader, f"{name}, epoch {epoch + 1}/{epochs}")):
+    keeper = run.keeper(name=re.sub(r"\W+", "_", name), model=model, optimizer=optimizer)
+    for epoch in keeper.epochs(epochs):
+        for x in (bar := training.progress(keeper.batches(loader), f"{name}, epoch {epoch + 1}/{epochs}")):
             optimizer.zero_grad()
             loss = F.mse_loss(model(x), x)
+            keeper.check(loss)
             loss.backward()
             optimizer.step()
+            keeper.log(loss=loss.item())
             bar.set("grey levels² per pixel", error=loss.item())
 
     trained = responses_to_constants(model, some)
@@ -203,7 +211,7 @@ for name, ways in WAYS.items():
     table.append((name, weights_per_pixel(ways[1]), *map(float, numbers), error))
     metrics[name] = dict(zip(("untrained", "trained", "near_half", "error"), (*numbers, error), strict=True))
     constants[name] = np.stack([grey(y) for y in (*untrained[:5], trained)])
-    answers[name] = decoded[first_of_each_class(test)]
+    answers[name] = decoded[to_show(test)]
     if ways[0] is ways[1]:
         spectra[name] = over_frequencies(spectrum(decoded))
 

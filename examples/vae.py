@@ -5,7 +5,7 @@ It shows the two parts of the loss, samples from the prior, and a latent space w
     loss.png              −ELBO on the test images, beside its floor and the model of independent pixels
     reconstructions.png   test images and their reconstructions, beside PCA with as many numbers
     samples.png           the decoder's pictures of 64 random latents z ~ N(0, I)
-    interpolation.png     from one digit to another in a straight line through latent space
+    interpolation.png     from one image to another in a straight line through latent space
     walk.png              one latent at a time from −3 to 3; those that the model has no use for change nothing
     manifold.png          the whole plane of latents (only with --latent 2)
 
@@ -19,15 +19,15 @@ At the end, what the model knows about test images, in nats: −ELBO, and the cl
 from __future__ import annotations
 
 import numpy as np
-from common import as_images, between, first_of_each_class, image_parser, is_small, load
+from common import as_images, between, is_small, load, to_show
 
 import tinygen as tg
 from tinygen import data, evaluate, optim, plot, training
 from tinygen.models import BernoulliVAE
 from tinygen.models.vae import kl_to_standard_normal
 
-parser = image_parser(__doc__, batch_size=128, lr=1e-3)
-parser.add_argument("--latent", type=int, default=10, help="size of the latent space (default 10)")
+parser = training.parser(__doc__, images=True, batch_size=128, lr=1e-3)
+parser.add_argument("--latent", type=training.at_least(1), default=10, help="size of the latent space (default 10)")
 parser.add_argument(
     "--binarize",
     choices=("grey", "threshold", "dynamic"),
@@ -36,8 +36,8 @@ parser.add_argument(
 )
 args = parser.parse_args()
 device = training.select_device(args.device)
-run = training.Run("vae", args.out)
 train, test = load(args)
+run = training.start("vae", args)
 epochs = args.epochs or (200 if is_small(train) else 10)
 tg.manual_seed(args.seed)
 
@@ -55,20 +55,24 @@ x_test = tg.as_tensor(x_test, device=device)
 model = BernoulliVAE(train.flat.shape[1], 400, args.latent).to(device)
 optimizer = optim.Adam(model.parameters(), lr=args.lr)
 loader = data.DataLoader(images, args.batch_size, shuffle=True, generator=args.seed, device=device)
+keeper = run.keeper(model=model, optimizer=optimizer)
+losses, kls = (keeper.values.setdefault(name, []) for name in ("losses", "kls"))
 
-losses, kls = [], []
-for epoch in range(epochs):
+for epoch in keeper.epochs(epochs):
     model.train()
-    for x in (bar := training.progress(loader, f"epoch {epoch + 1}/{epochs}")):
+    for x in (bar := training.progress(keeper.batches(loader), f"epoch {epoch + 1}/{epochs}")):
         optimizer.zero_grad()
         loss = model.loss(x)  # −ELBO = cross-entropy of the pixels + KL(q(z|x) ‖ N(0, I)), per image
+        keeper.check(loss)
         loss.backward()
         optimizer.step()
+        keeper.log(loss=loss.item())
         bar.set("nats", loss=loss.item())
     model.eval()
     with tg.no_grad():
         losses.append(model.loss(x_test).item())
         kls.append(kl_to_standard_normal(*model.encode(x_test)).mean().item())
+    keeper.log(test_loss=losses[-1], kl=kls[-1])
 
 bounds = evaluate.importance_weighted_bounds(model, x_test, (1, 50), args.seed)
 
@@ -80,7 +84,7 @@ plot.curves(
     ylabel="nats per test image",
     lines={"independent pixels": independent, "floor": floor},
 )
-x = x_test[np.concatenate([first_of_each_class(test), np.arange(2)])]
+x = x_test[to_show(test, 12)]
 pca = evaluate.PCA.fit(train.flat, args.latent)
 plot.rows(
     {
@@ -93,8 +97,8 @@ plot.rows(
 )
 plot.image_grid(as_images(model.sample(64), test), run.path("samples.png"), title="64 samples, z ~ N(0, I)")
 with tg.no_grad():
-    mu, _ = model.encode(x_test[first_of_each_class(test)])
-    path = between(mu[:5], mu[5:10])
+    mu, _ = model.encode(x_test[to_show(test)])
+    path = between(mu[:5], mu[5:])
     plot.latent_walk(
         as_images(model.mean(path.reshape(-1, args.latent)).reshape(*path.shape[:2], -1), test),
         run.path("interpolation.png"),

@@ -50,10 +50,12 @@ def parser(
     images: it learns from images, `load_images(args)`: also --data and --size; without --epochs it chooses as many as the
     data set needs.
     add_help: False for a parser that becomes a parent of another.
+
+    A program whose arguments were read by `parse_args()` ends in one line, with exit status 2, when what it was asked for
+    cannot be done (UsageError, DataError, CheckpointError, and the FloatingPointError of `Keeper.check`), and without a
+    traceback on Ctrl-C, with status 130.  What is wrong with the code is shown with its traceback as ever.
     """
-    p = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, add_help=add_help
-    )
+    p = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, add_help=add_help)
     if images:
         p.add_argument("--data", metavar="NAME|PATH", help=DATA)
         p.add_argument(
