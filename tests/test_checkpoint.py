@@ -263,7 +263,7 @@ def test_malicious_and_foreign_files_are_refused_without_memory(tmp_path, conten
 
 
 @pytest.mark.parametrize(
-    "text", ["[" * 100_000, '{"x": {"$array": "y"}}', '{"x": {"$dict": [[[], 1]]}}', '{"x": {"$tuple": 3}}']
+    "text", ["-1", "[" * 100_000, '{"x": {"$array": "y"}}', '{"x": {"$dict": [[[], 1]]}}', '{"x": {"$tuple": 3}}']
 )
 def test_a_right_checksum_does_not_make_a_state(tmp_path, text):
     header = {"format": "1", "library": "tinygen", "state": text}

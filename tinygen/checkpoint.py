@@ -167,7 +167,10 @@ def _read(file: Path) -> dict[str, Any]:
         digest = header.pop("sha256")
         if _digest(header, arrays) != digest:
             raise CheckpointError(f"{file.name} is damaged: its checksum is wrong")
-        return _unpack(json.loads(header["state"]), arrays)
+        state = _unpack(json.loads(header["state"]), arrays)
+        if not isinstance(state, dict):
+            raise CheckpointError(f"{file.name} is no checkpoint: its state is a {type(state).__name__}, not a dict")
+        return state
     except SafetensorError as error:
         raise CheckpointError(f"{file.name} is damaged or cut off ({error})") from error
     except (ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tinygen.data import read_idx
+from tinygen.data import DataError, read_idx
 from tinygen.data.idx import DTYPES
 
 arrays = st.sampled_from(list(DTYPES.values())).flatmap(
@@ -85,6 +85,22 @@ def test_memory_follows_the_file_not_its_header(file, sizes):
         assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "an empty file"),
+        (b"\n<!DOCTYPE html>\n<html>404</html>", "a web page, as a failed download leaves it"),
+        (b"PK\3\4", "a zip archive"),
+        (b"1,2,3\n", "text"),
+        (b"\0\0\x07\1", r"an unknown file that starts with the bytes \[00 00 07 01\]"),
+    ],
+)
+def test_files_of_other_kinds_are_named(file, content, what):
+    for variant in (content, gzip.compress(content)):
+        with pytest.raises(DataError, match=f"file-idx: not an idx file: it is {what}"):
+            read(file, variant)
 
 
 def test_no_file_at_all(tmp_path):

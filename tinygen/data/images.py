@@ -97,7 +97,7 @@ def mnist() -> tuple[Dataset, Dataset]:
 
     Taken from TINYGEN_DATA, else from the cache, else downloaded (11 MB), with the published MD5 verified.
     Source: LeCun, Bottou, Bengio, Haffner 1998; http://yann.lecun.com/exdb/mnist/.
-    Raises FileNotFoundError when there is no copy and no network, ValueError for a file that is not the published one.
+    Raises FileNotFoundError when there is no copy and no network, DataError for a file that is not the published one.
     """
     return _from_idx("mnist", MNIST)
 
@@ -106,7 +106,7 @@ def fashion_mnist() -> tuple[Dataset, Dataset]:
     """Fashion-MNIST: 60,000 and 10,000 articles of clothing of 28×28 pixels, ten classes; found as `mnist` is (30 MB).
 
     Source: Xiao, Rasul, Vollgraf 2017; https://github.com/zalandoresearch/fashion-mnist.
-    Raises FileNotFoundError when there is no copy and no network, ValueError for a file that is not the published one.
+    Raises FileNotFoundError when there is no copy and no network, DataError for a file that is not the published one.
     """
     return _from_idx("fashion_mnist", FASHION_MNIST)
 
@@ -117,7 +117,7 @@ def usps() -> tuple[Dataset, Dataset]:
     Taken from usps/usps.npz in TINYGEN_DATA, else from the cache, else downloaded in the form of the LIBSVM
     collection, with the MD5 that torchvision pins.
     Source: Hull 1994; https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass.html#usps.
-    Raises FileNotFoundError when there is no copy and no network, ValueError for a file of another content.
+    Raises FileNotFoundError when there is no copy and no network, DataError for a file of another content.
     """
     parts = []
     for split, n, source in zip(("train", "test"), (7291, 2007), USPS):
@@ -189,7 +189,7 @@ def binarized_mnist() -> tuple[Dataset, Dataset, Dataset]:
     Taken from binarized_mnist/binarized_mnist.npz in TINYGEN_DATA, else from the cache, else downloaded (110 MB of
     text), with the SHA-256 that TensorFlow Datasets pins.
     Source: Salakhutdinov, Murray 2008; Larochelle, Murray 2011.
-    Raises FileNotFoundError when there is no copy and no network, ValueError for a file of another content.
+    Raises FileNotFoundError when there is no copy and no network, DataError for a file of another content.
     """
     parts = []
     for split, n, source in zip(("train", "valid", "test"), (50_000, 10_000, 10_000), BINARIZED_MNIST):

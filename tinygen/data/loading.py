@@ -65,7 +65,7 @@ def load(
     if str(source) in SETS:
         parts = SETS[str(source)]()
     else:
-        path = Path(source)
+        path = Path(source).expanduser()
         if path.is_dir():
             parts = _from_folder(path, height_width, test, seed)
         elif not path.exists():

@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinygen.data.files import DataError
+
 
 @dataclass(frozen=True)
 class Source:
@@ -34,12 +36,12 @@ def local(path: str) -> Path | None:
 def find(source: Source) -> Path:
     """The file on this machine, downloaded into the cache if need be, its checksum verified.
 
-    Raises ValueError when the file in TINYGEN_DATA is not the published one, FileNotFoundError (naming all that was
+    Raises DataError when the file in TINYGEN_DATA is not the published one, FileNotFoundError (naming all that was
     tried, and what to do) when there is none and it cannot be downloaded.
     """
     if file := local(source.path):
         if (found := _checksum(file, source.checksum)) != source.checksum:
-            raise ValueError(
+            raise DataError(
                 f"{file}: this is not the published file: expected {source.checksum}, found {found}\n"
                 f"    replace it by {source.url}, or unset TINYGEN_DATA to let tinygen download it"
             )
