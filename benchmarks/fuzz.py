@@ -38,7 +38,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygen import checkpoint, data, training
+import tinygen
+from tinygen import checkpoint, data, interchange, training
 from tinygen.data import images
 from tinygen.models import Result
 
@@ -213,6 +214,13 @@ def readers() -> dict[str, Reader]:
             checkpoint.CheckpointError,
             lambda v: isinstance(v, dict),
         ),
+        "weights": Reader(
+            "model.safetensors",
+            interchange.load_file,
+            [weights_bytes(state) for state in ({"w": pictures[1]}, {"a.b": labels, "c": pictures[2]})],
+            error=ValueError,
+            fits=lambda v: isinstance(v, dict) and all(isinstance(t, tinygen.Tensor) for t in v.values()),
+        ),
         "configuration": Reader(
             "config.json",
             lambda f: training.config(f.parent),
@@ -258,6 +266,12 @@ def checkpoint_bytes(state: dict[str, Any]) -> tuple[bytes, bytes]:
         content = checkpoint.save(Path(folder, "x"), state).read_bytes()
     arrays: dict[str, np.ndarray] = {}
     return json.dumps(checkpoint._pack(state, "", arrays)).encode(), content
+
+
+def weights_bytes(tensors: dict[str, np.ndarray]) -> bytes:
+    from safetensors.numpy import save
+
+    return save(tensors)
 
 
 def signed(text: bytes) -> bytes:

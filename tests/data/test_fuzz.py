@@ -21,7 +21,7 @@ def fuzz():
 
 READERS = [
     *("idx", "npy", "npz", "load an .npy", "load an .npz", "load a folder"),
-    *("libsvm", "amat", "checkpoint", "configuration"),
+    *("libsvm", "amat", "checkpoint", "weights", "configuration"),
 ]
 
 
