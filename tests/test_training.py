@@ -2,13 +2,16 @@
 
 import io
 import json
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 
 import tinygen
-from tinygen import training
+from tinygen import data, training
+from tinygen.errors import UsageError
+from tinygen.training.run import unlock
 
 
 class Terminal(io.StringIO):
@@ -103,6 +106,116 @@ def test_parser_refuses_what_makes_no_sense(words, capsys):
     with pytest.raises(SystemExit):
         training.parser(epochs=1, lr=1.0, batch_size=1).parse_args(words.split())
     assert "is expected, got" in capsys.readouterr().err
+
+
+def test_parser_refuses_a_device_that_is_not_there(capsys):
+    with pytest.raises(SystemExit):
+        training.parser().parse_args(["--device", "abacus"])
+    assert "no such device 'abacus'" in capsys.readouterr().err
+
+
+PROGRAM = """
+import sys
+from tinygen import checkpoint, data, errors, training
+args = training.parser().parse_args()
+raise eval(sys.stdin.read())
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "says"),
+    [
+        ("errors.UsageError('no')", 2, "-c: error: no\n"),
+        ("data.DataError('no')", 2, "-c: error: no\n"),
+        ("checkpoint.CheckpointError('no')", 2, "-c: error: no\n"),
+        ("FloatingPointError('no')", 2, "-c: error: no\n"),
+        ("KeyboardInterrupt()", 130, "-c: stopped; add --resume to the command to go on from what was saved last\n"),
+        ("errors.ShapeError('a bug')", 1, "Traceback"),
+    ],
+)
+def test_a_program_that_cannot_do_what_was_asked_says_so_in_a_line_and_a_bug_keeps_its_traceback(error, status, says):
+    done = subprocess.run([sys.executable, "-c", PROGRAM], input=error, capture_output=True, text=True, timeout=60)
+    assert done.returncode == status
+    assert done.stderr == says or status == 1 and done.stderr.startswith(says) and "a bug" in done.stderr
+
+
+def test_load_images(tmp_path, capsys):
+    pixels = np.arange(600 * 16, dtype=np.uint8).reshape(600, 4, 4)
+    np.savez(tmp_path / "x.npz", images=pixels)
+    parser = training.parser(images=True)
+    train, test = training.load_images(parser.parse_args(["--data", str(tmp_path / "x.npz"), "--size", "3"]))
+    assert train.images.shape == (480, 3, 3) and test.images.shape == (120, 3, 3)
+    args = parser.parse_args(["--data", "digits", "--dry-run"])
+    train, test = training.load_images(args)
+    assert (len(train), len(test), args.epochs) == (500, 200, 2)
+    with pytest.raises(UsageError, match="neither one of digits"):
+        training.load_images(parser.parse_args(["--data", str(tmp_path / "nothing")]))
+
+
+def test_without_data_it_is_mnist_or_else_the_digits(monkeypatch, capsys):
+    load = data.load
+
+    def nothing_to_be_had(name, *arguments, **options):
+        if name == "mnist":
+            raise FileNotFoundError
+        return load(name, *arguments, **options)
+
+    monkeypatch.setattr(data, "load", nothing_to_be_had)
+    train, _ = training.load_images(training.parser(images=True).parse_args([]))
+    assert train.name == "digits train" and "learning from the embedded digits" in capsys.readouterr().err
+
+
+def arguments(folder, *words):
+    return training.parser(epochs=1, lr=1e-3).parse_args(["--out", str(folder), "--device", "cpu", *words])
+
+
+def test_start_keeps_the_arguments_and_sets_an_earlier_run_aside_unless_it_is_resumed(tmp_path, capsys):
+    folder = tmp_path / "toy"
+
+    def train(value, *words):
+        run = training.start("toy", arguments(tmp_path, *words))
+        model = tinygen.nn.Linear(1, 1)
+        keeper = run.keeper(name="one", model=model)
+        for _ in keeper.epochs(1):
+            model.weight.data.fill_(value)
+        return model.weight.item(), run
+
+    assert train(1.0, "--lr", "0.5")[0] == 1 and capsys.readouterr().err == ""
+    stored = training.config(folder)
+    assert stored["name"] == "toy" and stored["arguments"]["lr"] == 0.5 and stored["arguments"]["epochs"] == 1
+    value, run = train(2.0, "--lr", "0.5", "--resume")
+    assert value == 1, "it was done, and is read"
+    assert run.settings["lr"] == 0.5 and not run.settings.keys() & {"out", "resume", "dry_run", "epochs"}
+    with pytest.raises(UsageError, match=r"lr = 0\.5 then, 0\.001 now"):
+        train(2.0, "--resume")
+    capsys.readouterr()
+    assert train(3.0)[0] == 3 and "with --resume it would have gone on" in capsys.readouterr().err
+    assert (tmp_path / "toy.previous" / "one.safetensors").exists()
+    assert training.config(tmp_path / "toy.previous")["arguments"]["lr"] == 0.001
+    assert train(4.0, "--dry-run")[0] == 4 and (tmp_path / "toy_dry_run" / "one.safetensors").exists()
+    assert train(5.0, "--resume")[0] == 3
+
+
+def test_a_folder_is_locked_while_a_process_is_at_work(tmp_path):
+    training.start("toy", arguments(tmp_path))
+    program = (
+        "import sys; from tinygen import training\n"
+        "training.start('toy', training.parser(epochs=1, lr=1e-3, out=sys.stdin.read()).parse_args())"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, input=str(tmp_path), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "another process is training there" in done.stderr
+    unlock(tmp_path / "toy")
+    assert subprocess.run(command, input=str(tmp_path), capture_output=True, text=True, timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"name": 1, "arguments": {}}', "[" * 10_000])
+def test_config_refuses_what_is_none(text, tmp_path):
+    with pytest.raises(FileNotFoundError, match="not the folder of a run"):
+        training.config(tmp_path)
+    (tmp_path / "config.json").write_text(text, "utf-8")
+    with pytest.raises(ValueError, match="damaged"):
+        training.config(tmp_path)
 
 
 def test_run_collects_metrics(tmp_path):
