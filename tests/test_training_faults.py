@@ -91,6 +91,12 @@ def test_what_was_masked_away_is_not_to_blame():
     assert lines[0].startswith("log made 1 infinity") and f":{_line() - 1}" in lines[0]
 
 
+def test_the_earliest_of_several_is_named():
+    x = tg.tensor([0.0, -1.0], requires_grad=True)
+    y = x.log()
+    assert anomaly.origin(x.sqrt() + y.exp() + x.sqrt() + y)[0].startswith("log made")
+
+
 def _line():
     return sys._getframe(1).f_lineno
 
@@ -318,6 +324,24 @@ def test_the_best_file_holds_the_parts_of_that_moment(tmp_path):
     stored = checkpoint.load(tmp_path / "run_best.safetensors")
     assert seen == [True, True, False] and stored["value"] == 1.0
     assert stored["parts"]["model"]["0.bias"].tolist() == [1.0] * 4
+
+
+def test_what_is_executed_again_is_no_new_best(tmp_path):
+    """The test loss of the untrained model, measured once more when a run goes on, is neither a best nor a line."""
+
+    def run(before, until):
+        keeper = Keeper(tmp_path, every=0, model=nn.Linear(1, 1))
+        assert keeper.best(before) == (until is not None)
+        keeper.log(test=before)
+        for _ in keeper.epochs(1):
+            for i, _ in enumerate(keeper.batches(data.DataLoader(np.zeros(3)))):
+                if i == until:
+                    return
+        assert keeper.best(2.0)
+
+    run(3.0, 2)
+    run(1.0, None)
+    assert [line["test"] for line in lines(tmp_path)] == [3.0]
 
 
 # Checkpoints of something else

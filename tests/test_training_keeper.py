@@ -52,8 +52,10 @@ class Program:
         parts = dict(model=model, optimizer=optimizer, schedule=schedule, average=average, noise=noise)
         keeper = Keeper(folder, "run", {"lr": 1e-2}, every=every, **parts)
         fixed = tg.randn(2, 3, device=self.device)  # drawn before the loop: the same in every process
+        keeper.log(begins=1.0)
         for epoch in keeper.epochs(EPOCHS):
             model.train()
+            keeper.log(begins=epoch)
             for x in keeper.batches(loader):
                 if until is not None and until == 0:
                     raise Killed
@@ -69,7 +71,7 @@ class Program:
                 keeper.values.setdefault("losses", []).append(loss.item())
                 keeper.log(loss=loss, rate=schedule.get_last_lr())
             model.eval()
-            end = float(tg.randn(1).item())
+            end = float(tg.randn(1).item()) + loss.item()  # there was a batch in every process
             keeper.log(end=end)
             keeper.values.setdefault("ends", []).append([epoch, end, keeper.best(end), keeper.best(-(epoch**2))])
         return {
@@ -266,6 +268,26 @@ def test_ctrl_c_finishes_the_step_saves_and_says_so(tmp_path, times):
     assert "ctrl_c: stopped in epoch 1 after 6 batches, and saved in" in error
     done = subprocess.run([*command, "fast"], capture_output=True, text=True, check=True)
     assert "going on with epoch 1/1 after 6 batches" in done.stderr and done.stdout == "10000\n"
+
+
+def test_ctrl_c_at_the_last_batch_ends_the_epoch(tmp_path, capsys):
+    """What stands behind the loop may use its variables: it is done, and the run goes on with the next epoch."""
+
+    def run(press):
+        done = []
+        keeper = Keeper(tmp_path, every=1e9, model=nn.Linear(1, 1))
+        for epoch in keeper.epochs(2):
+            for i, _ in enumerate(keeper.batches(data.DataLoader(np.zeros(3)))):
+                if press and i == 2:
+                    signal.raise_signal(signal.SIGINT)
+                loss = i
+            done.append((epoch, loss))
+        return done
+
+    with pytest.raises(KeyboardInterrupt):
+        run(press=True)
+    assert "stopped after epoch 1, and saved in" in capsys.readouterr().err
+    assert run(press=False) == [(1, 2)]
 
 
 def test_ctrl_c_is_ours_only_inside_the_loop(tmp_path):

@@ -90,7 +90,7 @@ class Keeper:
         self._name = name if folder is None or own else Path(folder).resolve().name
         self._every = _save_every() if every is None else every
         self._parts = Parts()
-        self._epoch, self._looped, self._begun = 0, False, False
+        self._epoch, self._looped, self._begun, self._stopping = 0, False, False, False
         self._best: float | None = None
         self._saved: int | None = None  # the last step of which the file knows
         self._loader: Any = None
@@ -181,8 +181,10 @@ class Keeper:
             self._epoch, self._looped = epoch, False
             yield epoch
             self._stored = None
-            if epoch + 1 < n:
-                self._save_when_due(epoch + 1, inside=False)
+            if self._stopping:
+                self._stop(epoch + 1, inside=False)
+            if epoch + 1 < n and self._is_due:
+                self._save(epoch + 1, inside=False, must=False)
         self._stored = None
         if self.file is not None and start < n:
             self._save(n, inside=False)
@@ -213,22 +215,27 @@ class Keeper:
                 for batch in loader:
                     self.step += 1
                     yield batch
-                    if interrupted:
-                        self._save(self._epoch, inside=True)
-                        given = loader.state_dict()["given"]
-                        sys.stderr.write(
-                            f"{self._name}: stopped in epoch {self._epoch + 1} after {given} batches, and saved in {self.file}; "
-                            f"{self.way_on}\n"
-                        )
-                        raise KeyboardInterrupt
-                    if resumable:
-                        self._save_when_due(self._epoch, inside=True)
+                    if resumable and (interrupted or self._is_due) and not _is_over(loader):
+                        if interrupted:
+                            self._stop(self._epoch, inside=True)
+                        self._save(self._epoch, inside=True, must=False)
         finally:
-            self._before, self._since = self.seconds, None
+            self._before, self._since, self._stopping = self.seconds, None, bool(interrupted)
 
-    def _save_when_due(self, epoch: int, inside: bool) -> None:
-        if self.file is not None and time.monotonic() - self._last >= self._every:
-            self._save(epoch, inside, must=False)
+    def _stop(self, epoch: int, inside: bool) -> None:
+        """What Ctrl-C asks for."""
+        self._save(epoch, inside)
+        given = (
+            f"in epoch {epoch + 1} after {self._loader.state_dict()['given']} batches"
+            if inside
+            else f"after epoch {epoch}"
+        )
+        sys.stderr.write(f"{self._name}: stopped {given}, and saved in {self.file}; {self.way_on}\n")
+        raise KeyboardInterrupt
+
+    @property
+    def _is_due(self) -> bool:
+        return self.file is not None and time.monotonic() - self._last >= self._every
 
     def _save(self, epoch: int, inside: bool, must: bool = True) -> None:
         assert self.file is not None
@@ -314,6 +321,13 @@ class _Batches:
 
     def __iter__(self) -> Iterator[Any]:
         return self._keeper._loop(self._loader)
+
+
+def _is_over(loader: Any) -> bool:
+    """Whether that was the epoch's last batch.  Then it is saved when the epoch is done: what stands behind the loop may use
+    its variables, as the last loss, so that a run must go on with a batch or behind them.
+    """
+    return hasattr(loader, "__len__") and loader.state_dict()["given"] == len(loader)
 
 
 def _save_every() -> float:
