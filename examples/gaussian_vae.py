@@ -44,7 +44,7 @@ x_test = tg.as_tensor((test - mean) / scale, device=device)
 every = max(1, epochs // 50)
 keeper = run.keeper({"epochs": epochs}, model=model, optimizer=optimizer, schedule=schedule)
 at, bounds, closer = (keeper.values.setdefault(name, []) for name in ("at", "bounds", "closer"))
-for epoch in (bar := training.progress(keeper.epochs(epochs), "Gaussian VAE", total=epochs)):
+for epoch in (bar := training.progress(keeper.epochs(epochs), "Gaussian VAE")):
     for x in keeper.batches(loader):
         optimizer.zero_grad()
         loss = model.loss(x)  # −ELBO = −log N(x; μ(z), σ²(z)) + KL(q(z|x) ‖ N(0, I))

@@ -47,7 +47,7 @@ schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
 x_test = tg.as_tensor(test, device=device)
 keeper = run.keeper({"epochs": epochs}, model=model, optimizer=optimizer, schedule=schedule)
 losses = keeper.values.setdefault("losses", [])
-for _ in (bar := training.progress(keeper.epochs(epochs), "RealNVP", total=epochs)):
+for _ in (bar := training.progress(keeper.epochs(epochs), "RealNVP")):
     for x in keeper.batches(loader):
         optimizer.zero_grad()
         loss = model.loss(x)  # −log p(x) = −log N(z; 0, I) − log|det ∂z/∂x|, averaged over the batch

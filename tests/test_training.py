@@ -30,6 +30,7 @@ def test_progress_passes_every_item_on(capsys):
     assert list(training.progress(iter([]), "nothing")) == []
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(",")[0] for line in lines] == ["letters: 3/3", "nothing: 0"]
+    assert list(training.progress([], "fewer than announced", total=3)) == []
 
 
 def test_progress_lines_are_occasional_and_carry_the_metric_with_its_unit(capsys):

@@ -180,6 +180,7 @@ def test_the_progress_bar_has_the_length_of_what_is_left(tmp_path):
     for _ in keeper.epochs(1):
         assert len(bar := training.progress(keeper.batches(loader), "epoch 1/1")) == 2
         assert len(list(bar)) == 2
+    assert len(Keeper(tmp_path, model=model).epochs(3)) == 2, "epochs too"
 
 
 def test_it_says_where_it_goes_on(tmp_path, capsys):

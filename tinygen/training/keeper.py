@@ -162,8 +162,11 @@ class Keeper:
             lines = self._parts.origin(loss) if isinstance(loss, Tensor) else []
             raise self._not_finite(f"the loss is {value}", lines)
 
-    def epochs(self, n: int) -> Iterator[int]:
+    def epochs(self, n: int) -> _Epochs:
         """The numbers 0, ..., n - 1 of the epochs; of a run that goes on, those that are not complete."""
+        return _Epochs(self, n)
+
+    def _run(self, n: int) -> Iterator[int]:
         start = 0
         if self._stored is not None:
             start, inside = self._stored["epoch"], self._stored["inside"]
@@ -308,6 +311,20 @@ class Keeper:
         self.step = stored["step"]
         self._log.go_on(stored.get("log", 0))
         backend.set_rng_state(stored["random"])
+
+
+class _Epochs:
+    """Those that are left of a run: an iterable with a length."""
+
+    def __init__(self, keeper: Keeper, n: int):
+        self._keeper, self._n = keeper, n
+        self._left = n if keeper._stored is None else max(0, n - keeper._stored["epoch"])
+
+    def __len__(self) -> int:
+        return self._left
+
+    def __iter__(self) -> Iterator[int]:
+        return self._keeper._run(self._n)
 
 
 class _Batches:

@@ -54,7 +54,7 @@ class Progress(Generic[T]):
     def _line(self, done: int, seconds: float) -> None:
         steps = f"{done}" if self._total is None else f"{done}/{self._total}"
         parts = [steps, f"{seconds:.1f} s"]
-        if self._total is not None and done < self._total:
+        if self._total is not None and 0 < done < self._total:
             parts.append(f"{seconds * (self._total - done) / done:.0f} s left")
         parts += [self._metrics] if self._metrics else []
         prefix = f"{self._description}: " if self._description else ""

@@ -113,9 +113,7 @@ def lock(folder: Path) -> None:
     try:
         held.acquire(timeout=0)
     except Timeout:
-        raise UsageError(
-            f"{folder}: another process is training there; wait for it, or choose another --out"
-        ) from None
+        raise UsageError(f"{folder}: another process is training there; wait for it, or choose another --out") from None
     _locks[file] = held
 
 
