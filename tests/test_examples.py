@@ -103,7 +103,7 @@ def seldom(names, but):
 
 @pytest.mark.parametrize("name", seldom(IMAGES, but=["conv_vae"]))
 def test_own_pictures_in_colour_without_labels(name, tmp_path, own_images):
-    output = run(name, tmp_path, "--data", str(own_images / "spots"))
+    output = run(name, tmp_path, *OPTIONS[name], "--data", str(own_images / "spots"))
     assert "48 images of 20×20 in colour, no labels" in output
     assert ("No labels: " in output) == (name in ("conv_autoencoder", "conv_vae", "gan", "dcgan"))
     drawn = {p.name for p in run_folder(name, tmp_path).glob("*.png")}
@@ -113,7 +113,7 @@ def test_own_pictures_in_colour_without_labels(name, tmp_path, own_images):
 @pytest.mark.parametrize("name", seldom(IMAGES, but=["image_realnvp"]))
 def test_own_array_of_an_odd_size(name, tmp_path, own_images):
     """Where the model takes it, it trains; where not, the error says which size does, and that one trains."""
-    options = ["--data", str(own_images / "odd.npz")]
+    options = [*OPTIONS[name], "--data", str(own_images / "odd.npz")]
     done = start(name, tmp_path, *options)
     takes_any = name in ("autoencoder", "vae", "gan")
     assert done.returncode == (0 if takes_any else 2), done.stderr
