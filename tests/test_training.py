@@ -189,10 +189,11 @@ def test_start_keeps_the_arguments_and_sets_an_earlier_run_aside_unless_it_is_re
     assert run.settings["lr"] == 0.5 and not run.settings.keys() & {"out", "resume", "dry_run", "epochs"}
     with pytest.raises(UsageError, match=r"lr = 0\.5 then, 0\.001 now"):
         train(2.0, "--resume")
+    assert training.config(folder) == {**stored, "arguments": {**stored["arguments"], "resume": True}}
     capsys.readouterr()
     assert train(3.0)[0] == 3 and "with --resume it would have gone on" in capsys.readouterr().err
     assert (tmp_path / "toy.previous" / "one.safetensors").exists()
-    assert training.config(tmp_path / "toy.previous")["arguments"]["lr"] == 0.001
+    assert training.config(tmp_path / "toy.previous")["arguments"]["lr"] == 0.5
     assert train(4.0, "--dry-run")[0] == 4 and (tmp_path / "toy_dry_run" / "one.safetensors").exists()
     assert train(5.0, "--resume")[0] == 3
 

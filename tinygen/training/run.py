@@ -34,6 +34,7 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.settings = dict(settings or {})
         self.metrics: dict[str, Any] = {}
+        self._config: dict[str, Any] = {}  # of a program that has begun
 
     def path(self, file: str) -> Path:
         """Where a file of this run belongs: `run.path("samples.png")`."""
@@ -46,6 +47,10 @@ class Run:
         that a finished run can be trained longer; a program whose schedule depends on it gives {"epochs": epochs}.
         """
         keeper = Keeper(self.folder, name, self.settings | dict(settings or {}), **parts)
+        if (
+            self._config
+        ):  # not before the Keeper has agreed: the arguments may be those of another run than the stored one
+            _write(self.path("config.json"), self._config)
         keeper.way_on = "add --resume to the command to go on from there"
         return keeper
 
@@ -64,7 +69,7 @@ def start(name: str, args: argparse.Namespace) -> Run:
 
     With --resume it goes on with the run whose state is there, if any.  Without, an earlier run is set aside, as name.previous
     in place of the one that was set aside before: nothing is mixed, and no long training lost by a short command.
-    The arguments are written to config.json.  Until the process ends no other one can start a run in this folder.
+    The arguments go to config.json, with the first `keeper`.  Until the process ends no other one can start a run in this folder.
 
     Raises UsageError if another process is at work there.
     """
@@ -80,7 +85,7 @@ def start(name: str, args: argparse.Namespace) -> Run:
         sys.stderr.write(f"{name}: the earlier run is now in {aside}; with --resume it would have gone on\n")
     arguments = {key: plain(str(value) if isinstance(value, Path) else value) for key, value in vars(args).items()}
     run.settings = {key: value for key, value in arguments.items() if key not in NOT_SETTINGS}
-    _write(run.path("config.json"), {"name": name, "arguments": arguments})
+    run._config = {"name": name, "arguments": arguments}
     return run
 
 
