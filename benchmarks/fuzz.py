@@ -5,7 +5,7 @@
 
 A reader may do two things with a file: return what is in it, or raise the one error that it documents, with the file's name
 in the message.  Anything else counts as a crash: another exception, a message that does not say which file, pixels that are
-none, more than 5 seconds, more memory than MEMORY.
+none, more than 5 seconds, more memory than MEMORY (for pictures PICTURE).
 
 The files are valid ones with bits flipped, the end cut off, parts repeated, exchanged or left out, numbers in headers and
 texts replaced by absurd ones; and noise.  Half of those that have a checksum or are compressed are changed before they get it,
@@ -41,11 +41,14 @@ import numpy as np
 import tinygen
 from tinygen import checkpoint, data, interchange, training
 from tinygen.data import images
+from tinygen.data.folder import MAX_PIXELS
 from tinygen.models import Result
 
 ROOT = Path(__file__).resolve().parent.parent
 MEMORY = 2**26
 """Bytes that Python and NumPy may have in use at once for one file; the files have some thousand."""
+PICTURE = 8 * MAX_PIXELS
+"""The same for a picture, which may rightly be large and of one colour in a few bytes."""
 PROCESS = 2**31
 """Bytes of address space beyond those at the start, all libraries counted: an allocation past that fails."""
 SECONDS = 5.0
@@ -149,7 +152,7 @@ class Reader:
     """What reads a kind of file, and how to make such files.
 
     valid: the contents of some valid files.  before: contents that `seal` makes a file of, compressed or with its checksum;
-    half of the inputs are those with changes.  fits: whether what the reader returned is what it promises.
+    half of the inputs are those with changes.  memory: bytes that one file may take.  fits: whether what the reader returned is what it promises.
     """
 
     file: str
@@ -160,6 +163,7 @@ class Reader:
     error: type[Exception] = data.DataError
     fits: Callable[[Any], bool] = lambda value: isinstance(value, np.ndarray)
     share: float = 1.0
+    memory: int = MEMORY
 
     def content(self, rng: Random) -> bytes:
         if self.before and rng.integers(2):
@@ -200,7 +204,7 @@ def readers() -> dict[str, Reader]:
         "npz": Reader("mine.npz", lambda f: data.read_npz(f, "images"), [npz_bytes(c) for c in npy], npy, npz_bytes),
         "load an .npy": dataset,
         "load an .npz": Reader("mine.npz", data.load, [npz_bytes(c) for c in npy], npy, npz_bytes, fits=are_images),
-        "load a folder": Reader("mine.png", load_beside, encoded(), fits=are_images, share=0.25),
+        "load a folder": Reader("mine.png", load_beside, encoded(), fits=are_images, share=0.25, memory=PICTURE),
         "libsvm": Reader(
             "usps.bz2", lambda f: images._read_libsvm(f, 2)[0], [bz2.compress(c) for c in libsvm], libsvm, bz2.compress
         ),
@@ -346,7 +350,7 @@ def fuzz(name: str, reader: Reader, inputs: int, seed: int, folder: Path) -> Cou
             count.slowest, count.peak = max(count.slowest, 1e3 * seconds), max(count.peak, memory / 1e6)
             count.refused += outcome == "refused"
             count.accepted += outcome == "accepted"
-            if seconds > SECONDS or memory > MEMORY:
+            if seconds > SECONDS or memory > reader.memory:
                 outcome = f"{seconds:.1f} s, {memory / 1e6:.0f} MB"
             if outcome not in ("refused", "accepted"):
                 count.crashes.append((content, outcome))
@@ -431,7 +435,7 @@ def store(counts: list[Count], args: argparse.Namespace, seconds: float) -> None
         settings={"inputs": args.inputs, "seed": args.seed},
         notes={
             "crash": "another exception than the documented one, a message without the file's name, pixels that are none, "
-            f"more than {SECONDS:g} s or {MEMORY / 1e6:.0f} MB for a file of some thousand bytes",
+            f"more than {SECONDS:g} s or {MEMORY / 1e6:.0f} MB for a file of some thousand bytes (pictures: {PICTURE / 1e6:.0f} MB)",
             **{
                 c.reader: f"{c.inputs} files, {c.refused} refused, {c.accepted} read, {len(c.crashes)} crashes; "
                 f"slowest {c.slowest:.0f} ms, peak {c.peak:.3g} MB"
