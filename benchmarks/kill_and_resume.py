@@ -56,6 +56,7 @@ class Count:
     """What was done to one example, and what came of it."""
 
     rounds: int = 0
+    equal: int = 0
     kills: int = 0
     in_training: int = 0
     differences: list[str] = field(default_factory=list)
@@ -107,9 +108,10 @@ def measure(names, kills, moments, out):
         name = names[turn % len(names)]
         expected, seconds = whole[name]
         folder = out / f"killed_{turn}"
-        killed, in_training = killed_until_it_ends(name, folder, expected, seconds, moments)
-        found = differences(expected, contents(folder_of(name, folder)))
+        killed, in_training, failure = killed_until_it_ends(name, folder, expected, seconds, moments)
+        found = [failure] if failure else differences(expected, contents(folder_of(name, folder)))
         count = counts[name]
+        count.equal += not found
         count.rounds += 1
         count.kills += killed
         count.in_training += in_training
@@ -135,7 +137,7 @@ def finish(arguments, environment):
 
 
 def killed_until_it_ends(name, out, expected, seconds, moments):
-    """(number of kills, how many of them fell into the training)."""
+    """(number of kills, how many of them fell into the training, what it said if it failed to go on)."""
     steps = sum(value for key, value in expected.items() if key.endswith(":/step"))
     folder = folder_of(name, out)
     environment = {**ENVIRONMENT, "TINYGEN_SAVE_EVERY": "0"}
@@ -153,12 +155,11 @@ def killed_until_it_ends(name, out, expected, seconds, moments):
                 process.send_signal(signal.SIGKILL)
             status = process.wait()
             if status == 0:
-                return kills, in_training
+                return kills, in_training, ""
             if status != -signal.SIGKILL:
                 errors.seek(0)
-                raise RuntimeError(
-                    f"{' '.join(arguments)} ended with status {status} after {kills} kills:\n{errors.read()}"
-                )
+                last_words = (errors.read().strip() or "nothing").splitlines()[-1]
+                return kills, in_training, f"resumed after {kills} kills, status {status}: {last_words}"
         kills += 1
         in_training += 0 < sum(checkpoint.load(file)["step"] for file in folder.glob("*.safetensors")) < steps
 
@@ -217,7 +218,7 @@ def differences(expected, found):
 
 
 def store(counts, seed, seconds):
-    equal = sum(c.rounds for c in counts.values() if not c.differences)
+    equal = sum(c.equal for c in counts.values())
     rounds = sum(c.rounds for c in counts.values())
     Result(
         name="runs killed and resumed",

@@ -61,9 +61,16 @@ for step in range(start + 1, 13):
     monkeypatch.setattr(script, "command", lambda name, out, *_: [script.sys.executable, "-c", program, str(out)])
     monkeypatch.setattr(script, "folder_of", lambda name, out: out)
     expected = {"run.safetensors:/step": 12}
-    kills, in_training = script.killed_until_it_ends("count", tmp_path, expected, 0.1, random.Random(3))
-    assert 0 < in_training <= kills
+    kills, in_training, failure = script.killed_until_it_ends("count", tmp_path, expected, 0.1, random.Random(3))
+    assert 0 < in_training <= kills and failure == ""
     assert script.differences(expected, script.contents(tmp_path)) == []
+
+
+def test_a_program_that_fails_to_go_on_is_a_difference(script, tmp_path, monkeypatch):
+    monkeypatch.setattr(script, "command", lambda *_: [script.sys.executable, "-c", "raise SystemExit('no way')"])
+    monkeypatch.setattr(script, "wait_for_savings", lambda process, *_: process.wait())
+    found = script.killed_until_it_ends("fails", tmp_path, {"x:/step": 1}, 9.0, random.Random(0))
+    assert found == (0, 0, "resumed after 0 kills, status 1: no way")
 
 
 def test_every_example_that_keeps_its_run_is_killed(script):
