@@ -7,13 +7,15 @@ latents have a meaning.  Pictures, in runs/dcgan/:
     progress.png        the images of ten of these latents after more and more epochs
     probabilities.png   the discriminator's mean D(x) on real and D(G(z)) on forged images, per round
     interpolation.png   straight lines through latent space: every point on them is an image
-    arithmetic.png      bright a − dark a + dark c: the difference of two kinds of images, added to a third
+    arithmetic.png      bright a − dark a + dark c: the difference of two kinds of images, added to a third; needs labels
 
     python examples/dcgan.py --data digits           # half a minute, no download
     python examples/dcgan.py --data fashion --epochs 10
 """
 
 from __future__ import annotations
+
+from contextlib import suppress
 
 import numpy as np
 from common import is_small, load
@@ -114,15 +116,15 @@ def add_up(classifier, classes):
         return label + classes * (x.mean((1, 2, 3)) > brightness[label]).long()
 
     triples = 2 if args.dry_run else 10  # for every class; each kind is the mean of three latents, as in the paper
-    kinds = {}
-    for k in [c + bright for bright in (0, classes) for c in range(min(classes, 10))]:
-        try:
+    kinds, few = {}, range(min(classes, 10))
+    for k in [c + bright for bright in (0, classes) for c in few]:
+        with suppress(RuntimeError):  # a generator that has just begun, or has dropped a class
             kinds[k] = model.latents_of(k, 3 * triples, kind, tries=200 if args.dry_run else 3000).reshape(
                 triples, 3, -1
             )
-        except RuntimeError as error:  # a generator that has just begun, or has dropped a class
-            print(f"left out of the arithmetic: {error}")
-    complete = [c for c in range(classes) if c in kinds and c + classes in kinds]
+    complete = [c for c in few if c in kinds and c + classes in kinds]
+    if rare := [c for c in few if c not in complete]:
+        print(f"Left out of the arithmetic: classes that the generator draws too seldom, bright or dark: {rare}")
     columns: dict[str, list[np.ndarray]] = {"bright a": [], "− dark a": [], "+ dark c": [], "=": []}
     kept, change = [], []
     for a, c in zip(complete, complete[1:] + complete[:1], strict=True):
