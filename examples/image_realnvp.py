@@ -101,8 +101,8 @@ plot.rows(
     {"test images": x_test[:8]} | {f"{share:.0%} redrawn": redrawn(share) for share in shares}, run.path("scales.png")
 )
 
-surface = model.manifold(tg.tensor(x_test[:4], device=device), 9)
-plot.image_grid(surface.flatten(0, 1).cpu().numpy(), run.path("manifold.png"), ncols=9)
+surface = model.manifold(tg.tensor(x_test[:4], device=device), 8)
+plot.image_grid(surface.flatten(0, 1).cpu().numpy(), run.path("manifold.png"), ncols=8)
 
 run.save_metrics(test_bits_per_dim=losses, independent_pixels=independent, seconds=keeper.seconds)
 headers = ("model", "metric", "unit", "value", "baseline: independent pixels", "floor")

@@ -117,8 +117,8 @@ def save_flow(name: str, folder: Path, seed: int) -> Callable[[int, ImageFlow], 
         )
         if model.image == (1, 28, 28):
             four = tg.tensor(data.mnist()[1].images[:4], device=here).unsqueeze(1)
-            images = model.manifold(four, 9).cpu().numpy().reshape(-1, 28, 28)
-            plot.image_grid(images, folder / f"manifold_{epoch:03d}.png", ncols=9)
+            images = model.manifold(four, 8).cpu().numpy().reshape(-1, 28, 28)
+            plot.image_grid(images, folder / f"manifold_{epoch:03d}.png", ncols=8)
         tg.set_rng_state(state)
 
     return watch
@@ -154,7 +154,7 @@ ROWS = {
     "dcgan_fashion": Row(dcgan.reproduce_fashion, SAMPLES, digits, SIXTY_FOUR, save_samples),
     "samples": Row(comparison.reproduce_samples, SAMPLES | SMALLER, digits),
 }
-STORED_BY_OTHERS = ("mutation",)  # `make mutate`
+STORED_BY_OTHERS = ("mutation", "fuzz", "kills")  # `make mutate`, benchmarks/fuzz.py, benchmarks/kill_and_resume.py
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -33,6 +33,7 @@ from tinygen.errors import ShapeError
 from tinygen.ops import *  # noqa: F403
 from tinygen.ops import __all__ as _ops
 from tinygen.promotion import get_default_dtype, set_default_dtype
+from tinygen.replay import compile
 from tinygen.tensor import Tensor
 
 __version__ = "0.1.0"
@@ -44,6 +45,7 @@ short, int, long = int16, int32, int64
 bool = _np.dtype("bool")
 
 __all__ = [
+    "compile",
     "Device",
     "Generator",
     "ShapeError",

@@ -36,8 +36,9 @@ class detect_anomaly(ContextDecorator):
     def __exit__(self, *_: object) -> None:
         engine.watcher = self._previous
 
-    def forward(self, op: Op, out: Any, arrays: list, line: tuple) -> None:
+    def forward(self, op: Op, node: Node, inputs: Any, arrays: list, params: Any, line: tuple) -> None:
         """Called by the engine after every operator."""
+        out = node.array
         bad = _count_bad(out)
         if bad and not any(_count_bad(x) for x in arrays) and not _inside_a_rule():
             head = f"{op.name} made {bad} from finite numbers, in the forward pass{_at(line)}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinygen import engine
+from tinygen import engine, memory
 from tinygen.anomaly import AnomalyError, detect_anomaly
 from tinygen.backend import ARRAY_MODULES, is_array
 from tinygen.engine import Node, enable_grad, is_grad_enabled, no_grad, set_grad_enabled
@@ -63,6 +63,8 @@ def _cotangents(name: str, outputs: Sequence[Node], given: Any, create_graph: bo
                     f"{y.shape}; reduce it with sum() or mean(), or pass a gradient of that shape"
                 )
             g = ARRAY_MODULES[type(y.array)].ones(y.shape, y.dtype)
+            if memory.recorder is not None:
+                memory.recorder.constant(g)
         if is_array(g):
             g = Node.public(g)
         if not isinstance(g, Node):
@@ -131,6 +133,8 @@ def backward(tensors: Any, gradient: Any = None, retain_graph: bool | None = Non
 
 def accumulate(leaf: Node, g: Any) -> None:
     """leaf.grad += g, in place unless one of the two is part of a graph."""
+    if memory.recorder is not None and not isinstance(g, Node):
+        return memory.recorder.accumulate(leaf, g)
     if leaf.grad is None:
         leaf.grad = clone(g) if isinstance(g, Node) else engine.constant(g)  # two leaves may get one node
     elif isinstance(g, Node) or leaf.grad.requires_grad:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen import backend
+from tinygen import backend, memory
 from tinygen.backend import Generator, default_generator, resolve, to_device
 from tinygen.engine import Node
 from tinygen.errors import ShapeError
@@ -80,6 +80,8 @@ def _from_python(data: Any, dtype: Any) -> np.ndarray:
 
 
 def _new(array: Any, requires_grad: bool) -> Tensor:
+    if memory.recorder is not None:
+        memory.recorder.constant(array)
     return Tensor(array).requires_grad_() if requires_grad else Tensor(array)
 
 
@@ -186,8 +188,8 @@ def _random(
     if dtype.kind != "f":
         raise TypeError(f"{name}: a floating-point dtype is expected, got {dtype}; use randint for integers")
     wide = dtype if dtype.itemsize >= 4 else np.dtype(np.float32)
-    array = draw(source, shape, wide).astype(dtype, copy=False)
-    return _new(to_device(array, where), requires_grad)
+    array = memory.drawn(lambda: to_device(draw(source, shape, wide).astype(dtype, copy=False), where))
+    return Tensor(array).requires_grad_() if requires_grad else Tensor(array)
 
 
 def randn(

@@ -8,8 +8,9 @@ they are still the ones the operator saw: they are, unless the memory changed af
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import wraps
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tinygen import errors
 
@@ -19,6 +20,24 @@ if TYPE_CHECKING:
 clock = count(1)
 last_change = 0
 """The time of the most recent change of any memory."""
+
+recorder: Any = None
+"""Watches a step while `replay` records it."""
+
+
+def drawn(draw: Callable[[], Any]) -> Any:
+    """draw(), random numbers, which a recorded step draws anew every time."""
+    return draw() if recorder is None else recorder.drawn(draw)
+
+
+def as_a_whole(function: Callable) -> Callable:
+    """A function that a recorded step calls as it is, whatever it does inside: an optimizer's step."""
+
+    @wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs) if recorder is None else recorder.call(function, args, kwargs)
+
+    return wrapper
 
 
 class Memory:
@@ -43,6 +62,8 @@ def share_memory(x: Node, view: Node) -> None:
 def note_change(node: Node) -> None:
     """Remember that the array of `node` was written to just now."""
     global last_change
+    if recorder is not None:
+        recorder.changed(node)
     if node.memory is None:
         node.memory = Memory()
     node.memory.changed = last_change = next(clock)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen import autograd, backend, engine, inplace, ops
+from tinygen import autograd, backend, engine, inplace, memory, ops
 from tinygen.backend import Device
 from tinygen.engine import Node, Op, cast
 from tinygen.errors import ShapeError
@@ -170,11 +170,11 @@ class Tensor(Node):
         """The value of a tensor with one element, as a Python number."""
         if self.array.size != 1:
             raise ShapeError(f"item: a tensor with one element is expected, got shape {self.shape}; use tolist()")
-        return self.array.item()
+        return self._looked_at().item()
 
     def tolist(self) -> Any:
         """The values as nested Python lists."""
-        return self.array.tolist()
+        return self._looked_at().tolist()
 
     def numpy(self) -> np.ndarray:
         """The NumPy array itself, which shares memory with the tensor.  CPU only, and not while a gradient is required."""
@@ -184,6 +184,12 @@ class Tensor(Node):
             )
         if not isinstance(self.array, np.ndarray):
             raise TypeError(f"numpy: this tensor is on {self.device}; use cpu().numpy()")
+        return self._looked_at()
+
+    def _looked_at(self) -> Any:
+        """The array, when its numbers leave the library: a recorded step could not follow them."""
+        if memory.recorder is not None:
+            memory.recorder.looked_at(self.array)
         return self.array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -194,7 +200,7 @@ class Tensor(Node):
             raise RuntimeError(
                 f"bool: the truth of a tensor with {self.array.size} elements is not clear; use any() or all()"
             )
-        return bool(self.array.item())
+        return bool(self.item())
 
     def __float__(self) -> float:
         return float(self.item())

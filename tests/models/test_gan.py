@@ -94,7 +94,7 @@ def test_losses_are_the_formulas():
     fake = gan.sample(len(x))
     d_real, d_fake = (gan.discriminator(2 * batch - 1).sigmoid().detach().numpy() for batch in (x, fake))
     np.testing.assert_allclose(loss.item(), -np.log(d_real).mean() - np.log(1 - d_fake).mean())
-    np.testing.assert_allclose((on_real, on_fake), (d_real.mean(), d_fake.mean()))
+    np.testing.assert_allclose((on_real.item(), on_fake.item()), (d_real.mean(), d_fake.mean()))
     for saturating, expected in ((False, -np.log(d_fake).mean()), (True, np.log(1 - d_fake).mean())):
         gan.saturating = saturating
         tg.manual_seed(7)

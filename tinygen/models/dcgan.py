@@ -127,7 +127,7 @@ class DCGAN(GAN):
         """n images, (n, *image), pixels in [0, 1], without recording; `at_once` at a time, to bound the memory."""
         return ops.cat([super(DCGAN, self).sample(min(at_once, n - i)) for i in range(0, max(n, 1), at_once)])
 
-    def discriminator_loss(self, real: tg.Tensor) -> tuple[tg.Tensor, float, float]:
+    def discriminator_loss(self, real: tg.Tensor) -> tuple[tg.Tensor, tg.Tensor, tg.Tensor]:
         """As `GAN.discriminator_loss`, for a batch of images (batch, *image)."""
         return super().discriminator_loss(check_images(self, real))
 

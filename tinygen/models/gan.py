@@ -102,7 +102,7 @@ class GAN(Model):
         with tg.no_grad():
             return self.decode(self.latents(n))
 
-    def discriminator_loss(self, real: tg.Tensor) -> tuple[tg.Tensor, float, float]:
+    def discriminator_loss(self, real: tg.Tensor) -> tuple[tg.Tensor, tg.Tensor, tg.Tensor]:
         """(−E log D(x) − E log(1 − D(G(z))), mean D(x), mean D(G(z))) for a batch of real images and as many forged ones.
 
         In nats; log 4 = 1.386 when D cannot tell them apart.  The forged images are constants here: the step of one
@@ -124,11 +124,11 @@ class GAN(Model):
             logits = self.discriminator(self.generator(self.latents(n)))
         return -nn.functional.softplus(logits).mean() if self.saturating else nn.functional.softplus(-logits).mean()
 
-    def step(self, d_optimizer: Any, g_optimizer: Any, *real: tg.Tensor) -> dict[str, float]:
+    def play(self, d_optimizer: Any, g_optimizer: Any, *real: tg.Tensor) -> dict[str, list[tg.Tensor]]:
         """One round of the game: a discriminator step for each batch given, then one generator step.
 
-        So k batches are k discriminator steps (Goodfellow's algorithm 1).  Returns the means of the round: "D loss" and
-        "G loss" in nats, "D(x)" and "D(G(z))" as probabilities.
+        So k batches are k discriminator steps (Goodfellow's algorithm 1).  Returns what was seen in each of them, tensors of
+        one number: "D loss" and "G loss" in nats, "D(x)" and "D(G(z))" as probabilities.
         """
         seen = []
         for batch in real:
@@ -136,12 +136,18 @@ class GAN(Model):
             d_loss, on_real, on_fake = self.discriminator_loss(batch)
             d_loss.backward()
             d_optimizer.step()
-            seen.append((d_loss.item(), on_real, on_fake))
+            seen.append((d_loss.detach(), on_real, on_fake))
         g_optimizer.zero_grad()
         g_loss = self.generator_loss(len(real[-1]))
         g_loss.backward()
         g_optimizer.step()
-        return dict(zip(("D loss", "D(x)", "D(G(z))"), np.mean(seen, axis=0).tolist()), **{"G loss": g_loss.item()})
+        d_losses, on_reals, on_fakes = map(list, zip(*seen, strict=True))
+        return {"D loss": d_losses, "D(x)": on_reals, "D(G(z))": on_fakes, "G loss": [g_loss.detach()]}
+
+    def step(self, d_optimizer: Any, g_optimizer: Any, *real: tg.Tensor) -> dict[str, float]:
+        """`play`, and the means of what was seen, as numbers to be logged."""
+        seen = self.play(d_optimizer, g_optimizer, *real)
+        return {name: float(np.mean([x.item() for x in values])) for name, values in seen.items()}
 
 
 def initialize(network: nn.Module) -> nn.Module:
@@ -172,8 +178,8 @@ def frozen(module: nn.Module) -> Iterator[None]:
             p.requires_grad_(True)
 
 
-def _mean_probability(logits: tg.Tensor) -> float:
-    return logits.detach().sigmoid().mean().item()
+def _mean_probability(logits: tg.Tensor) -> tg.Tensor:
+    return logits.detach().sigmoid().mean()
 
 
 def reproduce(

@@ -15,6 +15,7 @@ from tinygen.backend import Device
 from tinygen.creation import tensor
 from tinygen.engine import Node, no_grad
 from tinygen.errors import ShapeError
+from tinygen.memory import as_a_whole
 from tinygen.nn.parameter import Parameter
 from tinygen.tensor import RemovableHandle, Tensor
 
@@ -263,6 +264,7 @@ class Module:
             p.requires_grad_(requires_grad)
         return self
 
+    @as_a_whole
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or set them to zeros."""
         for p in self.parameters():

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from tinygen.backend import Array, array_module, device_of, to_device
 from tinygen.engine import Node
-from tinygen.memory import note_change
+from tinygen.memory import as_a_whole, note_change
 from tinygen.nn.module import Module
 from tinygen.nn.parameter import Parameter
 from tinygen.ops import norm
@@ -32,6 +32,7 @@ def _norm(xp: Any, x: Array, order: float) -> Array:
     return (xp.abs(x) ** order).sum() ** (1 / order)
 
 
+@as_a_whole
 def clip_grad_norm_(
     parameters: Node | Iterable[Node], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
 ) -> Tensor:
@@ -65,6 +66,7 @@ def clip_grad_norm_(
     return Tensor(total)
 
 
+@as_a_whole
 def clip_grad_value_(parameters: Node | Iterable[Node], clip_value: float) -> None:
     """Clamp every element of every gradient to [-clip_value, clip_value], in place.  This changes the gradient's direction."""
     clip_value = float(clip_value)

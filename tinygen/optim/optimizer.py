@@ -11,6 +11,7 @@ import numpy as np
 from tinygen.backend import Array, device_of, is_array, to_device
 from tinygen.engine import Node, enable_grad
 from tinygen.errors import ShapeError
+from tinygen.memory import as_a_whole
 from tinygen.optim.flat import FlatBuffer, by_kind
 from tinygen.tensor import Tensor
 
@@ -99,6 +100,7 @@ class Optimizer:
     def _parameters(self) -> Iterator[Node]:
         return chain.from_iterable(group["params"] for group in self.param_groups)
 
+    @as_a_whole
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or fill them with zeros: backward() adds to what is there."""
         for p in self._parameters():
@@ -107,6 +109,7 @@ class Optimizer:
             elif p.grad is not None:
                 p.grad.detach_().zero_()  # type: ignore[attr-defined]
 
+    @as_a_whole
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient.
 

@@ -67,8 +67,8 @@ class _Coupling(Transform):
 
     @property
     def _moving(self) -> Any:
-        """m = 1 - b, an array."""
-        return ~self.mask.array
+        """m = 1 - b."""
+        return ~self.mask
 
     def _run(self, name: str, passing: Any, times: int = 1) -> Any:
         """What the network says; it must have the shape of its input, or that with `times` as many channels."""

@@ -12,6 +12,7 @@ from tinygen import ops
 from tinygen.backend import Generator
 from tinygen.creation import eye, rand, randn, tensor
 from tinygen.errors import ShapeError
+from tinygen.memory import as_a_whole
 from tinygen.nn import functional as F
 from tinygen.nn.flows.transform import Transform, expect, no_change, same_for_all
 from tinygen.nn.module import Module
@@ -175,17 +176,22 @@ class Dequantize(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (pixels k/255) -> v, uniform in the cells of their grey levels."""
+        self._check(x)
+        whole, rounding = (x.detach() * (self.levels - 1)).round(), self._rounding(x)
+        u = rand(x.shape, dtype=x.dtype, device=x.device, generator=self.generator)
+        # 200 + 0.999999 is 201 in float32, which lies in the next cell
+        return (whole + rounding + (1 - 2 * rounding) * u) / self.levels
+
+    @as_a_whole
+    def _check(self, x: Tensor) -> None:
         k = x.detach() * (self.levels - 1)
-        whole, rounding = k.round(), self._rounding(x)
-        near = (k - whole).abs() <= max(1e-3, rounding)
+        whole = k.round()
+        near = (k - whole).abs() <= max(1e-3, self._rounding(x))
         if x.numel() and not bool((near & (whole >= 0) & (whole < self.levels)).all()):
             raise ValueError(
                 f"Dequantize: pixels that are multiples of 1/{self.levels - 1} in [0, 1] are expected, got values from "
                 f"{x.min().item():.4g} to {x.max().item():.4g}; they are dequantised once, by the model's loss"
             )
-        u = rand(x.shape, dtype=x.dtype, device=x.device, generator=self.generator)
-        # 200 + 0.999999 is 201 in float32, which lies in the next cell
-        return (whole + rounding + (1 - 2 * rounding) * u) / self.levels
 
     def _rounding(self, x: Any) -> float:
         """More than k + u, its quotient by the levels and the product with them can be off by, in x's dtype."""

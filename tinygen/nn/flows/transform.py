@@ -21,6 +21,7 @@ from tinygen import ops
 from tinygen.creation import zeros
 from tinygen.engine import no_grad
 from tinygen.errors import ShapeError
+from tinygen.memory import as_a_whole
 from tinygen.nn import functional as F
 from tinygen.nn.module import Module
 from tinygen.nn.parameter import Parameter
@@ -183,13 +184,17 @@ class Logit(Transform):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x (data) in [0, 1] -> y (logits) and log|det ∂y/∂x|."""
         p = self._inside(x)
+        self._check(x, p)
+        log_p, log_q = p.log(), (1 - p).log()
+        return log_p - log_q, self._logdet(log_p, log_q)
+
+    @as_a_whole
+    def _check(self, x: Tensor, p: Tensor) -> None:
         if x.numel() and not bool(((p > 0) & (p < 1)).all()):
             raise ValueError(
                 f"Logit: data in [0, 1] are expected, got values from {x.min().item():.4g} to {x.max().item():.4g} with "
                 f"margin {self.margin}; scale them (pixels / 256 after dequantisation), and use a margin > 0 for exact 0 and 1"
             )
-        log_p, log_q = p.log(), (1 - p).log()
-        return log_p - log_q, self._logdet(log_p, log_q)
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """y (logits) -> x (data) and log|det ∂x/∂y|."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from tinygen.backend import Generator, array_module, default_generator, device_of
-from tinygen.engine import Node
+from tinygen.backend import Generator, default_generator, device_of
+from tinygen.engine import Node, Op
 from tinygen.errors import ShapeError
 from tinygen.layout import laid_out_like
+from tinygen.memory import drawn
 
 __all__ = ["dropout", "dropout1d", "dropout2d", "dropout3d"]
 
@@ -79,7 +81,14 @@ def _dropout(
         return input
     if p == 1:
         return input * 0.0
-    array = input.array if isinstance(input, Node) else input
-    draws = (generator or default_generator(device_of(array))).uniform(shape, np.float32)
-    mask = (draws >= p) * array.dtype.type(1 / (1 - p))
-    return input * (laid_out_like(array_module(array), mask, array) if mask.shape == array.shape else mask)
+    source = generator or default_generator(device_of(input.array if isinstance(input, Node) else input))
+    return input * _mask(drawn(partial(source.uniform, shape, np.float32)), input, p=p)
+
+
+def _kept(xp: Any, draws: Any, x: Any, p: float) -> Any:
+    """1 / (1 - p) where the draw from [0, 1) is at least p, else 0; in the memory order of x, if it has its shape."""
+    mask = (draws >= p) * x.dtype.type(1 / (1 - p))
+    return laid_out_like(xp, mask, x) if mask.shape == x.shape else mask
+
+
+_mask = Op(_kept, name="dropout_mask")
