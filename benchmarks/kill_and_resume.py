@@ -7,7 +7,7 @@
 Each example runs once undisturbed, on a few embedded digits (--dry-run).  Then again, saving after every step: a random
 number of steps is let through, or in a quarter of the cases a random share of the whole time, and the process is killed;
 the same command with --resume goes on, until one comes to its end.  That is a round; there are as many as it takes to kill
-often enough.  Compared are all arrays and numbers of the final checkpoints, the bytes of the pictures, and the metrics;
+often enough, each example at least three times while it trains.  Compared are all arrays and numbers of the final checkpoints, the bytes of the pictures, and the metrics;
 only seconds may differ.  The exit status is 1 if anything else does.
 
 All examples together are a row of docs/results.md (`make reproduce` writes that page; its --report does only that).
@@ -95,7 +95,7 @@ def ending(count):
 
 
 def measure(names, kills, moments, out):
-    """Rounds over all examples in turn, until there are as many kills: name -> Count."""
+    """Rounds of the example that has been killed least while it trained, until there are as many kills: name -> Count."""
     whole = {}
     for name in names:
         since = time.perf_counter()
@@ -103,9 +103,11 @@ def measure(names, kills, moments, out):
         whole[name] = contents(folder_of(name, out / "whole")), time.perf_counter() - since
         print(f"{name}: undisturbed, {whole[name][1]:.1f} s", flush=True)
     counts = {name: Count() for name in names}
-    turn = 0
-    while sum(c.kills for c in counts.values()) < kills:
-        name = names[turn % len(names)]
+    turn, each = 0, min(3, kills // len(names))
+    while sum(c.kills for c in counts.values()) < kills or min(c.in_training for c in counts.values()) < each:
+        name = min(names, key=lambda name: (counts[name].in_training, counts[name].rounds))
+        if counts[name].differences:  # it would only differ again
+            break
         expected, seconds = whole[name]
         folder = out / f"killed_{turn}"
         killed, in_training, failure = killed_until_it_ends(name, folder, expected, seconds, moments)
