@@ -75,8 +75,11 @@ def samples(
     if points:
         return *_points(args), None
     sets = training.load_images(args)
-    levels = _levels(sets[0].images)
-    train, test = (Samples(models.conv_autoencoder.images_of(part), levels) for part in sets)
+    images = [part.with_channels for part in sets]
+    levels = data.grey_levels(np.concatenate(images))
+    if levels is None:  # USPS, whose pixels were scaled: flows need steps between them
+        images, levels = [(255 * x).round() / np.float32(255) for x in images], 256
+    train, test = (Samples(x, levels) for x in images)
     return train, test, sets
 
 
@@ -90,10 +93,6 @@ def _points(args: argparse.Namespace) -> tuple[Samples, Samples]:
         return Samples(points[: -len(points) // 5]), Samples(points[-len(points) // 5 :])
     moons = (data.two_moons(n, args.noise, generator=args.seed + i).astype(np.float32) for i in range(2))
     return Samples(next(moons)), Samples(next(moons))
-
-
-def _levels(images: np.ndarray) -> int:
-    return data.grey_levels(images) or 256
 
 
 def of_run(trained: Trained, args: argparse.Namespace) -> argparse.Namespace:
