@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tinygen import training
+from tinygen import models, training
 from tinygen.cli import main
 from tinygen.cli.kinds import KINDS
 
@@ -92,6 +92,21 @@ def test_labels_bring_a_distance_of_samples_and_numbers_are_stored(tmp_path, cap
     assert "PCA, 4 numbers" in out, "both runs' numbers"
     (line,) = (line for line in out.splitlines() if line.startswith("model  "))
     assert line.split() == ["model", "BernoulliVAE", "Autoencoder"], "what they differ in"
+
+
+def test_images_that_an_example_has_enlarged(tmp_path, capsys):
+    """The convolutional models' examples double the pixels of the 8×8 digits."""
+    args = training.parser(images=True).parse_args(["--data", "digits", "--dry-run", "--out", str(tmp_path)])
+    model = models.ConvAutoencoder(3, (1, 16, 16), ((4, 4, 2),))
+    keeper = training.start("enlarged", args).keeper(model=model)
+    for _ in keeper.epochs(1):
+        for _ in keeper.batches(range(2)):
+            pass
+    folder = tmp_path / "enlarged_dry_run"
+    assert run("sample", folder, "-n 4 --device cpu") == 0 and run("evaluate", folder, "--device cpu") == 0
+    np.savez(tmp_path / "odd.npz", images=np.zeros((30, 9, 9), np.uint8))
+    assert run("evaluate", folder, "--data", tmp_path / "odd.npz", "--device cpu") == 2
+    assert "has learned images of shape (1, 16, 16)" in capsys.readouterr().err
 
 
 def test_without_resume_the_earlier_run_is_set_aside_and_with_it_kept(tmp_path, capsys):

@@ -128,7 +128,7 @@ def _loaded(args: argparse.Namespace) -> tuple[runs.Trained, argparse.Namespace,
     trained = runs.read(args.run, training.select_device(args.device))
     everything = runs.of_run(trained, args)
     tg.manual_seed(everything.seed)
-    return trained, everything, runs.samples(everything, trained.on_points)
+    return trained, everything, runs.samples(everything, trained.on_points, trained.model)
 
 
 def _sample(args: argparse.Namespace) -> None:

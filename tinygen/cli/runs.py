@@ -12,6 +12,7 @@ import numpy as np
 import tinygen as tg
 from tinygen import backend, checkpoint, data, models, training
 from tinygen.cli.kinds import Samples
+from tinygen.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -66,21 +67,42 @@ def read(path: Path, device: backend.Device | str = "cpu") -> Trained:
 
 
 def samples(
-    args: argparse.Namespace, points: bool
+    args: argparse.Namespace, points: bool, model: Any = None
 ) -> tuple[Samples, Samples, tuple[data.Dataset, data.Dataset] | None]:
     """What is to be learned, and new samples of it: (train, test, the data sets if they are images).
 
-    Points are two moons, with args.noise, or those in a .npy file.
+    Points are two moons, with args.noise, or those in a .npy file.  model: one that has learned, whose images may be those
+    of the set with every pixel doubled, as the examples do it.
     """
     if points:
         return *_points(args), None
-    sets = training.load_images(args)
+    train_set, test_set = training.load_images(args)
+    if image := getattr(model, "image", None):
+        train_set, test_set = _enlarged(train_set, image), _enlarged(test_set, image)
+    sets = (train_set, test_set)
     images = [part.with_channels for part in sets]
     levels = data.grey_levels(np.concatenate(images))
     if levels is None:  # USPS, whose pixels were scaled: flows need steps between them
         images, levels = [(255 * x).round() / np.float32(255) for x in images], 256
     train, test = (Samples(x, levels) for x in images)
     return train, test, sets
+
+
+def _enlarged(part: data.Dataset, image: tuple[int, ...] | None) -> data.Dataset:
+    """The images with every pixel repeated, so that they have the shape that a model takes: (channels, height, width).
+
+    Raises UsageError if no number of repetitions does it.
+    """
+    channels, height, width = part.with_channels.shape[1:]
+    if image is None or image == (channels, height, width):
+        return part
+    times = image[-2] // height
+    if image != (channels, times * height, times * width):
+        raise UsageError(
+            f"the model has learned images of shape {tuple(image)}, and {part} has others: {channels, height, width}; give "
+            "the --data of its training"
+        )
+    return data.Dataset(part.name, part.images.repeat(times, -2).repeat(times, -1), part.labels)
 
 
 def _points(args: argparse.Namespace) -> tuple[Samples, Samples]:
