@@ -7,8 +7,9 @@
 Each example runs once undisturbed, on a few embedded digits (--dry-run).  Then again, saving after every step: a random
 number of steps is let through, or in a quarter of the cases a random share of the whole time, and the process is killed;
 the same command with --resume goes on, until one comes to its end.  That is a round; there are as many as it takes to kill
-often enough, each example at least three times while it trains.  Compared are all arrays and numbers of the final checkpoints, the bytes of the pictures, and the metrics;
-only seconds may differ.  The exit status is 1 if anything else does.
+often enough, each example at least three times while it trains.  Compared are all arrays and numbers of the final
+checkpoints, the bytes of the pictures, and the metrics; only seconds may differ.  The exit status is 1 if anything else
+does.
 
 All examples together are a row of docs/results.md (`make reproduce` writes that page; its --report does only that).
 """
@@ -104,10 +105,12 @@ def measure(names, kills, moments, out):
         print(f"{name}: undisturbed, {whole[name][1]:.1f} s", flush=True)
     counts = {name: Count() for name in names}
     turn, each = 0, min(3, kills // len(names))
-    while sum(c.kills for c in counts.values()) < kills or min(c.in_training for c in counts.values()) < each:
-        name = min(names, key=lambda name: (counts[name].in_training, counts[name].rounds))
-        if counts[name].differences:  # it would only differ again
-            break
+    while True:
+        going = [name for name in names if not counts[name].differences]  # the others would only differ again
+        enough = sum(c.kills for c in counts.values()) >= kills
+        if not going or enough and all(counts[name].in_training >= each for name in going):
+            return counts
+        name = min(going, key=lambda name: (counts[name].in_training, counts[name].rounds))
         expected, seconds = whole[name]
         folder = out / f"killed_{turn}"
         killed, in_training, failure = killed_until_it_ends(name, folder, expected, seconds, moments)
@@ -120,7 +123,6 @@ def measure(names, kills, moments, out):
         count.differences += found
         print(f"{name}: {killed} kills, {'DIFFERS: ' + '; '.join(found) if found else 'equal'}", flush=True)
         turn += 1
-    return counts
 
 
 def command(name, out, *options):
