@@ -75,6 +75,8 @@ def serve(library, source, threads, options):
         nonlocal current
         current = None
         current = make(name, batch)
+        if library == "compiled":
+            current.update = T.compile(current.update)
         T.manual_seed(0)
 
     def times(seconds):
@@ -137,16 +139,23 @@ def agree(mine, theirs, name, batch):
 
 def compare(mine, theirs, name, batch, rounds, seconds):
     """(tinygen's ms per step, PyTorch's, the ratio of every round); first both must agree."""
-    agree(mine, theirs, name, batch)
-    for worker in (mine, theirs):
+    milliseconds = take_turns([mine, theirs], name, batch, rounds, seconds)
+    a, b = milliseconds[mine], milliseconds[theirs]
+    return median(a), median(b), [x / y for x, y in zip(a, b, strict=True)]
+
+
+def take_turns(workers, name, batch, rounds, seconds):
+    """{worker: ms per step in every round}; first the others must agree with the last."""
+    for worker in workers[:-1]:
+        agree(worker, workers[-1], name, batch)
+    for worker in workers:
         worker.ask("build", name, batch)
         worker.ask("times", min(seconds, WARM_UP_SECONDS))
-    pairs = []
+    result = {worker: [] for worker in workers}
     for i in range(rounds):
-        order = (mine, theirs) if i % 2 else (theirs, mine)
-        result = {worker: median(worker.ask("times", seconds)) for worker in order}
-        pairs.append((result[mine], result[theirs]))
-    return median(a for a, _ in pairs), median(b for _, b in pairs), [a / b for a, b in pairs]
+        for worker in workers if i % 2 else workers[::-1]:
+            result[worker].append(median(worker.ask("times", seconds)))
+    return result
 
 
 def machine():

@@ -26,7 +26,7 @@ def check(workload, T, batch=3):
     return workload(T, np.random.default_rng(0), batch).check(noise_for(T))
 
 
-MODELS = ["ae", "vae", "gan", "realnvp", "realnvp-layers", "conv-ae", "dcgan"]
+MODELS = ["ae", "vae", "gan", "realnvp", "realnvp-layers", "conv-ae", "dcgan", "image-realnvp"]
 
 
 def test_the_models_are_these(monkeypatch):
