@@ -19,10 +19,10 @@ def row(result: Result) -> dict[str, Any]:
     return {name: getattr(result, name) for name in HEADERS}
 
 
-def write_report(results: Path, names: Sequence[str], target: Path, captions: Mapping[str, str]) -> None:
+def write_report(results: Path, names: Sequence[str], target: Path, captions: Mapping[str, Mapping[str, str]]) -> None:
     """The page `target` from what is stored in the folder `results`, in the order of the names.
 
-    captions: of the pictures that lie beside it, in pictures/<name>.png.  Curves are drawn there too.
+    captions: {name: {file: caption}} of the pictures that lie beside it, in pictures/.  Curves are drawn there too.
     """
     stored = {name: Result.load(results / f"{name}.json") for name in names if (results / f"{name}.json").is_file()}
     rows = [r for result in stored.values() for r in result.rows()]
@@ -56,8 +56,8 @@ def write_report(results: Path, names: Sequence[str], target: Path, captions: Ma
             file = f"pictures/{name}_curve{f'_{i + 1}' if i else ''}.png"
             draw_curves(r, target.parent / file)
             lines += picture(f"{r.name}: {r.axes[1]} against {r.axes[0]}", file)
-        if name in captions:
-            lines += picture(captions[name], f"pictures/{name}.png")
+        for file, caption in captions.get(name, {}).items():
+            lines += picture(caption, f"pictures/{file}")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("\n".join(lines) + "\n", "utf-8")
     print(f"{target}: {len(rows)} numbers", file=sys.stderr)

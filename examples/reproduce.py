@@ -78,13 +78,13 @@ class Row:
         of its `training.Keeper`s) and `watch` that it has.
     small: arguments for a run of seconds that goes through every line (--dry-run, and the test suite); dataset: the one for
         that run.
-    caption: of docs/pictures/<row>.png, if there is one.  watch: (row, folder, seed) -> the function that draws samples.
+    captions: of its pictures in docs/pictures.  watch: (row, folder, seed) -> the function that draws samples.
     """
 
     measure: Callable[..., Result]
     small: Mapping[str, Any] = field(default_factory=lambda: {"epochs": 1})
     dataset: Callable[[], Sets] | None = None
-    caption: str = ""
+    captions: Mapping[str, str] = field(default_factory=dict)
     watch: Callable[[str, Path, int], Callable] | None = None
 
 
@@ -129,6 +129,10 @@ SMALLER = {"sizes": {"GAN": {"hidden": (32, 64)}, "AE": {"hidden": 32}, "VAE": {
 SHALLOW = {"layers": ((16, 3, 1), (16, 2, 2))}  # 8×8 -> 6×6 -> 3×3
 POINTS = {"epochs": 1, "n": 200}
 SIXTY_FOUR = "64 samples after 10 epochs"
+FLOW = {
+    "image_realnvp.png": "64 samples after 6 epochs",
+    "image_realnvp_manifold.png": "The surface through the codes of four test images: 7, 2, 1, 0",
+}
 DECODED = (
     "Test images, drawn again from 8 numbers after 3 epochs: original, CNN, PCA "
     "(examples/conv_autoencoder.py --epochs 3)"
@@ -138,7 +142,9 @@ ROWS = {
     "classifier": Row(classifier.reproduce, dataset=digits),
     "autoencoder": Row(autoencoder.reproduce, dataset=digits),
     "linear_autoencoder": Row(autoencoder.reproduce_linear, dataset=digits),
-    "conv_autoencoder": Row(conv_autoencoder.reproduce, SAMPLES | SHALLOW | {"codes": (4, 6)}, digits, DECODED),
+    "conv_autoencoder": Row(
+        conv_autoencoder.reproduce, SAMPLES | SHALLOW | {"codes": (4, 6)}, digits, {"conv_autoencoder.png": DECODED}
+    ),
     "vae": Row(vae.reproduce, dataset=digits),
     "vae_dynamic": Row(binarized_vae.reproduce_dynamic, SAMPLES, digits),
     "vae_static": Row(binarized_vae.reproduce_static, SAMPLES, binary_digits),
@@ -148,10 +154,10 @@ ROWS = {
     "realnvp": Row(realnvp.reproduce, POINTS),
     "two_moons": Row(realnvp.reproduce_moons, POINTS | {"noises": (0.1, 0.2), "seeds": (0, 1)}),
     "nice": Row(nice.reproduce, {"epochs": 1, "hidden": (20,)}, byte_digits),
-    "image_realnvp": Row(image_realnvp.reproduce, {"epochs": 1, "hidden": 4}, byte_digits, watch=save_flow),
+    "image_realnvp": Row(image_realnvp.reproduce, {"epochs": 1, "hidden": 4}, byte_digits, FLOW, save_flow),
     "gan": Row(gan.reproduce, SAMPLES, digits, watch=save_samples),
-    "dcgan": Row(dcgan.reproduce, SAMPLES, digits, SIXTY_FOUR, save_samples),
-    "dcgan_fashion": Row(dcgan.reproduce_fashion, SAMPLES, digits, SIXTY_FOUR, save_samples),
+    "dcgan": Row(dcgan.reproduce, SAMPLES, digits, {"dcgan.png": SIXTY_FOUR}, save_samples),
+    "dcgan_fashion": Row(dcgan.reproduce_fashion, SAMPLES, digits, {"dcgan_fashion.png": SIXTY_FOUR}, save_samples),
     "samples": Row(comparison.reproduce_samples, SAMPLES | SMALLER, digits),
 }
 STORED_BY_OTHERS = ("mutation", "fuzz", "kills")  # `make mutate`, benchmarks/fuzz.py, benchmarks/kill_and_resume.py
@@ -170,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     root = Path(args.out) / "dry_run" if args.dry_run else ROOT
     for name in [] if args.report else args.rows or ROWS:
         run(name, args, root / "results" / f"{name}.json")
-    captions = {name: row.caption for name, row in ROWS.items() if row.caption and not args.dry_run}
+    captions = {name: row.captions for name, row in ROWS.items() if not args.dry_run}
     write_report(root / "results", [*ROWS, *STORED_BY_OTHERS], root / "docs" / "results.md", captions)
 
 

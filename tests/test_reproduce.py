@@ -149,7 +149,7 @@ def longer(epochs: int = 3, seed: int = 0, device: str = "cpu") -> Result:
 def toys(tmp_path, monkeypatch, capsys):
     """toys(words) runs the command line on a table with one row, in an empty project, and returns what it printed."""
     monkeypatch.setattr(reproduce, "ROOT", tmp_path)
-    monkeypatch.setattr(reproduce, "ROWS", {"toy": Row(toy, caption="A toy")})
+    monkeypatch.setattr(reproduce, "ROWS", {"toy": Row(toy, captions={"toy.png": "A toy"})})
 
     def run(*words: str) -> str:
         reproduce.main([*words, "--out", str(tmp_path / "runs")])
@@ -206,13 +206,13 @@ def test_the_page_shows_all_rows_curves_seeds_and_pictures(toys, tmp_path):
 def test_the_page_of_the_project_is_what_the_stored_numbers_give(tmp_path):
     """Nobody has edited docs/results.md by hand."""
     root = EXAMPLES.parent
-    captions = {name: row.caption for name, row in ROWS.items() if row.caption}
+    captions = {name: row.captions for name, row in ROWS.items()}
     names = [*ROWS, *reproduce.STORED_BY_OTHERS]
     report.write_report(root / "results", names, tmp_path / "docs" / "results.md", captions)
     assert (tmp_path / "docs" / "results.md").read_text("utf-8") == (root / "docs" / "results.md").read_text("utf-8")
     assert {p.stem for p in (root / "results").iterdir()} <= set(names), "a stored result that no row shows"
-    for name in captions:
-        assert (root / "docs" / "pictures" / f"{name}.png").is_file()
+    for file in {file for pictures in captions.values() for file in pictures}:
+        assert (root / "docs" / "pictures" / file).is_file()
 
 
 def test_the_script_names_the_rows_that_there_are(tmp_path):
