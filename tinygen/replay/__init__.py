@@ -37,6 +37,7 @@ from typing import Any
 from tinygen import engine, memory
 from tinygen.backend import ARRAY_MODULES
 from tinygen.engine import Node
+from tinygen.nn.module import Module
 from tinygen.replay.program import Program, compare, is_same
 from tinygen.replay.recorder import CannotReplay, Recorder
 
@@ -117,15 +118,12 @@ def show_what_is_cleared(leaves: list[Node]) -> None:
 
 
 def _modules_of(step: Callable[..., Any]) -> list[Any]:
-    """All modules that the function's own names lead to."""
+    """All modules that the function's own names lead to, those of the object whose method it is included."""
     seen = inspect.getclosurevars(inspect.unwrap(getattr(step, "__func__", step)))
-    values = [getattr(step, "__self__", None), *seen.nonlocals.values(), *seen.globals.values()]
-    found = {
-        id(m): m
-        for value in values
-        if hasattr(value, "modules") and not isinstance(value, type)
-        for m in value.modules()
-    }
+    owner = getattr(step, "__self__", None)
+    values = [owner, *getattr(owner, "__dict__", {}).values(), *seen.nonlocals.values(), *seen.globals.values()]
+    values += [part for value in values if isinstance(value, list | tuple) for part in value]
+    found = {id(m): m for value in values if isinstance(value, Module) for m in value.modules()}
     return list(found.values())
 
 
