@@ -41,9 +41,14 @@ class Keeper:
         print(keeper.seconds)
 
     Kept are the parts, whether modules train or evaluate, the position in the epoch, the loader's order, the default random
-    generators, the seconds of training, the length of the log, the best value, and `values`.  On a CPU the run ends bit for bit as if nobody had stopped it: the same parameters, the same
-    losses.  What it takes is that the program is the same, and does the same before the loop.  A local variable of the loop
-    is not kept; numbers that are to survive go into `keeper.values`, a dict of numbers, texts, arrays and lists of them:
+    generators, the seconds of training, the length of the log, the best value, and `values`.  On a CPU the run ends bit for
+    bit as if nobody had stopped it: the same parameters, the same losses.  What it takes is that the program is the same, and
+    does the same before the loop.  On a GPU a matrix product may choose another kernel in another process, and threads that
+    add to one place (gradients of indexing) come in any order: the state that is loaded is exact, and what is computed from
+    it equal up to float32's rounding, 1e-6 of a number's size in a step; it grows with the steps as any rounding does.
+
+    A local variable of the loop is not kept; numbers that are to survive go into `keeper.values`, a dict of numbers, texts,
+    arrays and lists of them:
 
         with keeper.pause():                      # not counted in keeper.seconds
             keeper.values.setdefault("curve", []).append([keeper.seconds, test_loss(model)])
@@ -61,8 +66,9 @@ class Keeper:
     Ctrl-C finishes the step, saves, and raises KeyboardInterrupt; a second Ctrl-C does so at once, without saving.
     When a saving on the way fails, as on a full disk, the run says so on stderr and goes on, and tries again; the last
     checkpoint stays.  OSError is raised when that was the first saving, or is the last.
-    Raises FloatingPointError instead of saving parameters that are not finite, UsageError when the stored run has other settings, parts or more epochs, CheckpointError when it cannot be read,
-    and what the parts raise when their stored state does not fit.
+    Raises FloatingPointError instead of saving parameters that are not finite, UsageError when the stored run has other
+    settings, parts or more epochs, CheckpointError when it cannot be read, and what the parts raise when their stored state
+    does not fit.
     """
 
     values: dict[Any, Any]
