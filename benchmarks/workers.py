@@ -20,14 +20,18 @@ WARM_UP_SECONDS = 0.3
 
 
 class Worker:
-    """One library in one process, with the number of threads fixed before anything is imported; it answers one request at a time."""
+    """One library in one process, with the number of threads fixed before anything is imported; it answers one request at a time.
 
-    def __init__(self, library, source, threads, **options):
+    package: a folder that Python looks into first, for a tinygen other than the installed one.
+    """
+
+    def __init__(self, library, source, threads, package=None, **options):
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        path = os.pathsep.join(str(folder) for folder in (package, os.environ.get("PYTHONPATH")) if folder)
         self.library = library
         self._process = subprocess.Popen(
             [sys.executable, __file__, json.dumps([library, source, threads, options])],
-            env={**os.environ, **{name: str(threads) for name in names}},
+            env={**os.environ, **{name: str(threads) for name in names}, "PYTHONPATH": path},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -58,8 +62,10 @@ def serve(library, source, threads, options):
         import torch as T
 
         T.set_num_threads(threads)
-    else:
+    elif library in ("tinygen", "compiled"):
         import tinygen as T
+    else:  # one with an interface of its own: its workloads take NumPy's arrays
+        T = importlib.import_module(source).Arrays(library)
     current = None
 
     def make(name, batch):
@@ -78,6 +84,17 @@ def serve(library, source, threads, options):
         if library == "compiled":
             current.update = T.compile(current.update)
         T.manual_seed(0)
+        if library == "compiled":  # the first two calls are recorded
+            current.step(T.randn), current.step(T.randn)
+
+    def lacks(name, batch):
+        """(where the library lies, what it has not that the workload needs, or None)."""
+        try:
+            build(name, batch)
+            current.step(T.randn)
+        except (AttributeError, ImportError, NotImplementedError, TypeError) as error:
+            return T.__file__, f"{type(error).__name__}: {error}"
+        return T.__file__, None
 
     def times(seconds):
         """Milliseconds of every step, for that many seconds."""
@@ -99,7 +116,7 @@ def serve(library, source, threads, options):
             workload.step(T.randn)
         return resident("VmHWM") - before
 
-    answers = {f.__name__: f for f in (check, build, times, memory)}
+    answers = {f.__name__: f for f in (check, build, lacks, times, memory)}
     for line in sys.stdin:
         request, *arguments = json.loads(line)
         print(json.dumps(answers[request](*arguments)), flush=True)
@@ -134,7 +151,7 @@ def agree(mine, theirs, name, batch):
     a, b = mine.ask("check", name, batch), theirs.ask("check", name, batch)
     for i, (x, y) in enumerate(zip(a, b, strict=True)):
         if not abs(x - y) <= 1e-4 * abs(y):
-            raise RuntimeError(f"{name}: number {i + 1} of the check differs: tinygen {a}, PyTorch {b}")
+            raise RuntimeError(f"{name}: number {i + 1} of the check differs: {mine.library} {a}, {theirs.library} {b}")
 
 
 def compare(mine, theirs, name, batch, rounds, seconds):
@@ -186,18 +203,20 @@ def load():
 
 
 def introduce(torch_is="defaults"):
-    """Print when and on what the numbers below were taken."""
+    """Print when and on what the numbers below were taken; torch_is None: without PyTorch."""
     import datetime
 
     import numpy
-    import torch
 
     import tinygen
 
     print(f"{datetime.date.today()}  {machine()}, load {load()} at the start")
-    print(
-        f"tinygen {tinygen.__version__} on NumPy {numpy.__version__}, {kernels()}; PyTorch {torch.__version__} with {torch_is}"
-    )
+    line = f"tinygen {tinygen.__version__} on NumPy {numpy.__version__}, {kernels()}"
+    if torch_is:
+        import torch
+
+        line += f"; PyTorch {torch.__version__} with {torch_is}"
+    print(line)
 
 
 if __name__ == "__main__":

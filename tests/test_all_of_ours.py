@@ -30,6 +30,7 @@ from tinygen.testing.maps import same_draws
 from tinygen.testing.properties import check_op
 
 ABSTRACT = {
+    "Model": "the base of all models: it has no forward",
     "Module": "the base of all: it has no forward",
     "Transform": "the base of all transforms: it has no forward",
     "VAE": "the base of the two VAEs, which say what p(x|z) is",

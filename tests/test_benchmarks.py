@@ -3,6 +3,9 @@
 import importlib
 import math
 import mmap
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +130,8 @@ def test_losses_that_differ_are_refused(monkeypatch):
     workers = load("workers", monkeypatch)
 
     class Says:
+        library = "a double"
+
         def __init__(self, *numbers):
             self.numbers = numbers
 
@@ -175,3 +180,109 @@ def in_double_flow(work):
 def test_the_fitted_exponent_is_that_of_a_power(monkeypatch):
     exponent = load("depth_memory", monkeypatch).exponent
     assert exponent([4, 8, 16], [3 * n**0.5 for n in (4, 8, 16)]) == pytest.approx(0.5)
+
+
+# How a step's time grows
+
+
+def test_the_sizes_of_a_study_do_the_same_work_in_both_libraries(monkeypatch):
+    torch = pytest.importorskip("torch")
+    scaling = load("scaling", monkeypatch)
+    for name, study in scaling.STUDIES.items():
+        for size in study.sizes[:2]:
+            workload = scaling.WORKLOADS[f"{name}, {size}"]
+            np.testing.assert_allclose(check(workload, tg, 4), check(workload, torch, 4), rtol=1e-4)
+
+
+def test_ten_thousand_layers_pass_one_gradient_through(monkeypatch):
+    """Of identities and positive numbers: the loss is |x|², and each W has the gradient xᵀx."""
+    work = load("scaling", monkeypatch).Deep(10_000, tg, np.random.default_rng(0), 4)
+    x = work.x.numpy().astype(np.float64)
+    loss, first, _, last, _ = work.check(None)
+    # sums of 32 terms in float32
+    assert [loss, first, last] == pytest.approx([(x**2).sum(), *[np.linalg.norm(x.T @ x)] * 2], rel=1e-5)
+
+
+@pytest.mark.parametrize("operators", [10, 1000])
+def test_a_chain_is_a_line_in_its_numbers(operators, monkeypatch):
+    """k times y·w + b with w = 1: y = x + k b, dy/dx = 1, dy/dw = k x + b k (k - 1)/2, dy/db = k."""
+    work = load("scaling", monkeypatch).Graph(operators, tg, np.random.default_rng(0), 1)
+    x, k, b = work.leaves[0].detach().numpy().astype(np.float64), operators // 2, 1 / operators
+    gradients = [np.ones(32), k * x + b * k * (k - 1) / 2, np.full(32, float(k))]
+    expected = [(x + k * b).sum(), *(np.linalg.norm(g) for g in gradients)]
+    assert work.check(None) == pytest.approx(expected, rel=1e-4)  # float32 sums of up to 500 terms
+
+
+def test_only_the_upper_half_is_fitted(monkeypatch):
+    """A time that is constant at first and then grows linearly has the exponent 1."""
+    scaling = load("scaling", monkeypatch)
+    assert scaling.upper_half([(n, max(n, 100.0)) for n in (1, 10, 100, 1000, 10_000)]) == pytest.approx(1)
+
+
+def test_the_scaling_of_a_small_graph_is_printed_and_drawn(monkeypatch, tmp_path, capsys):
+    scaling = load("scaling", monkeypatch)
+    monkeypatch.setattr(sys, "argv", ["scaling.py", "graph", "--quick", "--pictures", str(tmp_path)])
+    scaling.main()
+    out = capsys.readouterr().out
+    assert "µs per operator" in out and "exponent" in out and "target for tinygen <= 4 µs" in out
+    assert (tmp_path / "scaling_graph.png").stat().st_size > 5000
+
+
+# The guard
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A repository of its own with tinygen and the benchmarks; commit(message) returns a name."""
+    if shutil.which("git") is None:
+        pytest.skip("no git here")
+    root, here = tmp_path / "clone", Path(__file__).parents[1]
+    for folder in ("tinygen", "benchmarks"):
+        shutil.copytree(here / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def git(*arguments):
+        who = ["-c", "user.name=a test", "-c", "user.email=test@example.org", "-c", "core.hooksPath=/dev/null"]
+        done = subprocess.run(["git", *who, *arguments], cwd=root, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def commit(message):
+        git("add", ".")
+        git("commit", "-q", "-m", message)
+        return git("rev-parse", "HEAD")
+
+    git("init", "-q")
+    commit.git, commit.root = git, root
+    return commit
+
+
+def test_the_guards_worktree_goes_whatever_happens(repository, monkeypatch):
+    guard, first = load("guard", monkeypatch), repository("first")
+    (repository.root / "tinygen" / "new.py").write_text("")
+    for stop in (KeyboardInterrupt, SystemExit, RuntimeError):
+        with pytest.raises(stop), guard.checked_out(first, repository.root) as folder:
+            assert (folder / "tinygen" / "engine.py").exists() and not (folder / "tinygen" / "new.py").exists()
+            raise stop
+        assert not folder.exists() and len(repository.git("worktree", "list").splitlines()) == 1
+    with pytest.raises(RuntimeError, match="'nonsense' is no commit"), guard.checked_out("nonsense", repository.root):
+        pass
+
+
+def test_the_guard_tells_a_slower_checkout(repository):
+    """A checkout whose Adam sleeps 30 ms is slower than its first commit, which has no compile, and as fast as its second."""
+    init = repository.root / "tinygen" / "__init__.py"
+    source = init.read_text("utf-8")
+    init.write_text(source + "\ndel compile\n", "utf-8")
+    first = repository("no compile")
+    sleeping = "import time\nfast = optim.Adam.step\noptim.Adam.step = lambda self: (time.sleep(0.03), fast(self))[1]\n"
+    init.write_text(source + "\n" + sleeping, "utf-8")
+    repository("slow")
+
+    def guard(commit):
+        command = [sys.executable, "benchmarks/guard.py", commit, "ae", "--quick", "--limit", "5"]
+        return subprocess.run(command, cwd=repository.root, capture_output=True, text=True, timeout=120)
+
+    slower, equal = guard(first), guard("HEAD")
+    assert slower.returncode == 1 and "not within the limit of 5: ae (1 thread(s), plain)" in slower.stderr
+    assert "has no attribute 'compile'" in slower.stdout and slower.stdout.count("skipped") == 1
+    assert equal.returncode == 0 and "skipped" not in equal.stdout, equal.stderr
+    assert len(repository.git("worktree", "list").splitlines()) == 1

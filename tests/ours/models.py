@@ -67,11 +67,19 @@ module(
 model(lambda: models.IWAE(4, 3, 2, 3), PIXELS)
 
 
+class Loss(Method):
+    """The first of what a player's loss returns; the others are for being looked at, and have no derivative."""
+
+    def forward(self, *args: Any) -> Any:
+        out = super().forward(*args)
+        return out[0] if isinstance(out, tuple) else out
+
+
 def gan(loss: str, constant: str, **options: Any) -> nn.Module:
     """One player's loss; the other player is a constant in it, as it says itself."""
     game = models.GAN(2, 4, (3, 4), **options)
     getattr(game, constant).requires_grad_(False)
-    return Method(game, loss)
+    return Loss(game, loss)
 
 
 model(lambda: models.Generator(2, 4, (3,)), rows(2), losses=())
@@ -98,7 +106,7 @@ def dcgan(loss: str, constant: str) -> nn.Module:
     getattr(game, constant).requires_grad_(False)
     for p in [p for p in game.parameters() if p.requires_grad][1:-1]:
         p.requires_grad_(False)
-    return Method(game, loss)
+    return Loss(game, loss)
 
 
 module("ConvGenerator", lambda: trained(models.ConvGenerator(2, (1, 4, 4), (2, 1))), several_rows(2), empty=False)

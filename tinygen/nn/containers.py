@@ -27,8 +27,8 @@ class _Numbered(Module):
         members = list(members)
         for name in self._names():
             delattr(self, name)
-        for member in members:
-            self.append(member)
+        for i, member in enumerate(members):
+            setattr(self, str(i), member)
 
     def __len__(self) -> int:
         return len(self._names())
@@ -67,12 +67,7 @@ class _Numbered(Module):
 
     def append(self, member: Any) -> Self:
         """Add a member at the end; returns the container."""
-        names = self._names()
-        if str(len(names)) in names:  # names that a slice kept, as "1", "2": number them anew, lest one be overwritten
-            self._set_all([*self, self._checked(member)])
-        else:
-            setattr(self, str(len(names)), self._checked(member))
-        return self
+        return self.extend([member])
 
     def insert(self, index: int, member: Any) -> None:
         """Put a member in front of number `index`."""
@@ -82,8 +77,13 @@ class _Numbered(Module):
 
     def extend(self, members: Iterable[Any]) -> Self:
         """Add several members at the end; returns the container."""
-        for member in list(members):
-            self.append(member)
+        members, names = [self._checked(member) for member in members], self._names()
+        new = [str(len(names) + i) for i in range(len(members))]
+        if set(names).isdisjoint(new):
+            for name, member in zip(new, members):
+                setattr(self, name, member)
+        else:  # names that a slice kept, as "1", "2": number them anew, lest one be overwritten
+            self._set_all([*self, *members])
         return self
 
     __iadd__ = extend
