@@ -116,7 +116,7 @@ def main():
     parser.add_argument("models", nargs="*", help=f"which: {', '.join(WORKLOADS)} (default: all)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--batch", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.15, help="of one package in one round")
     parser.add_argument("--limit", type=float, default=1.1, help="the largest ratio that is no failure (default: 1.1)")
     parser.add_argument(

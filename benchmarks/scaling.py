@@ -4,9 +4,10 @@
     python benchmarks/scaling.py graph depth --quick           # the smallest sizes, in seconds
 
 tinygen as it is, with the step compiled by `tinygen.compile`, and PyTorch where it is installed, each in a process of its own;
-they take turns, round by round, and must agree in what they compute.  A time is the median over the rounds, a ratio the median
-of the rounds' ratios to PyTorch.  The exponent is a of the closest c·size^a through the upper half of the sizes: below it, a step
-costs mostly what its operators cost however small they are.  How memory grows with depth is in depth_memory.py.
+they take turns, round by round, and must agree in what they compute.  A time is the median over the rounds (3 for a million
+operators), a ratio the median of the rounds' ratios to PyTorch.  The exponent is a of the closest c·size^a through the upper
+half of the sizes: at small ones a step costs mostly what its operators cost however little they do.  How memory grows with depth
+is in depth_memory.py.
 """
 
 import argparse
@@ -164,6 +165,7 @@ def measure(name, size, workers, rounds, seconds):
     """{library: what is shown of every round}, for those that take part at this size."""
     about = STUDIES[name]
     taking_part = [w for w in workers if w.library != "compiled" or size <= about.compiled_up_to]
+    rounds = min(rounds, 3) if size >= 10**6 else rounds  # a step of a million operators takes ten seconds
     times = take_turns(taking_part, f"{name}, {size}", about.batch, rounds, seconds)
     return {worker.library: [about.shown(ms, size) for ms in times[worker]] for worker in taking_part}
 
@@ -212,17 +214,25 @@ def upper_half(points):
 
 
 def draw(about, curves, fits, threads, path):
+    """The times on logarithmic axes, with a point and a tick for every size."""
     from tinygen import plot
 
-    plot.curves(
+    figure = plot.curves(
         {f"{NAMES[k]}: size$^{{{fits[k]:.2f}}}$": tuple(zip(*points)) for k, points in curves.items()},
-        path,
         xlabel=about.axis,
         ylabel=about.unit(),
         title=about.title + ("" if threads == 1 else f", {threads} threads"),
         logx=True,
         logy=True,
     )
+    (axes,) = figure.axes
+    sizes = sorted({size for points in curves.values() for size, _ in points})
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.set_xticks([], minor=True)
+    for line in axes.lines:
+        line.set(marker="o", markersize=3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
 
 
 def main():
