@@ -185,13 +185,12 @@ def test_the_fitted_exponent_is_that_of_a_power(monkeypatch):
 # How a step's time grows
 
 
-def test_the_sizes_of_a_study_do_the_same_work_in_both_libraries(monkeypatch):
+def test_a_study_does_the_same_work_in_both_libraries(monkeypatch):
     torch = pytest.importorskip("torch")
     scaling = load("scaling", monkeypatch)
     for name, study in scaling.STUDIES.items():
-        for size in study.sizes[:2]:
-            workload = scaling.WORKLOADS[f"{name}, {size}"]
-            np.testing.assert_allclose(check(workload, tg, 4), check(workload, torch, 4), rtol=1e-4)
+        workload = scaling.WORKLOADS[f"{name}, {study.sizes[0]}"]
+        np.testing.assert_allclose(check(workload, tg, 4), check(workload, torch, 4), rtol=1e-4)
 
 
 def test_ten_thousand_layers_pass_one_gradient_through(monkeypatch):
@@ -267,6 +266,7 @@ def test_the_guards_worktree_goes_whatever_happens(repository, monkeypatch):
         pass
 
 
+@pytest.mark.slow
 def test_the_guard_tells_a_slower_checkout(repository):
     """A checkout whose Adam sleeps 30 ms is slower than its first commit, which has no compile, and as fast as its second."""
     init = repository.root / "tinygen" / "__init__.py"
