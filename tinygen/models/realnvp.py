@@ -86,15 +86,20 @@ def reproduce(
     settings = dict(noise=noise, n=n, hidden=hidden, depth=depth, epochs=epochs, batch_size=batch_size, lr=lr)
     parts: dict[str, Any] = dict(model=model, optimizer=optimizer, schedule=schedule)
     keeper = training.Keeper(keep, f"moons_{noise}_{seed}", settings | {"seed": seed, "device": device}, **parts)
+
+    @tg.compile  # many small operators: half of the time would be bookkeeping
+    def step(x: tg.Tensor) -> tg.Tensor:
+        optimizer.zero_grad()
+        loss = model.loss(x)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
     for _ in (bar := training.progress(keeper.epochs(epochs), "RealNVP", epochs)):
         total = 0.0
         for x in keeper.batches(loader):
-            optimizer.zero_grad()
-            loss = model.loss(x)
-            loss.backward()
-            optimizer.step()
+            total += step(x).item()
             schedule.step()
-            total += loss.item()
         bar.set("nats", loss=total / len(loader))
     with tg.no_grad():
         value = model.loss(tg.as_tensor(test, device=device)).item()
@@ -124,7 +129,7 @@ def reproduce_moons(
     seeds: Sequence[int] = (0, 1, 2),
     n: int = 20_000,
     hidden: int = 32,
-    depth: int = 8,
+    depth: int = 16,
     epochs: int = 50,
     batch_size: int = 100,
     lr: float = 5e-3,
@@ -135,6 +140,7 @@ def reproduce_moons(
 
     Target: within 0.06 nats of the floors, the exact entropies .2895, 1.0084 and 1.6742.  Baselines: a Gaussian with full
     covariance, 1.886, 1.903 and 1.996.  The narrower the moons, the harder: a flow has to squeeze the plane into two lines.
+    Eight couplings are too few for that: 0.104 nats above the floor for noise 0.05, the mean of three seeds.
     """
     results = []
     for noise in noises:
