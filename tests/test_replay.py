@@ -190,6 +190,8 @@ def test_shapes_modes_and_frozen_parameters_are_recorded_anew():
     model.train()
     model[0].weight.requires_grad_(True)
     same(x, 2)
+    model.double()
+    same(x, 2)
 
 
 count = 0

@@ -18,9 +18,9 @@ compute what the plain step computes, bit for bit, but no node is made, nothing 
 
 What may change from call to call: the numbers in the arguments, in parameters and buffers, and whatever the generators draw.
 What may not, without a new recording: shapes and dtypes of the arguments, arguments that are no tensors, the modes of the
-modules and the sets of parameters that require gradients.  For all of these a step is recorded anew, by itself.
-What cannot be seen: a Python number that the step reads from elsewhere, such as a weight that grows from epoch to epoch;
-make it an argument.
+modules, dtypes of parameters and which of them require gradients.  For all of these a step is recorded anew, by itself.
+What cannot be seen: a Python number that the step reads from elsewhere, such as a weight that grows from epoch to epoch
+(make it an argument); a module or a parameter that another one takes the place of (compile the step anew).
 
 A step that cannot be replayed is run as it is, with a warning that says why: one that looks at a number (`loss.item()`, `if
 x.mean() > 0`), that computes on arrays behind the operators' backs, or that does not do the same twice.
@@ -103,6 +103,7 @@ class CompiledStep:
             tuple((x.array.shape, x.array.dtype, type(x.array)) if isinstance(x, Node) else x for x in args),
             tuple([m.training for m in self._modules]),
             tuple([p.requires_grad for p in self._parameters]),
+            tuple([p.array.dtype for p in self._parameters]),
         ), nodes
 
 
