@@ -194,14 +194,8 @@ def tinygrad(name, parameters, x):
 PEERS = {"numpy": numpy, "jax": jax, "autograd": autograd, "mygrad": mygrad, "tinygrad": tinygrad}
 TITLES = {"numpy": "NumPy", "jax": "JAX", "autograd": "autograd", "mygrad": "MyGrad", "tinygrad": "tinygrad"}
 LEFT_OUT = {
-    (
-        "autograd",
-        "conv-ae",
-    ): "its only convolution, scipy.signal's, takes about a hundred times as long as PyTorch's, forward and back",
-    (
-        "mygrad",
-        "conv-ae",
-    ): "it has no transposed convolution, and its convolution takes 6 to 8 times as long as PyTorch's",
+    ("autograd", "conv-ae"): "its only convolution, scipy.signal's, takes about a hundred times as long as PyTorch's",
+    ("mygrad", "conv-ae"): "it has no transposed convolution; its convolution takes 6 to 8 times as long as PyTorch's",
 }
 
 
