@@ -146,12 +146,17 @@ def pair(source, threads, **torch_options):
     return Worker("tinygen", source, threads), Worker("torch", source, threads, **torch_options)
 
 
-def agree(mine, theirs, name, batch):
-    """Raise if the numbers differ by more than float32 rounding can grow to in a few steps."""
-    a, b = mine.ask("check", name, batch), theirs.ask("check", name, batch)
-    for i, (x, y) in enumerate(zip(a, b, strict=True)):
-        if not abs(x - y) <= 1e-4 * abs(y):
-            raise RuntimeError(f"{name}: number {i + 1} of the check differs: {mine.library} {a}, {theirs.library} {b}")
+def agree(workers, name, batch):
+    """Raise if anybody's numbers differ from the last one's by more than float32 rounding can grow to in a few steps."""
+    *others, theirs = workers
+    b = theirs.ask("check", name, batch)
+    for mine in others:
+        a = mine.ask("check", name, batch)
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            if not abs(x - y) <= 1e-4 * abs(y):
+                raise RuntimeError(
+                    f"{name}: number {i + 1} of the check differs: {mine.library} {a}, {theirs.library} {b}"
+                )
 
 
 def compare(mine, theirs, name, batch, rounds, seconds):
@@ -163,8 +168,7 @@ def compare(mine, theirs, name, batch, rounds, seconds):
 
 def take_turns(workers, name, batch, rounds, seconds):
     """{worker: ms per step in every round}; first the others must agree with the last."""
-    for worker in workers[:-1]:
-        agree(worker, workers[-1], name, batch)
+    agree(workers, name, batch)
     for worker in workers:
         worker.ask("build", name, batch)
         worker.ask("times", min(seconds, WARM_UP_SECONDS))

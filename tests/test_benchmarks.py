@@ -138,10 +138,10 @@ def test_losses_that_differ_are_refused(monkeypatch):
         def ask(self, *_):
             return self.numbers
 
-    workers.agree(Says(1.0, 2.0), Says(1.0, 2.0001), "x", 1)
+    workers.agree([Says(1.0, 2.0), Says(1.0, 2.0001)], "x", 1)
     for numbers in ((1.0, 2.01), (1.0, math.nan)):
         with pytest.raises(RuntimeError, match="number 2 of the check differs"):
-            workers.agree(Says(*numbers), Says(1.0, 2.0), "x", 1)
+            workers.agree([Says(*numbers), Says(1.0, 2.0)], "x", 1)
 
 
 def test_memory_is_measured_where_linux_tells_it(monkeypatch):
