@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import tinygen as tg
 from tinygen import data, evaluate
@@ -57,6 +58,24 @@ class ImageNICE(ImageFlow):
             image, flows.Composition(flows.Reshape(image, (dim,)), *layers), flows.StandardLogistic(dim), levels
         )
 
+    def begin_with(self, images: Any) -> None:
+        """Make the flow what knows of these images no more than the mean and the deviation of every pixel.
+
+        images: (n, *image), pixels in [0, 1].  The networks t start at 0, but for a shift by the mean, and the scale at
+        π/√3 over the deviation, the one of a logistic density.  A pixel that is black in all images has to be stretched a
+        thousandfold; from a scale of 1 that takes Adam as many thousand steps.
+        """
+        parameter = next(self.parameters())
+        with tg.no_grad():
+            v = self.dequantize(tg.as_tensor(images, dtype=parameter.dtype, device=parameter.device)).flatten(1)
+            layers: Any = self.transform
+            _, *couplings, scale = layers
+            for i, coupling in enumerate(couplings):
+                last = coupling.translate_net[-1]
+                last.weight.zero_()
+                last.bias.copy_(-v.mean(0) if i < 2 else 0 * v[0])  # the first two move every pixel once
+            scale.log_scale.copy_((math.pi / math.sqrt(3) / v.std(0)).log())
+
 
 def reproduce(
     dataset: tuple[data.Dataset, data.Dataset] | None = None,
@@ -72,6 +91,7 @@ def reproduce(
 ) -> Result:
     """Test bits/dim of NICE on MNIST's 8-bit grey levels.  Lower is better.
 
+    It begins as independent logistic pixels, 5.75 bits/dim.
     Published: a log-likelihood of 1980.50 nats of the dequantised pixels in [0, 1], which is 4.36 bits/dim, after 1500 epochs.
     Baseline: independent pixels, each with its own histogram, 1.690 bits/dim (3429 nats): **better than the published number**.
     One scale per pixel for all images cannot know where the background is, which a histogram knows, so the flow pays for
@@ -81,6 +101,7 @@ def reproduce(
     train, test = data.mnist() if dataset is None else dataset
     tg.manual_seed(seed)
     model = ImageNICE(images_of(train).shape[1:], hidden, depth, levels).to(device)
+    model.begin_with(images_of(train)[:10_000])
     settings = dict(hidden=list(hidden), depth=depth, epochs=epochs, batch_size=batch_size, lr=lr)
     keeper = fit(model, images_of(train), images_of(test), epochs, batch_size, lr, seed, None, keep, "nice", settings)
     dims = math.prod(model.image)
