@@ -146,7 +146,7 @@ def test_values_and_gradients_of_any_chain_of_operators(names, double, dtype):
     assert compiled.program(x) is not None
 
 
-def test_gradients_add_up_as_they_do(tmp_path):
+def test_gradients_add_up_as_they_do():
     """A step that does not clear the gradients adds to what is there."""
     w = tg.ones(2, requires_grad=True)
     compiled = tg.compile(lambda x: (x * w).sum().backward())

@@ -159,7 +159,9 @@ def check_image(name: str, image: Image, scales: int) -> None:
     factor = 2**scales
     wrong = [side for side in image[1:] if side % factor]
     if wrong:
-        near = ", ".join(f"{side - side % factor} or {side - side % factor + factor}" for side in wrong)
+        near = ", ".join(
+            " or ".join(str(n) for n in (side - side % factor, side - side % factor + factor) if n) for side in wrong
+        )
         raise ValueError(
             f"{name}: {scales} squeezes halve the sides {scales} times, and {image[1]}×{image[2]} cannot be; pad or crop "
             f"the images to {near}, or choose fewer scales"

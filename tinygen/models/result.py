@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tinygen.training.results import write_json
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,7 @@ class Result:
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON, in one step: a reader never sees half of it."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False, allow_nan=False)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(text + "\n", "utf-8")
-        os.replace(partial, path)
+        write_json(Path(path), dataclasses.asdict(self))
 
     @classmethod
     def load(cls, path: str | Path) -> Result:

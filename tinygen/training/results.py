@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,15 @@ def plain(value: Any) -> Any:
         return [plain(v) for v in value]
     is_json = not isinstance(value, Path) and not (isinstance(value, float) and not math.isfinite(value))
     return value if is_json else str(value)
+
+
+def write_json(file: Path, content: Any) -> Path:
+    """Write it in one step: a reader never sees half of it.  Raises ValueError for NaN and infinity (see `plain`)."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(file.name + ".partial")
+    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+    os.replace(partial, file)
+    return file
 
 
 RESULT_HEADERS = ("model", "metric", "unit", "value", "baseline", "floor", "published")

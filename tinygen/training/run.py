@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from tinygen.errors import UsageError
 from tinygen.training.keeper import Keeper
-from tinygen.training.results import plain
+from tinygen.training.results import plain, write_json
 
 NOT_SETTINGS = ("out", "resume", "dry_run", "epochs")
 """Arguments that do not change what a run does up to the epoch that it has come to."""
@@ -50,7 +49,7 @@ class Run:
         if (
             self._config
         ):  # not before the Keeper has agreed: the arguments may be those of another run than the stored one
-            _write(self.path("config.json"), self._config)
+            write_json(self.path("config.json"), self._config)
         keeper.way_on = "add --resume to the command to go on from there"
         return keeper
 
@@ -61,7 +60,7 @@ class Run:
         written as strings.  The file is replaced in one step: a reader never sees half of it.
         """
         self.metrics.update({name: plain(value) for name, value in metrics.items()})
-        return _write(self.path("metrics.json"), self.metrics)
+        return write_json(self.path("metrics.json"), self.metrics)
 
 
 def start(name: str, args: argparse.Namespace) -> Run:
@@ -126,10 +125,3 @@ def unlock(folder: Path) -> None:
     """Let others work in the folder."""
     if held := _locks.pop(folder.resolve() / "lock", None):
         held.release()
-
-
-def _write(file: Path, content: Any) -> Path:
-    partial = file.with_name(file.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
-    os.replace(partial, file)
-    return file
