@@ -19,8 +19,27 @@ MODELS = {
     "IWAE": (lambda: models.IWAE(12, 8, 3, k=2), (6, 12)),
     "RealNVP": (lambda: models.RealNVP(3, 4, 4), (6, 3)),
     "NICE": (lambda: models.NICE(3, 4, 4), (6, 3)),
+    "batch norm": (lambda: Normalised(nn.BatchNorm1d(5)), (6, 12)),
+    "batch norm without weights": (lambda: Normalised(nn.BatchNorm1d(5, affine=False)), (6, 12)),
+    "layer norm": (lambda: Normalised(nn.LayerNorm(5)), (6, 12)),
+    "group norm": (lambda: Normalised(nn.GroupNorm(1, 5)), (6, 12)),
+    "instance norm": (
+        lambda: Normalised(nn.Unflatten(1, (1, 5)), nn.InstanceNorm1d(1, track_running_stats=True)),
+        (6, 12),
+    ),
     "image RealNVP": (lambda: models.ImageRealNVP((1, 4, 4), scales=1, hidden=2, levels=2), (2, 1, 4, 4)),
 }
+
+
+class Normalised(nn.Module):
+    """A network with a normalisation inside."""
+
+    def __init__(self, *norm):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(12, 5), *norm, nn.Tanh(), nn.Flatten(), nn.Linear(5, 1))
+
+    def loss(self, x):
+        return self.net(x).square().mean()
 
 
 def training(make, shape, compiled, steps=7, device="cpu"):
@@ -47,7 +66,7 @@ def training(make, shape, compiled, steps=7, device="cpu"):
         schedule.step()
     if compiled:
         assert call.program(batches[0]) is not None, "it was replayed"
-    return losses, [p.detach().cpu().numpy() for p in model.parameters()], tg.rand(3).numpy()
+    return losses, [p.detach().cpu().numpy() for p in model.state_dict().values()], tg.rand(3).numpy()
 
 
 @pytest.mark.filterwarnings("error")

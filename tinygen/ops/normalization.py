@@ -42,14 +42,14 @@ def moments(xp: Any, x: Any, axis: tuple[int, ...]) -> tuple[Any, Any]:
     return mu, (dot_along(xp, centred, centred, axis) * share).reshape(kept)
 
 
-def standardize(x: Any, mu: Any, var: Any, axis: tuple[int, ...], eps: float) -> Any:
-    """(x - μ) / √(σ² + eps), given the moments of x: arrays, as `moments` returns them."""
-    return _standardize(x, mu, (var + eps) ** -0.5, axis=axis, eps=eps)
+def standardize(x: Any, mu: Any, r: Any, axis: tuple[int, ...], eps: float) -> Any:
+    """(x - μ) r, given arrays: the mean μ of x along `axis` and r = 1/√(σ² + eps)."""
+    return _standardize(x, mu, r, axis=axis, eps=eps)
 
 
-def normalize(x: Any, w: Any, b: Any, mu: Any, var: Any, axis: tuple[int, ...], eps: float) -> Any:
+def normalize(x: Any, w: Any, b: Any, mu: Any, r: Any, axis: tuple[int, ...], eps: float) -> Any:
     """standardize(x, ...) w + b, where w and b, of one dtype with x, have size 1 along `axis`."""
-    return _normalize(x, w, b, mu, (var + eps) ** -0.5, axis=axis, eps=eps)
+    return _normalize(x, w, b, mu, r, axis=axis, eps=eps)
 
 
 def _scale(x: Any, r: Any, axis: tuple[int, ...], eps: float) -> Any:

@@ -84,12 +84,12 @@ class Program:
             return [f"{leaf}.grad = {grad}; {grad}.array = {args[0]}"]
         if kind == "accumulate":
             return [f"accumulate({self._bind(function)}, {args[0]})"]
-        call, nodes = function
+        call, nodes, returns_node = function
         tensors = [
             (self._bind(x.node) if isinstance(x, Leaf) else f"constant({a})") if is_node else a
             for x, a, is_node in zip(operands, args, nodes, strict=True)
         ]
-        return [f"{out} = {self._bind(call)}({', '.join(tensors + options)})", f"{out} = getattr({out}, 'array', None)"]
+        return [f"{out} = {self._bind(call)}({', '.join(tensors + options)}){'.array' * returns_node}"]
 
     def _text(self, operand: Operand) -> str:
         if isinstance(operand, Slot):

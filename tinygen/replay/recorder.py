@@ -104,14 +104,18 @@ class Recorder:
         self._emit("constant", array, (), {}, array, "constant")
 
     def call(self, function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
-        """What is called as a whole, whatever it does: an optimizer's step."""
+        """What is called as a whole, whatever it does: an optimizer's step.  Arrays among its arguments and results are seen."""
         args = tuple(list(x) if isinstance(x, Iterator) else x for x in args)
-        operands = tuple(self._operand(x.array, x) if isinstance(x, Node) else Value(x) for x in args)
+        operands = tuple(self._operand(*((x.array, x) if isinstance(x, Node) else (x, None))) for x in args)
         with self._looking_away():
             result = function(*args, **kwargs)
-        array = result.array if isinstance(result, Node) else None
         nodes = tuple(isinstance(x, Node) for x in args)
-        self._emit("call", (function, nodes), operands, kwargs, array, getattr(function, "__qualname__", "a call"))
+        several = isinstance(result, tuple)
+        array = object() if several else result.array if isinstance(result, Node) else result
+        name = getattr(function, "__qualname__", "a call")
+        number = self._emit("call", (function, nodes, isinstance(result, Node)), operands, kwargs, array, name)
+        for i, part in enumerate(result if several else ()):
+            self._emit("part", i, (Slot(number),), {}, part, "part")
         return result
 
     def accumulate(self, leaf: Node, g: Any) -> None:

@@ -10,7 +10,7 @@ from tinygen import ops
 from tinygen.backend import array_module
 from tinygen.engine import Node
 from tinygen.errors import ShapeError
-from tinygen.memory import note_change
+from tinygen.memory import as_a_whole, note_change
 from tinygen.ops.normalization import moments, scale_shift, standardize
 from tinygen.ops.normalization import normalize as normalize_and_scale
 
@@ -51,11 +51,8 @@ def batch_norm(
             "use a larger batch, or eval()"
         )
     axis = (0, *range(2, input.ndim))
-    x = _array(input)
-    mu, var = moments(array_module(x), x, axis)
-    _move(running_mean, mu, momentum)
-    _move(running_var, var * (n / (n - 1)) if n > 1 else var, momentum)
-    return _normalize(input, mu, var, weight, bias, shape, axis, eps)
+    mu, r = _of_batch(input, axis, eps, running_mean, running_var, momentum, n)
+    return _normalize(input, mu, r, weight, bias, shape, axis, eps)
 
 
 def instance_norm(
@@ -87,12 +84,8 @@ def instance_norm(
             "instance_norm: more than one position is needed: a single value normalised by its own moments is 0, "
             f"got input shape {tuple(input.shape)}"
         )
-    x = _array(input)
-    mu, var = moments(array_module(x), x, axis)
-    if x.size:
-        _move(running_mean, mu.mean(0), momentum)
-        _move(running_var, var.mean(0) * (n / (n - 1)), momentum)
-    return _normalize(input, mu, var, weight, bias, shape, axis, eps)
+    mu, r = _of_each(input, axis, eps, running_mean, running_var, momentum, n)
+    return _normalize(input, mu, r, weight, bias, shape, axis, eps)
 
 
 def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
@@ -111,9 +104,7 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
         )
     grouped = ops.reshape(input, (n, num_groups, channels // num_groups, *sizes))
     axis = tuple(range(2, grouped.ndim))
-    x = _array(grouped)
-    mu, var = moments(array_module(x), x, axis)
-    z = ops.reshape(standardize(grouped, mu, var, axis, eps), input.shape)
+    z = ops.reshape(standardize(grouped, *_of_each(grouped, axis, eps), axis, eps), input.shape)
     return _affine(z, weight, bias, shape)
 
 
@@ -150,6 +141,41 @@ def _with_running(name: str, input: Any, mean: Any, var: Any, weight: Any, bias:
     return scale_shift(input, ops.reshape(scale, shape), ops.reshape(shift, shape))
 
 
+# The moments are no part of the graph (the rules of `standardize` know what they depend on), and running statistics move behind
+# the operators' backs: so a recorded step calls these two as they are.
+
+
+@as_a_whole
+def _of_batch(
+    x: Any, axis: tuple[int, ...], eps: float, running_mean: Any, running_var: Any, momentum: float, n: int
+) -> tuple[Any, Any]:
+    """Arrays: μ and 1/√(σ² + eps) of x along `axis`.  The running statistics move towards the moments."""
+    x = _array(x)
+    mu, var = moments(array_module(x), x, axis)
+    _move(running_mean, mu, momentum)
+    _move(running_var, var * (n / (n - 1)) if n > 1 else var, momentum)
+    return mu, (var + eps) ** -0.5
+
+
+@as_a_whole
+def _of_each(
+    x: Any,
+    axis: tuple[int, ...],
+    eps: float,
+    running_mean: Any = None,
+    running_var: Any = None,
+    momentum: float = 0.0,
+    n: int = 0,
+) -> tuple[Any, Any]:
+    """The same for every element of the batch; the running statistics move towards the means over the batch."""
+    x = _array(x)
+    mu, var = moments(array_module(x), x, axis)
+    if x.size and n:
+        _move(running_mean, mu.mean(0), momentum)
+        _move(running_var, var.mean(0) * (n / (n - 1)), momentum)
+    return mu, (var + eps) ** -0.5
+
+
 def _move(running: Any, new: Any, momentum: float) -> None:
     """Move a running statistic towards a new value; outside of any graph."""
     if running is not None:
@@ -160,12 +186,12 @@ def _move(running: Any, new: Any, momentum: float) -> None:
 
 
 def _normalize(
-    x: Any, mu: Any, var: Any, weight: Any, bias: Any, shape: tuple[int, ...], axis: tuple[int, ...], eps: float
+    x: Any, mu: Any, r: Any, weight: Any, bias: Any, shape: tuple[int, ...], axis: tuple[int, ...], eps: float
 ) -> Any:
     """With moments over pixels, along which weight and bias do not vary: then one operator does it all."""
     if weight is None or bias is None or not weight.dtype == bias.dtype == x.dtype:
-        return _affine(standardize(x, mu, var, axis, eps), weight, bias, shape)
-    return normalize_and_scale(x, ops.reshape(weight, shape), ops.reshape(bias, shape), mu, var, axis, eps)
+        return _affine(standardize(x, mu, r, axis, eps), weight, bias, shape)
+    return normalize_and_scale(x, ops.reshape(weight, shape), ops.reshape(bias, shape), mu, r, axis, eps)
 
 
 def _affine(z: Any, weight: Any, bias: Any, shape: tuple[int, ...]) -> Any:
@@ -195,9 +221,7 @@ def layer_norm(
         if p is not None and tuple(p.shape) != last:
             raise ShapeError(f"layer_norm: a {name} of shape {last} is expected, got {tuple(p.shape)}")
     axis = tuple(range(input.ndim - len(last), input.ndim))
-    x = _array(input)
-    mu, var = moments(array_module(x), x, axis)
-    return _affine(standardize(input, mu, var, axis, eps), weight, bias, last)
+    return _affine(standardize(input, *_of_each(input, axis, eps), axis, eps), weight, bias, last)
 
 
 def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:

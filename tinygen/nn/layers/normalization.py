@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygen.creation import ones, zeros
 from tinygen.errors import ShapeError
-from tinygen.memory import note_change
+from tinygen.memory import as_a_whole, note_change
 from tinygen.nn import functional as F
 from tinygen.nn.layers.linear import positive
 from tinygen.nn.module import Module
@@ -87,8 +87,7 @@ class BatchNorm(_ChannelNorm):
         self._check(input)
         batches = 0
         if self.training and self.num_batches_tracked is not None:
-            self.num_batches_tracked.array += 1
-            note_change(self.num_batches_tracked)
+            _count(self.num_batches_tracked)
             if self.momentum is None:
                 batches = self.num_batches_tracked.item()
         momentum = self.momentum if self.momentum is not None else 1 / max(batches, 1)
@@ -96,6 +95,12 @@ class BatchNorm(_ChannelNorm):
         return F.batch_norm(
             input, self.running_mean, self.running_var, self.weight, self.bias, use_batch, momentum, self.eps
         )
+
+
+@as_a_whole
+def _count(number: Tensor) -> None:
+    number.array += 1
+    note_change(number)
 
 
 class BatchNorm1d(BatchNorm):
