@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.backend import threads
+from tinygen.backend import ARRAY_MODULES, threads
 from tinygen.engine import Node, Op, name_operators
 from tinygen.errors import ShapeError
 from tinygen.layout import sum_along
@@ -19,7 +19,7 @@ from tinygen.ops.shape import diagonal, mT, reshape, squeeze, unsqueeze
 
 _matmul = Op(lambda xp, x, y: _product(xp, x, y),        lambda g, _, _x, y: _times(g, _t(y)),    lambda g, _, x, _y: _times(_t(x), g))
 # y = x Wᵀ + b on the last dimension: one matrix product, whatever the leading dimensions
-_linear = Op(lambda xp, x, w, b: _affine(xp, x, w, b),   lambda g, _, _x, w, _b: _through(g, w),  lambda g, _, x, _w, _b: _times(_t(_rows(g)), _rows(x)),
+_linear = Op(lambda xp, x, w, b: _affine(xp, x, w, b),   lambda g, _, _x, w, _b: _through(g, w),  lambda g, _, x, _w, _b: _outer_sum(g, x),
                                                          lambda g, _, _x, _w, _b: _column_sums(g))
 # A⁻¹A = 1, so dA⁻¹ = -A⁻¹ dA A⁻¹
 _inverse = Op(lambda xp, x: xp.linalg.inv(x),           lambda g, y, _x: -_matmul(_matmul(_t(y), g), _t(y)))
@@ -34,12 +34,7 @@ def _product(xp: Any, x: Any, y: Any) -> Any:
 def _dot(x: Any, y: Any) -> Any:
     """x y of two matrices.  NumPy's product has threads of its own, unless the cores are ours (backend/threads.py)."""
     multiplications = x.size * y.shape[1]
-    if (
-        not threads.is_shared()
-        or multiplications < threads.ENOUGH
-        or not isinstance(x, np.ndarray)
-        or x.dtype != y.dtype
-    ):
+    if multiplications < threads.ENOUGH or not threads.is_shared() or type(x) is not np.ndarray or x.dtype != y.dtype:
         return x.dot(y)
     out = np.empty((x.shape[0], y.shape[1]), x.dtype)
     by_columns = out.shape[1] > out.shape[0]
@@ -57,20 +52,26 @@ def _dot(x: Any, y: Any) -> Any:
 
 
 def _affine(xp: Any, x: Any, w: Any, b: Any) -> Any:
-    if x.ndim == 0 or w.ndim != 2 or x.shape[-1] != w.shape[1]:
+    if w.ndim != 2 or x.shape[-1:] != w.shape[1:] or b is not None and b.shape != w.shape[:1]:
+        _refuse(x, w, b)
+    if x.ndim != 2:
+        return _affine(xp, x.reshape(_row_shape(x)), w, b).reshape(*x.shape[:-1], w.shape[0])
+    out = _dot(x, w.T)
+    if b is None:
+        return out
+    if b.dtype != out.dtype:
+        return out + b
+    out += b
+    return out
+
+
+def _refuse(x: Any, w: Any, b: Any) -> None:
+    if w.ndim != 2 or x.shape[-1:] != w.shape[1:]:
         raise ShapeError(
             f"linear: the input's last size must be the weight's second\n    input  {tuple(x.shape)}\n"
             f"    weight {tuple(w.shape)}"
         )
-    if b is not None and b.shape != w.shape[:1]:
-        raise ShapeError(f"linear: a bias of shape {tuple(w.shape[:1])} is expected, got {tuple(b.shape)}")
-    out = _dot(x if x.ndim == 2 else x.reshape(_row_shape(x)), w.T)
-    if b is not None:
-        if b.dtype == out.dtype:
-            out += b
-        else:
-            out = out + b
-    return out if x.ndim == 2 else out.reshape(*x.shape[:-1], w.shape[0])
+    raise ShapeError(f"linear: a bias of shape {tuple(w.shape[:1])} is expected, got {tuple(b.shape)}")
 
 
 def _row_shape(x: Any) -> tuple[int, int]:
@@ -83,7 +84,7 @@ def _rows(x: Any) -> Any:
 
 
 # In the rules matrices that are plain arrays are multiplied and transposed directly: calling the operator takes longer than
-# the product itself when the matrices are small.
+# the product itself when the matrices are small.  If g is an array, so is all that it meets.
 
 
 def _times(x: Any, y: Any) -> Any:
@@ -96,14 +97,23 @@ def _t(x: Any) -> Any:
     return mT(x) if isinstance(x, Node) or x.ndim != 2 else x.T
 
 
-def _column_sums(g: Any) -> Any:
-    """The gradient of a bias: every row had it added."""
-    return sum_along(np, g, (0,)) if isinstance(g, np.ndarray) and g.ndim == 2 else sum(_rows(g), 0)
-
-
 def _through(g: Any, w: Any) -> Any:
     """g W on the last dimension."""
-    return _times(g, w) if g.ndim == 2 else reshape(_times(_rows(g), w), (*g.shape[:-1], w.shape[1]))
+    if g.ndim != 2:
+        return reshape(_times(_rows(g), w), (*g.shape[:-1], w.shape[1]))
+    return _matmul(g, w) if isinstance(g, Node) else _dot(g, w)
+
+
+def _outer_sum(g: Any, x: Any) -> Any:
+    """gᵀ x: the sum of the outer products of all rows."""
+    if isinstance(g, Node) or g.ndim != 2:
+        return _times(_t(_rows(g)), _rows(x))
+    return _dot(g.T, x)
+
+
+def _column_sums(g: Any) -> Any:
+    """The gradient of a bias: every row had it added."""
+    return sum(_rows(g), 0) if isinstance(g, Node) or g.ndim != 2 else sum_along(ARRAY_MODULES[type(g)], g, (0,))
 
 
 name_operators(globals())

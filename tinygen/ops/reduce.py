@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.engine import Op, cast, expand, name_operators
+from tinygen.backend import ARRAY_MODULES
+from tinygen.engine import Node, Op, cast, expand, name_operators
 from tinygen.errors import ShapeError
 from tinygen.layout import dot_along, sum_along
 from tinygen.ops.elementwise import abs, exp, log, pow, sqrt, square, where
@@ -23,7 +24,7 @@ Dim = int | Sequence[int] | None
 
 # fmt: off
 
-_sum    = Op(lambda xp, x, axis: _fast_sum(xp, x, axis),                   lambda g, _, _x, axis: _spread(g, _x, axis=axis))
+_sum    = Op(lambda xp, x, axis: _fast_sum(xp, x, axis),                   lambda g, _, _x, axis: _spread_out(g, _x, axis))
 # y, the sum of an array like `like`, repeated over the axes that were summed: the sum's transpose
 _spread = Op(lambda xp, y, like, axis: _repeated(xp, y, like, axis),       lambda g, _, _y, _like, axis: _sum(g, axis=axis))
 # Σ x y, for two arrays of one shape
@@ -55,9 +56,18 @@ def _kept(shape: tuple[int, ...], axis: tuple[int, ...]) -> tuple[int, ...]:
 
 def _repeated(xp: Any, y: Any, like: Any, axis: tuple[int, ...]) -> Any:
     """A full array, not a view with strides of 0: quicker to make when it is small, and to compute with when it is large."""
+    if len(axis) == 1 and axis[0] == like.ndim - 1 <= 1 and like.flags.c_contiguous:
+        return y.repeat(like.shape[-1]).reshape(like.shape)
     out = xp.empty_like(like, dtype=y.dtype)
     out[...] = y.reshape(_kept(like.shape, axis))
     return out
+
+
+def _spread_out(g: Any, like: Any, axis: tuple[int, ...]) -> Any:
+    """_spread, without calling an operator for arrays: what it takes is longer than the work when there is little."""
+    if isinstance(g, Node):
+        return _spread(g, like, axis=axis)
+    return _repeated(ARRAY_MODULES[type(like)], g, like, axis)
 
 
 def _size(x: Any, axis: tuple[int, ...]) -> int:

@@ -104,7 +104,8 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
         )
     grouped = ops.reshape(input, (n, num_groups, channels // num_groups, *sizes))
     axis = tuple(range(2, grouped.ndim))
-    z = ops.reshape(standardize(grouped, *_of_each(grouped, axis, eps), axis, eps), input.shape)
+    mu, r = _of_each(grouped, axis, eps)
+    z = ops.reshape(standardize(grouped, mu, r, axis, eps), input.shape)
     return _affine(z, weight, bias, shape)
 
 
@@ -221,7 +222,8 @@ def layer_norm(
         if p is not None and tuple(p.shape) != last:
             raise ShapeError(f"layer_norm: a {name} of shape {last} is expected, got {tuple(p.shape)}")
     axis = tuple(range(input.ndim - len(last), input.ndim))
-    return _affine(standardize(input, *_of_each(input, axis, eps), axis, eps), weight, bias, last)
+    mu, r = _of_each(input, axis, eps)
+    return _affine(standardize(input, mu, r, axis, eps), weight, bias, last)
 
 
 def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
