@@ -73,7 +73,7 @@ def note_change(node: Node) -> None:
 def check_unchanged(node: Node) -> None:
     """Raise RuntimeError if a rule of the node would read values that were overwritten since the node was recorded."""
     for _, rule in node.edges:
-        for position, name in _values_read(rule, len(node.inputs)):
+        for position, name in values_read(rule, len(node.inputs)):
             x = node if position == 0 else node.inputs[position - 1]
             memory = getattr(x, "memory", None)
             if memory is not None and memory.changed > node.time:
@@ -88,7 +88,7 @@ def check_unchanged(node: Node) -> None:
                 )
 
 
-def _values_read(rule: Callable, inputs: int) -> Iterator[tuple[int, str]]:
+def values_read(rule: Callable, inputs: int) -> Iterator[tuple[int, str]]:
     """(position, name) of the arguments whose values a rule reads: 0 is the output, i the i-th input.
 
     By the convention of the table they are those whose name does not begin with an underscore.

@@ -8,6 +8,7 @@ memory, threads.py shares large loops among the cores.
 
 from tinygen.backend.allocator import keep_memory
 from tinygen.backend.base import Array, Backend, Device
+from tinygen.backend.fuse import fuse
 from tinygen.backend.random import Generator, default_generator, get_rng_state, manual_seed, set_rng_state
 from tinygen.backend.registry import (
     ARRAY_MODULES,
@@ -18,6 +19,7 @@ from tinygen.backend.registry import (
     device_of,
     get_default_device,
     is_array,
+    on_fusing,
     register,
     resolve,
     set_default_device,
@@ -39,12 +41,14 @@ __all__ = [
     "default_generator",
     "device",
     "device_of",
+    "fuse",
     "get_default_device",
     "get_num_threads",
     "get_rng_state",
     "is_array",
     "keep_memory",
     "manual_seed",
+    "on_fusing",
     "register",
     "resolve",
     "set_default_device",

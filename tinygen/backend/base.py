@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -36,6 +37,10 @@ class Backend(ABC):
     """The library, with NumPy's function names."""
     array_type: Any
     """The class of its arrays."""
+    tracing_types: tuple[type, ...] = ()
+    """Classes that stand for its arrays while it traces a function that is to be fused."""
+    fuses: bool = False
+    """Whether `fuse` makes kernels."""
 
     @abstractmethod
     def default_device(self) -> Device:
@@ -61,6 +66,10 @@ class Backend(ABC):
 
     @abstractmethod
     def erf(self, x: Array) -> Array: ...
+
+    def fuse(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
+        """A function of arrays, numbers and None, made of elementwise steps only, as one kernel (see fuse.py)."""
+        return function
 
     @abstractmethod
     def random(self, seed: int, device: Device) -> Any:

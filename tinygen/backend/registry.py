@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
@@ -13,6 +14,10 @@ _BY_TYPE: dict[str, Backend] = {}
 _BY_ARRAY: dict[type, Backend] = {}
 ARRAY_MODULES: dict[type, ModuleType] = {}
 """From the class of an array to its library: {numpy.ndarray: numpy, ...}.  The engine reads it once per operator."""
+FUSING: dict[ModuleType, Backend] = {}
+"""The libraries that make one kernel of several elementwise steps, by their module."""
+on_fusing: list[Callable[[], None]] = []
+"""What is to be called when the first of them is registered."""
 
 _default = CPU
 
@@ -20,8 +25,13 @@ _default = CPU
 def register(backend: Backend) -> None:
     """Make a library known: arrays of its class and devices of its type are served by it from now on."""
     _BY_TYPE[backend.type] = backend
-    _BY_ARRAY[backend.array_type] = backend
-    ARRAY_MODULES[backend.array_type] = backend.xp
+    for array_type in (backend.array_type, *backend.tracing_types):
+        _BY_ARRAY[array_type] = backend
+        ARRAY_MODULES[array_type] = backend.xp
+    if backend.fuses:
+        FUSING[backend.xp] = backend
+        while on_fusing:
+            on_fusing.pop()()
 
 
 register(NumpyBackend())

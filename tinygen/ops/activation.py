@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 
 from tinygen.backend import backend_of
-from tinygen.engine import Op, name_operators
+from tinygen.engine import name_operators
 from tinygen.ops.elementwise import _softplus, exp, minimum, sigmoid, where
+from tinygen.ops.fused import Fused
 
 # fmt: off
 
-leaky_relu = Op(lambda xp, x, slope: _leaky_relu(xp, x, slope),     lambda g, _, x, slope: leaky_step(g, x, slope=slope))
+leaky_relu = Fused(lambda xp, x, slope: _leaky_relu(xp, x, slope),     lambda g, _, x, slope: leaky_step(g, x, slope=slope))
 # g where x > 0, slope·g elsewhere: linear in g, and constant in x but for the kink
-leaky_step = Op(lambda xp, g, x, slope: _leaky_step(g, x, slope),   lambda h, _, _g, x, slope: leaky_step(h, x, slope=slope))
-elu        = Op(lambda xp, x, alpha: _elu(xp, x, alpha),            lambda g, out, x, alpha: g * _elu_slope(x, out, alpha))
-logsigmoid = Op(lambda xp, x: -_softplus(xp, -x),                   lambda g, _, x: g * sigmoid(-x))
+leaky_step = Fused(lambda xp, g, x, slope: _leaky_step(g, x, slope),   lambda h, _, _g, x, slope: leaky_step(h, x, slope=slope))
+elu        = Fused(lambda xp, x, alpha: _elu(xp, x, alpha),            lambda g, out, x, alpha: g * _elu_slope(x, out, alpha))
+logsigmoid = Fused(lambda xp, x: -_softplus(xp, -x),                   lambda g, _, x: g * sigmoid(-x))
 # Φ, the distribution function of N(0, 1)
-normal_cdf = Op(lambda xp, x: 0.5 * (1 + backend_of(x).erf(x * math.sqrt(0.5))),
-                                                                    lambda g, _, x: g * (exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))))
+normal_cdf = Fused(lambda xp, x: 0.5 * (1 + backend_of(x).erf(x * math.sqrt(0.5))),
+                                                                       lambda g, _, x: g * (exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))))
 
 # fmt: on
 

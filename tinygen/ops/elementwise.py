@@ -13,6 +13,7 @@ import numpy as np
 from tinygen.backend import backend_of
 from tinygen.engine import Op, name_operators
 from tinygen.layout import in_a_line
+from tinygen.ops.fused import Fused
 
 _ROW = 2048  # numbers
 
@@ -44,18 +45,18 @@ tan        = Op(lambda xp, x: xp.tan(x),             lambda g, out, _x: g * (1 +
 atan       = Op(lambda xp, x: xp.arctan(x),          lambda g, _, x: g / (1 + x * x))
 sinh       = Op(lambda xp, x: xp.sinh(x),            lambda g, _, x: g * cosh(x))
 cosh       = Op(lambda xp, x: xp.cosh(x),            lambda g, _, x: g * sinh(x))
-tanh       = Op(lambda xp, x: xp.tanh(x),            lambda g, out, _x: g * (1 - out * out))
-sigmoid    = Op(lambda xp, x: _sigmoid(xp, x),       lambda g, out, _x: g * (out * (1 - out)))
-softplus   = Op(lambda xp, x: _softplus(xp, x),      lambda g, _, x: g * sigmoid(x))
+tanh       = Fused(lambda xp, x: xp.tanh(x),         lambda g, out, _x: g * (1 - out * out))
+sigmoid    = Fused(lambda xp, x: _sigmoid(xp, x),    lambda g, out, _x: g * (out * (1 - out)))
+softplus   = Fused(lambda xp, x: _softplus(xp, x),   lambda g, _, x: g * sigmoid(x))
 erf        = Op(lambda xp, x: backend_of(x).erf(x),  lambda g, _, x: g * (2 / math.sqrt(math.pi) * exp(-x * x)))
 logaddexp  = Op(lambda xp, x, y: xp.logaddexp(x, y), lambda g, _, x, y: g * sigmoid(x - y),  lambda g, _, x, y: g * sigmoid(y - x))
 
 # Selection: at a tie maximum and minimum share the gradient equally
-relu       = Op(lambda xp, x: _relu(xp, x),          lambda g, out, _x: g * (out > 0))
+relu       = Fused(lambda xp, x: _relu(xp, x),       lambda g, out, _x: g * (out > 0))
 maximum    = Op(lambda xp, x, y: xp.maximum(x, y),   lambda g, _, x, y: _won(g, x, y),     lambda g, _, x, y: _won(g, y, x))
 minimum    = Op(lambda xp, x, y: xp.minimum(x, y),   lambda g, _, x, y: _won(g, y, x),     lambda g, _, x, y: _won(g, x, y))
 where      = Op(lambda xp, c, x, y: _where(xp, c, x, y),  None,  lambda g, _, c, _x, _y: where(c, g, 0.0),  lambda g, _, c, _x, _y: where(c, 0.0, g))
-clip       = Op(lambda xp, x, low, high: xp.clip(x, low, high),  lambda g, _, x, low, high: g * _within(x, low, high))
+clip       = Op(lambda xp, x, low, high: _clip(xp, x, low, high),  lambda g, _, x, low, high: g * _within(x, low, high))
 
 # Steps: their derivative is 0 wherever it exists
 sign       = Op(lambda xp, x: xp.sign(x),            lambda g, *_: g * 0)
@@ -134,6 +135,13 @@ def _won(g, x, y):
 def _within(x, low, high):
     inside = x == x if low is None else x >= low
     return inside if high is None else inside & (x <= high)
+
+
+def _clip(xp, x, low, high):
+    """x between two numbers, of which one may be None: then it is a maximum or a minimum, which are quicker."""
+    if low is None:
+        return xp.minimum(x, high)
+    return xp.maximum(x, low) if high is None else xp.clip(x, low, high)
 
 
 def _where(xp, condition, x, y):

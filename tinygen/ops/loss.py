@@ -8,26 +8,27 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygen.engine import Op, name_operators
+from tinygen.engine import name_operators
 from tinygen.ops.elementwise import log, sigmoid, where
 from tinygen.ops.functions import clamp
+from tinygen.ops.fused import Fused
 
 # fmt: off
 
-squared_error = Op(lambda xp, x, y: _squared_error(x, y),            lambda g, _, x, y: (x - y) * 2 * g,           lambda g, _, x, y: (y - x) * 2 * g)
+squared_error = Fused(lambda xp, x, y: _squared_error(x, y),         lambda g, _, x, y: (x - y) * 2 * g,           lambda g, _, x, y: (y - x) * 2 * g)
 # Σ (x - y)²
-squared_distance = Op(lambda xp, x, y: _squared_distance(x, y),      lambda g, _, x, y: (x - y) * (2 * g),         lambda g, _, x, y: (y - x) * (2 * g))
+squared_distance = Fused(lambda xp, x, y: _squared_distance(x, y),   lambda g, _, x, y: (x - y) * (2 * g),         lambda g, _, x, y: (y - x) * (2 * g),  fuse_value=False)
 # d²/2 for |d| <= delta, straight lines beyond, d = x - y
-huber         = Op(lambda xp, x, y, delta: _huber(xp, x, y, delta),  lambda g, _, x, y, delta: g * clamp(x - y, -delta, delta),
+huber         = Fused(lambda xp, x, y, delta: _huber(xp, x, y, delta),  lambda g, _, x, y, delta: g * clamp(x - y, -delta, delta),
                                                                      lambda g, _, x, y, delta: g * clamp(y - x, -delta, delta))
 # -y log p - (1 - y) log(1 - p)
-bernoulli_nll = Op(lambda xp, p, y: _bernoulli_nll(xp, p, y),        lambda g, _, p, y: g * (p - y) / clamp(p * (1 - p), min=1e-12),
+bernoulli_nll = Fused(lambda xp, p, y: _bernoulli_nll(xp, p, y),     lambda g, _, p, y: g * (p - y) / clamp(p * (1 - p), min=1e-12),
                                                                      lambda g, _, p, _y: g * (log_at_least(1 - p, low=-100.0) - log_at_least(p, low=-100.0)))
-log_at_least  = Op(lambda xp, x, low: _log_at_least(xp, x, low),     lambda g, out, x, low: g * where(out > low, 1.0 / where(out > low, x, 1.0), 0.0))
+log_at_least  = Fused(lambda xp, x, low: _log_at_least(xp, x, low),     lambda g, out, x, low: g * where(out > low, 1.0 / where(out > low, x, 1.0), 0.0))
 # the same with p = sigmoid(x): log(1 + exp x) - x y
-bernoulli_nll_of_logits = Op(lambda xp, x, y: _of_logits(xp, x, y),  lambda g, _, x, y: (sigmoid(x) - y) * g,      lambda g, _, x, _y: -x * g)
+bernoulli_nll_of_logits = Fused(lambda xp, x, y: _of_logits(xp, x, y),  lambda g, _, x, y: (sigmoid(x) - y) * g,   lambda g, _, x, _y: -x * g)
 # t log t, which is 0 for t = 0, where its slope is taken as 0
-negentropy    = Op(lambda xp, t: _negentropy(xp, t),                 lambda g, _, t: g * where(t > 0, log(where(t > 0, t, 1.0)) + 1, 0.0))
+negentropy    = Fused(lambda xp, t: _negentropy(xp, t),              lambda g, _, t: g * where(t > 0, log(where(t > 0, t, 1.0)) + 1, 0.0))
 
 # fmt: on
 
@@ -43,7 +44,7 @@ def _squared_distance(x, y):
 
 
 def _huber(xp, x, y, delta):
-    d = abs(x - y)
+    d = xp.abs(x - y)
     m = xp.minimum(d, delta)
     return m * (d - 0.5 * m)
 
@@ -58,7 +59,7 @@ def _bernoulli_nll(xp, p, y):
 
 
 def _of_logits(xp, x, y):
-    return xp.maximum(x, 0) + xp.log1p(xp.exp(-abs(x))) - x * y
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x))) - x * y
 
 
 def _negentropy(xp, t):

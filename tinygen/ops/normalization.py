@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinygen.backend import fuse
 from tinygen.engine import Node, Op, name_operators
 from tinygen.layout import beside, dot_along, sum_along
 from tinygen.ops.elementwise import rsqrt, square
@@ -59,12 +60,14 @@ def _scale(x: Any, r: Any, axis: tuple[int, ...], eps: float) -> Any:
     return rsqrt(mean(square(x - mean(x, axis, True)), axis, True) + eps)
 
 
+@fuse
 def _standardized(xp: Any, x: Any, mu: Any, r: Any) -> Any:
     out = x - beside(xp, mu, x)
     out *= beside(xp, r, x)
     return out
 
 
+@fuse
 def _normalized(xp: Any, x: Any, w: Any, b: Any, mu: Any, r: Any) -> Any:
     out = _standardized(xp, x, mu, r * w)
     out += beside(xp, b, x)
@@ -76,21 +79,34 @@ def _gradients_of_normalize(
 ) -> tuple[Any, Any, Any]:
     """What the three rules return, in a few passes: they share Σ g and Σ g z, and one array is enough."""
     share = 1 / max(_size(x, axis), 1)
-    gx = x - beside(xp, mu, x)
-    gw = dot_along(xp, g, gx, axis).reshape(r.shape) * r
+    centred = x - beside(xp, mu, x)
+    gw = dot_along(xp, g, centred, axis).reshape(r.shape) * r
     gb = sum_along(xp, g, axis).reshape(r.shape)
-    gx *= beside(xp, gw * r * -share, x)
+    return _projected(xp, centred, g, gw, gb, r, w, share, -share), gw, gb
+
+
+@fuse
+def _projected(xp: Any, gx: Any, g: Any, gw: Any, gb: Any, r: Any, w: Any, share: float, minus_share: float) -> Any:
+    """_project(g, z) r w, where z = r gx and the two sums are known.  It is written to gx."""
+    gx *= beside(xp, gw * r * minus_share, gx)
     gx += g
-    gx -= beside(xp, gb * share, x)
-    gx *= beside(xp, r * w, x)
-    return gx, gw, gb
+    gx -= beside(xp, gb * share, gx)
+    gx *= beside(xp, r * w, gx)
+    return gx
 
 
 def _without_shift_and_scale(xp: Any, g: Any, z: Any, axis: tuple[int, ...]) -> Any:
     share, kept = 1 / max(_size(z, axis), 1), _kept(z.shape, axis)
-    out = z * beside(xp, (dot_along(xp, g, z, axis) * -share).reshape(kept), z)
+    gz, sum_g = dot_along(xp, g, z, axis).reshape(kept), sum_along(xp, g, axis).reshape(kept)
+    return _less(xp, g, z, gz, sum_g, share, -share)
+
+
+@fuse
+def _less(xp: Any, g: Any, z: Any, gz: Any, sum_g: Any, share: float, minus_share: float) -> Any:
+    """g - mean(g) - z mean(g z), from the sums."""
+    out = z * beside(xp, gz * minus_share, z)
     out += g
-    out -= beside(xp, (sum_along(xp, g, axis) * share).reshape(kept), z)
+    out -= beside(xp, sum_g * share, z)
     return out
 
 
@@ -106,6 +122,7 @@ def _product_to(g: Any, x: Any, shape: tuple[int, ...]) -> Any:
     return reshape(_inner(g, x, axis=axis), shape) if axis else g * x
 
 
+@fuse
 def _scale_shift(xp: Any, x: Any, a: Any, b: Any) -> Any:
     out = x * beside(xp, a, x)
     b = beside(xp, b, out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tinygen.backend import fuse
 from tinygen.optim.optimizer import Group, Optimizer
 from tinygen.optim.sgd import descent
 
@@ -14,12 +15,17 @@ def adagrad(xp, theta, g, s, r, *, t, sum, lr, lr_decay, weight_decay, initial_a
     lr α, lr_decay η, eps ε, weight_decay λ: g is the gradient of the loss plus λθ.
     Source: Duchi, Hazan, Singer 2011, the diagonal form.
     """
+    _adagrad(xp, theta, g, s, r, sum, lr / (1 + (t - 1) * lr_decay), eps, weight_decay or None, maximize=maximize)
+
+
+@fuse
+def _adagrad(xp, theta, g, s, r, v, lr, eps, weight_decay, *, maximize):
     g = descent(xp, theta, g, r, weight_decay, maximize)
-    sum += xp.multiply(g, g, out=s)
-    xp.sqrt(sum, out=s)
+    v += xp.multiply(g, g, out=s)
+    s = xp.sqrt(v, out=s)
     s += eps
-    xp.divide(g, s, out=s)
-    s *= lr / (1 + (t - 1) * lr_decay)
+    s = xp.divide(g, s, out=s)
+    s *= lr
     theta -= s
 
 

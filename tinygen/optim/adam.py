@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import sqrt
 
+from tinygen.backend import fuse
 from tinygen.optim.optimizer import Group, Optimizer
 from tinygen.optim.sgd import descent
 
@@ -19,27 +20,50 @@ def adam(xp, theta, g, s, r, *, t, exp_avg, exp_avg_sq, lr, betas, eps, weight_d
     lr α, betas (β₁, β₂), eps ε, weight_decay λ: g is the gradient of the loss plus λθ.
     Source: Kingma, Ba 2014, algorithm 1 and the remark on its efficiency in section 2.
     """
+    _adam(
+        xp,
+        theta,
+        g,
+        s,
+        r,
+        *_numbers(t, exp_avg, exp_avg_sq, lr, betas, eps),
+        weight_decay or None,
+        None,
+        maximize=maximize,
+    )
+
+
+@fuse
+def _adam(xp, theta, g, s, r, m, v, beta1, new1, beta2, new2, eps, lr, weight_decay, keep, *, maximize):
+    """new: 1 - β.  eps and lr: with the corrections in them.  keep: what decoupled decay leaves of θ, or None."""
+    if keep is not None:
+        theta *= keep
     g = descent(xp, theta, g, r, weight_decay, maximize)
-    m, v, (beta1, beta2) = exp_avg, exp_avg_sq, betas
-    correction1, correction2 = 1 - beta1**t, sqrt(1 - beta2**t)
     m *= beta1
-    m += xp.multiply(g, 1 - beta1, out=s)
+    m += xp.multiply(g, new1, out=s)
     v *= beta2
-    v += xp.multiply(xp.multiply(g, g, out=s), 1 - beta2, out=s)
-    xp.sqrt(v, out=s)
-    s += eps * correction2
-    xp.divide(m, s, out=s)
-    s *= lr * correction2 / correction1
+    v += xp.multiply(xp.multiply(g, g, out=s), new2, out=s)
+    s = xp.sqrt(v, out=s)
+    s += eps
+    s = xp.divide(m, s, out=s)
+    s *= lr
     theta -= s
 
 
-def adamw(xp, theta, *arrays, lr, weight_decay, **rest):
+def _numbers(t, m, v, lr, betas, eps):
+    """What `_adam` is called with from m to lr."""
+    beta1, beta2 = betas
+    correction1, correction2 = 1 - beta1**t, sqrt(1 - beta2**t)
+    return m, v, beta1, 1 - beta1, beta2, 1 - beta2, eps * correction2, lr * correction2 / correction1
+
+
+def adamw(xp, theta, g, s, r, *, t, exp_avg, exp_avg_sq, lr, betas, eps, weight_decay, maximize):
     """θ ← (1 - αλ) θ, then Adam's step: the weights decay by themselves, not through the gradient and its normalisation.
 
     Source: Loshchilov, Hutter 2017, algorithm 2, with the decay multiplied by the learning rate as in torch.optim.AdamW.
     """
-    theta *= 1 - lr * weight_decay
-    adam(xp, theta, *arrays, lr=lr, weight_decay=0, **rest)
+    keep = 1 - lr * weight_decay
+    _adam(xp, theta, g, s, r, *_numbers(t, exp_avg, exp_avg_sq, lr, betas, eps), None, keep, maximize=maximize)
 
 
 class Adam(Optimizer):

@@ -76,9 +76,10 @@ class FlatBuffer:
         self._xp = xp = array_module(arrays[0])
         self._theta = theta = xp.concatenate(arrays, axis=None)
         self._state = {name: xp.full(theta.shape, value, theta.dtype) for name, value in initial.items()}
-        # On a GPU everything is one piece: there the number of calls counts, not the cache.
-        self._limit = min(PIECE, theta.size) if device_of(theta).type == "cpu" else theta.size
-        self._scratch = [xp.empty(self._limit, theta.dtype) for _ in range(3)]
+        # On a GPU everything is one piece, and the rule one kernel: it needs no memory for what it calculates.
+        on_cpu = device_of(theta).type == "cpu"
+        self._limit = min(PIECE, theta.size) if on_cpu else theta.size
+        self._scratch = [xp.empty(self._limit, theta.dtype) if on_cpu or i == 0 else None for i in range(3)]
         self._has_gradient: list[bool] = []
         self._spans: list[tuple[int, list]] = []
         self._views = self._split(theta)
@@ -111,7 +112,8 @@ class FlatBuffer:
     def update(self, rule: Callable, **hyper: Any) -> None:
         """Apply rule(xp, theta, g, s, r, t=, **state, **hyper) to all parameters that have a gradient.
 
-        theta, g, s, r: one-dimensional arrays of one length: values, gradient, and two to calculate in.
+        theta, g, s, r: one-dimensional arrays of one length: values, gradient, and two to calculate in, on the CPU; elsewhere
+            these are None.
         t: how often these parameters have been updated, this time included.
         The rule changes theta and the state in place, and leaves g alone.
         """
@@ -168,7 +170,7 @@ class FlatBuffer:
             Piece(i + first, i + last, start, stop),
             self._theta[at],
             state,
-            [s[: stop - start] for s in self._scratch],
+            [s if s is None else s[: stop - start] for s in self._scratch],
         )
 
 

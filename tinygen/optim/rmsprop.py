@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tinygen.backend import fuse
 from tinygen.optim.optimizer import Group, Optimizer
 from tinygen.optim.sgd import descent
 
@@ -34,23 +35,30 @@ def rmsprop(
     lr α, alpha ρ, eps ε, momentum μ, weight_decay λ: g is the gradient of the loss plus λθ.
     Source: Hinton, *Neural Networks for Machine Learning* 2012, lecture 6e; centered: Graves 2013, eq. 38-45.
     """
+    averages = square_avg, grad_avg, momentum_buffer
+    _rmsprop(
+        xp, theta, g, s, r, *averages, lr, alpha, 1 - alpha, eps, weight_decay or None, momentum, maximize=maximize
+    )
+
+
+@fuse
+def _rmsprop(xp, theta, g, s, r, v, a, b, lr, alpha, new, eps, weight_decay, momentum, *, maximize):
     g = descent(xp, theta, g, r, weight_decay, maximize)
-    v, a, b = square_avg, grad_avg, momentum_buffer
     v *= alpha
-    v += xp.multiply(xp.multiply(g, g, out=s), 1 - alpha, out=s)
+    v += xp.multiply(xp.multiply(g, g, out=s), new, out=s)
     if a is None:
-        xp.sqrt(v, out=s)
+        s = xp.sqrt(v, out=s)
     else:
         a *= alpha
-        a += xp.multiply(g, 1 - alpha, out=s)
-        xp.subtract(v, xp.multiply(a, a, out=s), out=s)
-        xp.sqrt(xp.maximum(s, 0, out=s), out=s)  # rounding can make the variance of a constant gradient negative
+        a += xp.multiply(g, new, out=s)
+        s = xp.subtract(v, xp.multiply(a, a, out=s), out=s)
+        s = xp.sqrt(xp.maximum(s, 0, out=s), out=s)  # rounding can make the variance of a constant gradient negative
     s += eps
-    xp.divide(g, s, out=s)
+    s = xp.divide(g, s, out=s)
     if b is not None:
         b *= momentum
         b += s
-        xp.multiply(b, lr, out=s)
+        s = xp.multiply(b, lr, out=s)
     else:
         s *= lr
     theta -= s

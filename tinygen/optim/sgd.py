@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tinygen.backend import Array
+from tinygen.backend import Array, fuse
 from tinygen.optim.optimizer import Group, Optimizer
 
 
-def descent(xp: Any, theta: Array, g: Array, out: Array, weight_decay: float, maximize: bool) -> Array:
+def descent(xp: Any, theta: Array, g: Array, out: Array | None, weight_decay: float | None, maximize: bool) -> Array:
     """The gradient of loss + λ/2 |θ|², which is g + λθ; with -g in place of g when the loss is to grow.
 
-    Written to `out`, unless it is g itself.
+    Written to `out`, unless it is g itself.  weight_decay: None for none, as everywhere inside of a kernel.
     """
-    if weight_decay:
-        xp.multiply(theta, weight_decay, out=out)
+    if weight_decay is not None:
+        out = xp.multiply(theta, weight_decay, out=out)
         return xp.subtract(out, g, out=out) if maximize else xp.add(out, g, out=out)
     return xp.negative(g, out=out) if maximize else g
 
@@ -27,11 +27,29 @@ def sgd(xp, theta, g, s, r, *, t, momentum_buffer=None, lr, momentum, dampening,
     Source: Polyak 1964 (heavy ball); Sutskever, Martens, Dahl, Hinton 2013, in the form of torch.optim.SGD, where α stands
     outside of b.
     """
+    new = 1.0 if t == 1 else 1.0 - dampening
+    _sgd(
+        xp,
+        theta,
+        g,
+        s,
+        r,
+        momentum_buffer,
+        lr,
+        momentum,
+        new,
+        weight_decay or None,
+        nesterov=nesterov,
+        maximize=maximize,
+    )
+
+
+@fuse
+def _sgd(xp, theta, g, s, r, b, lr, momentum, new, weight_decay, *, nesterov, maximize):
     g = descent(xp, theta, g, r, weight_decay, maximize)
-    if momentum_buffer is not None:
-        b = momentum_buffer
+    if b is not None:
         b *= momentum
-        b += xp.multiply(g, 1 if t == 1 else 1 - dampening, out=s)
+        b += xp.multiply(g, new, out=s)
         g = xp.add(g, xp.multiply(b, momentum, out=s), out=s) if nesterov else b
     theta -= xp.multiply(g, lr, out=s)
 

@@ -6,7 +6,10 @@ A StrictArray wraps a NumPy array and behaves as CuPy's arrays do where the two 
   here a forgotten `xp` always raises);
 - NumPy arrays, 0-dimensional ones too, are refused in its functions, its operators and as its indices;
 - reductions and single elements are 0-dimensional arrays, never scalars;
+- a fused function may do only what a kernel can do (strict_fusion.py);
 - it has its own random generator.
+
+Transfers and kernels are counted (`counted`), and work can be captured, to be launched again (strict_log.py).
 
 Importing this file registers it as the device "strict": `tg.randn(3, device="strict")`, `my_layer.to("strict")`.
 """
@@ -15,12 +18,18 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from tinygen.backend import Backend, Device, register
+from tinygen.testing import strict_fusion, strict_log
+from tinygen.testing.strict_fusion import TracedArray, TracedNumber
+from tinygen.testing.strict_log import counted
+
+__all__ = ["STRICT", "StrictArray", "StrictBackend", "StrictModule", "StrictRandom", "counted", "unwrap", "wrap"]
 
 STRICT = Device("strict")
 
@@ -42,6 +51,7 @@ class StrictArray:
 
     def get(self) -> np.ndarray:
         """A copy as a NumPy array (cupy.ndarray.get)."""
+        strict_log.transfer("get", to_host=True)
         return self._a.copy()
 
     def __getattr__(self, name: str) -> Any:
@@ -49,20 +59,19 @@ class StrictArray:
             raise AttributeError(name)
         value = getattr(self._a, name)
         if callable(value):
-            if name in ("item", "tolist"):
+            if name in ("item", "tolist", "tobytes"):
+                strict_log.transfer(name, to_host=True)
                 return value
-            return lambda *args, **kwargs: wrap(value(*unwrap(args), **unwrap(kwargs)))
+            method = getattr(np.ndarray, name)
+            return lambda *args, **kwargs: call(name, method, (self, *args), kwargs)
         return wrap(value) if name in ("T", "real", "imag") else value
 
     def __getitem__(self, key: Any) -> StrictArray:
-        key = unwrap(key)
-        out = self._a[key]
-        if not isinstance(out, np.ndarray):  # one element: a view of it
-            out = self._a[(*key, ...) if isinstance(key, tuple) else (key, ...)]
-        return StrictArray(out)
+        _note_index(key)
+        return call("getitem", _part, (self, key), {})
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._a[unwrap(key)] = unwrap(value)
+        call("setitem", np.ndarray.__setitem__, (self, key, value), {})
 
     def __len__(self) -> int:
         return len(self._a)
@@ -71,27 +80,62 @@ class StrictArray:
         return (self[i] for i in range(len(self._a)))
 
     def __bool__(self) -> bool:
+        strict_log.transfer("bool", to_host=True)
         return bool(self._a)
 
     def __int__(self) -> int:
+        strict_log.transfer("int", to_host=True)
         return int(self._a)
 
     def __float__(self) -> float:
+        strict_log.transfer("float", to_host=True)
         return float(self._a)
 
     def __index__(self) -> int:
+        strict_log.transfer("index", to_host=True)
         return operator.index(self._a)
 
     def __repr__(self) -> str:
         return f"strict {self._a!r}"
 
 
+def call(name: str, function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+    """Everything that the library does passes here: NumPy's `function`, on strict arrays."""
+    if strict_fusion.is_traced(args, kwargs):
+        return strict_fusion.apply(name, function, args, kwargs)
+    args, kwargs = unwrap(args), unwrap(kwargs)
+    out = function(*args, **kwargs)
+    if isinstance(out, np.generic):
+        out = np.asarray(out)
+    if out is not NotImplemented:
+        strict_log.kernel(name, function, args, kwargs, out)
+    return wrap(out)
+
+
+def _part(a: np.ndarray, key: Any) -> np.ndarray:
+    out = a[key]
+    return (
+        out if isinstance(out, np.ndarray) else a[(*key, ...) if isinstance(key, tuple) else (key, ...)]
+    )  # one element: a view of it
+
+
+def _note_index(key: Any) -> None:
+    """Truth values as an index: how many are true must be known on the host.  A list: it is copied to the device."""
+    for part in key if isinstance(key, tuple) else (key,):
+        if isinstance(part, StrictArray) and part.dtype == bool:
+            strict_log.transfer("an index by truth values", to_host=True)
+        if isinstance(part, list):
+            strict_log.transfer("an index by a list", to_host=False)
+
+
 def _operator(name: str) -> Callable:
+    function = getattr(np.ndarray, name)
+
     def method(self: StrictArray, *others: Any) -> Any:
-        out = getattr(self._a, name)(*unwrap(others))
-        if name.startswith("__i") and name not in ("__invert__",):
-            return self
-        return NotImplemented if out is NotImplemented else wrap(out)
+        if strict_fusion.is_traced(others, {}):
+            return NotImplemented
+        out = call(name.strip("_"), function, (self, *others), {})
+        return self if name.startswith("__i") and name != "__invert__" else out
 
     return method
 
@@ -128,6 +172,10 @@ def unwrap(x: Any) -> Any:
     return x
 
 
+COUNTING = ("nonzero", "flatnonzero", "argwhere", "unique", "bincount", "array_equal", "allclose")
+"""Functions whose result has a size that depends on values, or is a truth value: the host waits for it."""
+
+
 class StrictModule:
     """The library itself: numpy.name, wrapped."""
 
@@ -142,9 +190,12 @@ class StrictModule:
             return value
 
         def function(*args: Any, **kwargs: Any) -> Any:
-            if name in ("asarray", "array") and isinstance(args[0], np.ndarray):  # the explicit way to the device
+            if name in ("asarray", "array") and not isinstance(args[0], StrictArray):  # the explicit way to the device
+                strict_log.transfer(name, to_host=False)
                 return wrap(np.array(*args, **kwargs))
-            return wrap(value(*unwrap(args), **unwrap(kwargs)))
+            if name in COUNTING:
+                strict_log.transfer(name, to_host=True)
+            return call(name, value, args, kwargs)
 
         setattr(self, name, function)
         return function
@@ -152,7 +203,7 @@ class StrictModule:
     @property
     def linalg(self) -> Any:
         """What tinygen uses of it."""
-        return SimpleNamespace(inv=lambda x: wrap(np.linalg.inv(x._a)))
+        return SimpleNamespace(inv=lambda x: call("inv", np.linalg.inv, (x,), {}))
 
 
 class StrictRandom:
@@ -161,22 +212,24 @@ class StrictRandom:
         self.bit_generator = self._generator.bit_generator
 
     def standard_normal(self, shape: Any = None, dtype: Any = np.float64) -> StrictArray:
-        return wrap(self._generator.standard_normal(shape, dtype=dtype))
+        return call("standard_normal", self._generator.standard_normal, (shape, dtype), {})
 
     def random(self, shape: Any = None, dtype: Any = np.float64) -> StrictArray:
-        return wrap(self._generator.random(shape, dtype=dtype))
+        return call("random", self._generator.random, (shape, dtype), {})
 
     def integers(self, low: int, high: int, shape: Any = None) -> StrictArray:
-        return wrap(self._generator.integers(low, high, shape))
+        return call("integers", self._generator.integers, (low, high, shape), {})
 
     def permutation(self, n: int) -> StrictArray:
-        return wrap(self._generator.permutation(n))
+        return call("permutation", self._generator.permutation, (n,), {})
 
 
 class StrictBackend(Backend):
     type = "strict"
     xp: Any = StrictModule()
     array_type = StrictArray
+    tracing_types = (TracedArray, TracedNumber)
+    fuses = True
 
     def default_device(self) -> Device:
         return STRICT
@@ -185,6 +238,7 @@ class StrictBackend(Backend):
         return STRICT
 
     def from_numpy(self, array: np.ndarray, device: Device) -> StrictArray:
+        strict_log.transfer("from_numpy", to_host=False)
         return StrictArray(array.copy(order="K"))
 
     def to_numpy(self, array: StrictArray) -> np.ndarray:
@@ -194,12 +248,20 @@ class StrictBackend(Backend):
         return array
 
     def add_at(self, target: StrictArray, index: Any, values: StrictArray) -> None:
-        np.add.at(target._a, unwrap(index), unwrap(values))
+        call("add_at", np.add.at, (target, index, values), {})
 
     def erf(self, x: StrictArray) -> StrictArray:
         from scipy.special import erf
 
-        return wrap(erf(x._a))
+        return call("erf", erf, (x,), {})
+
+    def fuse(self, function: Callable, name: str) -> Callable:
+        traced = partial(strict_fusion.run, function)
+
+        def kernel(*args: Any) -> Any:
+            return function(*args) if strict_fusion.is_traced(args, {}) else call(name, traced, args, {})
+
+        return kernel
 
     def random(self, seed: int, device: Device) -> StrictRandom:
         return StrictRandom(seed)

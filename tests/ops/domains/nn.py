@@ -63,9 +63,14 @@ def standardized(draw: st.DrawFn) -> Example:
     return Example((draw(ts.values(shape, distinct=True)),), {"axis": axis, "eps": draw(st.sampled_from([1e-5, 0.1]))})
 
 
-def _standardize(x: Any, axis: tuple[int, ...], eps: float) -> Any:
+def _mean_and_scale(x: Any, axis: tuple[int, ...], eps: float) -> tuple[Any, Any]:
     array = x.array if isinstance(x, Node) else x
-    return standardize(x, *moments(array_module(array), array, axis), axis, eps)
+    mu, var = moments(array_module(array), array, axis)
+    return mu, (var + eps) ** -0.5
+
+
+def _standardize(x: Any, axis: tuple[int, ...], eps: float) -> Any:
+    return standardize(x, *_mean_and_scale(x, axis, eps), axis, eps)
 
 
 domain(
@@ -86,8 +91,7 @@ def scaled(draw: st.DrawFn) -> Example:
 
 
 def _normalize(x: Any, w: Any, b: Any, axis: tuple[int, ...], eps: float) -> Any:
-    array = x.array if isinstance(x, Node) else x
-    return normalize(x, w, b, *moments(array_module(array), array, axis), axis, eps)
+    return normalize(x, w, b, *_mean_and_scale(x, axis, eps), axis, eps)
 
 
 domain(

@@ -23,12 +23,13 @@ from tinygen.nn.flows.transform import Transform, no_change
 from tinygen.nn.module import Module
 from tinygen.nn.parameter import Parameter
 from tinygen.ops.elementwise import exp
+from tinygen.ops.fused import Fused
 from tinygen.tensor import Tensor
 
 # fmt: off
 
 # y = x exp(m s) + m t with m = 1 - b: the formula above, since x exp(0) + 0 = x where m = 0
-_couple      = Op(lambda xp, x, s, t, m: x * xp.exp(s * m) + t * m,     lambda g, _, _x, s, _t, m: g * exp(s * m),
+_couple      = Fused(lambda xp, x, s, t, m: x * xp.exp(s * m) + t * m,  lambda g, _, _x, s, _t, m: g * exp(s * m),
                                                                         lambda g, y, _x, _s, t, m: g * m * (y - t * m),
                                                                         lambda g, _, _x, _s, _t, m: g * m)
 # Σ m s, and its transpose m g, for every element of the batch
