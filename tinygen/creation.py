@@ -101,12 +101,18 @@ def from_numpy(array: np.ndarray) -> Tensor:
     return Tensor(array)
 
 
-def _filled(
-    make: Callable[..., np.ndarray], size: Any, dtype: Any, device: Any, requires_grad: bool, *args: Any
-) -> Tensor:
-    shape = _shape(make.__name__, size)
-    array = make(shape, *args, dtype=get_default_dtype() if dtype is None else np.dtype(dtype))
-    return _new(to_device(array, resolve(device)), requires_grad)
+def _made(name: str, device: Any, *args: Any, **options: Any) -> Any:
+    """An array that the device's own library makes there: nothing is copied."""
+    where = resolve(device)
+    library = backend.backend_for(where)
+    with library.using(where):
+        return getattr(library.xp, name)(*args, **options)
+
+
+def _filled(name: str, size: Any, dtype: Any, device: Any, requires_grad: bool, *args: Any) -> Tensor:
+    shape = _shape(name, size)
+    dtype = get_default_dtype() if dtype is None else np.dtype(dtype)
+    return _new(_made(name, device, shape, *args, dtype=dtype), requires_grad)
 
 
 def _shape(name: str, size: Any) -> tuple[int, ...]:
@@ -121,7 +127,7 @@ def _shape(name: str, size: Any) -> tuple[int, ...]:
 
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros: zeros(2, 3) or zeros((2, 3))."""
-    return _filled(np.zeros, size, dtype, device, requires_grad)
+    return _filled("zeros", size, dtype, device, requires_grad)
 
 
 empty = zeros
@@ -130,21 +136,21 @@ empty = zeros
 
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones: ones(2, 3) or ones((2, 3))."""
-    return _filled(np.ones, size, dtype, device, requires_grad)
+    return _filled("ones", size, dtype, device, requires_grad)
 
 
 def full(size: Any, fill_value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """One value everywhere; without dtype: bool, int64 or the default dtype, after the value."""
     if dtype is None and isinstance(fill_value, bool | int):
         dtype = np.bool_ if isinstance(fill_value, bool) else np.int64
-    return _filled(np.full, (size,), dtype, device, requires_grad, fill_value)
+    return _filled("full", (size,), dtype, device, requires_grad, fill_value)
 
 
 def eye(n: int, m: int | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones on the diagonal of an n by m matrix."""
     _shape("eye", (n, n if m is None else m))
-    array = np.eye(n, m, dtype=get_default_dtype() if dtype is None else dtype)
-    return _new(to_device(array, resolve(device)), requires_grad)
+    dtype = get_default_dtype() if dtype is None else np.dtype(dtype)
+    return _new(_made("eye", device, n, m, dtype=dtype), requires_grad)
 
 
 def arange(start: Any, end: Any = None, step: Any = 1, dtype: Any = None, device: Any = None) -> Tensor:
@@ -155,9 +161,8 @@ def arange(start: Any, end: Any = None, step: Any = 1, dtype: Any = None, device
     if dtype is None and any(isinstance(x, float) for x in (start, end, step)):
         dtype = get_default_dtype()
     count = max(0, math.ceil((end - start) / step))
-    return Tensor(
-        to_device((start + step * np.arange(count)).astype(np.int64 if dtype is None else dtype), resolve(device))
-    )
+    values = start + step * _made("arange", device, count)
+    return Tensor(values.astype(np.int64 if dtype is None else dtype))
 
 
 def linspace(start: float, end: float, steps: int, dtype: Any = None, device: Any = None) -> Tensor:

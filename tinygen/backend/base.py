@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -12,6 +13,8 @@ import numpy as np
 
 Array = Any
 """An array of any registered library: numpy.ndarray, cupy.ndarray."""
+
+_ANYWHERE = nullcontext()
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,10 @@ class Backend(ABC):
 
     @abstractmethod
     def device_of(self, array: Array) -> Device: ...
+
+    def using(self, device: Device) -> AbstractContextManager[Any]:
+        """Inside of it the library makes its arrays on `device`."""
+        return _ANYWHERE
 
     @abstractmethod
     def from_numpy(self, array: np.ndarray, device: Device) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import cupy
@@ -66,8 +67,11 @@ class CupyBackend(Backend):
     def device_of(self, array: Array) -> Device:
         return Device("cuda", array.device.id)
 
+    def using(self, device: Device) -> AbstractContextManager[Any]:
+        return cupy.cuda.Device(device.index)
+
     def from_numpy(self, array: np.ndarray, device: Device) -> Array:
-        with cupy.cuda.Device(device.index):
+        with self.using(device):
             return cupy.asarray(array)
 
     def to_numpy(self, array: Array) -> np.ndarray:
@@ -76,7 +80,7 @@ class CupyBackend(Backend):
     def move(self, array: Array, device: Device) -> Array:
         if array.device.id == device.index:
             return array
-        with cupy.cuda.Device(device.index):
+        with self.using(device):
             return cupy.array(array)
 
     def add_at(self, target: Array, index: Any, values: Array) -> None:
@@ -109,7 +113,7 @@ class CupyBackend(Backend):
         return along_memory
 
     def random(self, seed: int, device: Device) -> Any:
-        with cupy.cuda.Device(device.index):
+        with self.using(device):
             return _Random(seed)
 
     def synchronize(self) -> None:

@@ -48,6 +48,8 @@ class Graph:
                 np.copyto(target, result)
 
 
+IN_PLACE = {f"i{name}" for name in "add sub mul truediv floordiv mod pow and or xor lshift rshift".split()}
+
 _counts: list[Counts] = []
 _graph: Graph | None = None
 
@@ -88,17 +90,15 @@ def kernel(name: str, function: Callable, args: tuple, kwargs: dict[str, Any], o
     """Note that function(*args, **kwargs), on NumPy's arrays, returned `out`: as a kernel, unless that is a view."""
     given = [x for x in _flat((args, kwargs)) if isinstance(x, np.ndarray)]
     results = [np.asarray(x) for x in (out if isinstance(out, tuple | list) else [out]) if isinstance(x, np.ndarray)]
-    in_place = out is None or any(r is x for r in results for x in given)
-    if name.startswith("empty") or (not in_place and (not results or any(_is_view(results[0], x) for x in given))):
+    in_place = out is None or kwargs.get("out") is not None or name in IN_PLACE
+    if name.startswith("empty") or not (in_place or results):
+        return
+    if not in_place and any(np.may_share_memory(results[0], x) for x in given):
         return
     for counts in _counts:
         counts.kernels.append(name)
     if _graph is not None:
         _graph.add(function, args, kwargs, [] if in_place else results)
-
-
-def _is_view(out: np.ndarray, x: np.ndarray) -> bool:
-    return np.may_share_memory(out, x)
 
 
 def _flat(value: Any) -> Iterator[Any]:

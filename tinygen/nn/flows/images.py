@@ -164,7 +164,8 @@ class Dequantize(Module):
     forward: x, pixels k/255 in [0, 1] -> v in [0, 1).  inverse: v, a sample -> x, the pixels of its cell, clamped to [0, 1]:
     inverse(forward(x)) == x exactly, since u keeps from the walls of its cell by what rounding can move it (6e-5 in float32).
     levels: 256, number of grey levels.  generator: of the draws; None is the default one of x's device.
-    Raises ValueError for less than 2 levels, and in forward for pixels that are no multiples of 1 / (levels - 1).
+    Raises ValueError for less than 2 levels, and in forward for pixels that are no multiples of 1 / (levels - 1).  On a GPU,
+    where the host would have to wait for the answer, such pixels become nan instead, and so does the loss.
     Source: Uria, Murray, Larochelle 2013; Theis, van den Oord, Bethge 2016, section 3.1.
     """
 
@@ -176,18 +177,24 @@ class Dequantize(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (pixels k/255) -> v, uniform in the cells of their grey levels."""
-        self._check(x)
+        on_cpu = x.device.type == "cpu"
+        if on_cpu:
+            self._check(x)
         whole, rounding = (x.detach() * (self.levels - 1)).round(), self._rounding(x)
         u = rand(x.shape, dtype=x.dtype, device=x.device, generator=self.generator)
         # 200 + 0.999999 is 201 in float32, which lies in the next cell
-        return (whole + rounding + (1 - 2 * rounding) * u) / self.levels
+        v = (whole + rounding + (1 - 2 * rounding) * u) / self.levels
+        return v if on_cpu else ops.where(self._are_levels(x), v, math.nan)
 
-    @as_a_whole
-    def _check(self, x: Tensor) -> None:
+    def _are_levels(self, x: Tensor) -> Tensor:
         k = x.detach() * (self.levels - 1)
         whole = k.round()
         near = (k - whole).abs() <= max(1e-3, self._rounding(x))
-        if x.numel() and not bool((near & (whole >= 0) & (whole < self.levels)).all()):
+        return near & (whole >= 0) & (whole < self.levels)
+
+    @as_a_whole
+    def _check(self, x: Tensor) -> None:
+        if x.numel() and not bool(self._are_levels(x).all()):
             raise ValueError(
                 f"Dequantize: pixels that are multiples of 1/{self.levels - 1} in [0, 1] are expected, got values from "
                 f"{x.min().item():.4g} to {x.max().item():.4g}; they are dequantised once, by the model's loss"
