@@ -54,6 +54,22 @@ def test_arrays_know_their_library(device):
     assert not backend.is_array([1]) and not backend.is_array(np.float64(1))
 
 
+def test_tf32_is_off_until_it_is_allowed():
+    """The switch reaches every library, also one that is loaded later.  What a GPU then does is CuPy's affair."""
+    double = backend.backend_of(tg.zeros(1, device="strict").array)
+    assert not double.tf32
+    backend.allow_tf32()
+    assert double.tf32
+    late = type(double)()
+    try:
+        backend.register(late)
+        assert late.tf32
+    finally:
+        backend.register(double)
+        backend.allow_tf32(False)
+    assert not double.tf32
+
+
 def test_add_at_adds_repeated_indices(device):
     x = tg.zeros(3, device=device)
     index = tg.tensor([0, 0, 2], device=device)

@@ -12,6 +12,7 @@ from tinygen.backend.fuse import fuse
 from tinygen.backend.random import Generator, default_generator, get_rng_state, manual_seed, set_rng_state
 from tinygen.backend.registry import (
     ARRAY_MODULES,
+    allow_tf32,
     array_module,
     backend_for,
     backend_of,
@@ -36,6 +37,7 @@ __all__ = [
     "Backend",
     "Device",
     "Generator",
+    "allow_tf32",
     "array_module",
     "backend_for",
     "backend_of",

@@ -78,6 +78,9 @@ class Backend(ABC):
         """A function of arrays, numbers and None, made of elementwise steps only, as one kernel (see fuse.py)."""
         return function
 
+    def allow_tf32(self, allowed: bool) -> None:  # noqa: B027
+        """Whether float32 matrix products may round their factors to TF32; nothing where there is no such thing."""
+
     @abstractmethod
     def random(self, seed: int, device: Device) -> Any:
         """A generator with NumPy's methods standard_normal, random and integers, `permutation(n)`, and its property

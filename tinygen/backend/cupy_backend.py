@@ -8,6 +8,7 @@ from typing import Any
 
 import cupy
 import numpy as np
+from cupy._core._routines_linalg import COMPUTE_TYPE_DEFAULT, COMPUTE_TYPE_TF32
 from cupy._core.fusion import _FusionVarArray, _FusionVarScalar
 
 from tinygen.backend.base import Array, Backend, Device
@@ -111,6 +112,9 @@ class CupyBackend(Backend):
             return out.transpose(back) if isinstance(out, cupy.ndarray) else out
 
         return along_memory
+
+    def allow_tf32(self, allowed: bool) -> None:
+        cupy._core.set_compute_type(np.float32, COMPUTE_TYPE_TF32 if allowed else COMPUTE_TYPE_DEFAULT)
 
     def random(self, seed: int, device: Device) -> Any:
         with self.using(device):

@@ -230,6 +230,7 @@ class StrictBackend(Backend):
     array_type = StrictArray
     tracing_types = (TracedArray, TracedNumber)
     fuses = True
+    tf32 = False
 
     def default_device(self) -> Device:
         return STRICT
@@ -262,6 +263,9 @@ class StrictBackend(Backend):
             return function(*args) if strict_fusion.is_traced(args, {}) else call(name, traced, args, {})
 
         return kernel
+
+    def allow_tf32(self, allowed: bool) -> None:
+        self.tf32 = allowed
 
     def random(self, seed: int, device: Device) -> StrictRandom:
         return StrictRandom(seed)
