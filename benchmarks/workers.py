@@ -37,6 +37,10 @@ class Worker:
             text=True,
         )
 
+    @property
+    def pid(self):
+        return self._process.pid
+
     def ask(self, request, *arguments):
         self._process.stdin.write(json.dumps([request, *arguments]) + "\n")
         self._process.stdin.flush()
@@ -175,8 +179,34 @@ def take_turns(workers, name, batch, rounds, seconds):
     result = {worker: [] for worker in workers}
     for i in range(rounds):
         for worker in workers if i % 2 else workers[::-1]:
-            result[worker].append(median(worker.ask("times", seconds)))
+            result[worker].append(median(quietly(worker, seconds)))
     return result
+
+
+def quietly(worker, seconds, attempts=20):
+    """The worker's times from a turn in which nothing else kept a core busy for a tenth of the time.
+
+    On Linux; elsewhere, and when the machine is never quiet, the last turn's.
+    """
+    for attempt in range(attempts):
+        before = others_ticks(worker.pid)
+        times = worker.ask("times", seconds)
+        after = others_ticks(worker.pid)
+        if before is None or after - before <= 0.1 * max(seconds, 0.3) * os.sysconf("SC_CLK_TCK"):
+            break
+        time.sleep(0.1 * attempt)
+    return times
+
+
+def others_ticks(pid):
+    """Clock ticks that all processors have spent on anything but this process, on other virtual machines too; None if unknown."""
+    try:
+        with open("/proc/stat") as all_of_them, open(f"/proc/{pid}/stat") as own:
+            user, nice, system, _idle, _waiting, *interrupts_and_stolen = map(int, all_of_them.readline().split()[1:9])
+            mine = sum(map(int, own.read().rpartition(")")[2].split()[11:13]))
+    except (OSError, ValueError):
+        return None
+    return user + nice + system + sum(interrupts_and_stolen) - mine
 
 
 def machine():
