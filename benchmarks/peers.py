@@ -14,7 +14,6 @@ A peer is a function below: it takes a model's name, its parameters as NumPy arr
 """
 
 import argparse
-import ctypes
 import importlib.metadata
 import importlib.util
 import math
@@ -28,6 +27,7 @@ import floor
 import models
 import numpy as np
 from floor import BETA1, BETA2, CODE, CONVOLUTIONS, EPSILON, RATE, SHAPES, Adam
+from tuned import keep_pages
 from workers import Worker, introduce, load, take_turns
 
 # The losses, for libraries that look like NumPy
@@ -253,24 +253,6 @@ def initial(rng, shapes):
     return parameters
 
 
-def tuned(name, torch, rng, batch):
-    """PyTorch as one would set it up for speed: fused Adam, channels last for convolutions, freed memory kept."""
-    keep_pages()
-    work = models.WORKLOADS[name](torch, rng, batch, fused=True)
-    if name == "conv-ae":
-        work.model.to(memory_format=torch.channels_last)
-        work.x = work.x.to(memory_format=torch.channels_last)
-    return work
-
-
-def keep_pages():
-    """Let glibc keep freed memory, as tinygen does: no mmap (-4), give back above 1 GiB (-1), fetch 64 MiB at a time (-2)."""
-    library = ctypes.CDLL(None)
-    if hasattr(library, "gnu_get_libc_version"):
-        for parameter, value in ((-4, 0), (-1, 1 << 30), (-2, 1 << 26)):
-            library.mallopt(parameter, value)
-
-
 def keep_to_cores():
     """As many cores as threads were asked for: JAX and tinygrad, which ask nobody, start one for every core they see."""
     if hasattr(os, "sched_setaffinity"):
@@ -279,7 +261,7 @@ def keep_to_cores():
 
 
 def workload(name, T, rng, batch):
-    return Peer(name, T.library, rng, batch) if isinstance(T, Arrays) else tuned(name, T, rng, batch)
+    return Peer(name, T.library, rng, batch)
 
 
 WORKLOADS = {name: partial(workload, name) for name in SHAPES}
@@ -298,7 +280,7 @@ def enter(stack, peers, threads):
     return {
         **{name: start(name, "models") for name in OURS},
         "fused": start("torch", "models", fused=True),
-        "tuned": start("torch", "peers"),
+        "tuned": start("torch", "tuned"),
         **{TITLES[peer]: start(peer, "peers") for peer in peers},
         "PyTorch": start("torch", "models"),
     }

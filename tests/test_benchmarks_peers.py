@@ -2,8 +2,10 @@
 
 import importlib
 import math
+import os
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -21,8 +23,8 @@ NAMES = ["ae", "vae", "conv-ae"]
 
 with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(str(FOLDER))
-    floor, limits, models, peers, workers = map(
-        importlib.import_module, ("floor", "limits", "models", "peers", "workers")
+    floor, limits, models, peers, tuned, workers = map(
+        importlib.import_module, ("floor", "limits", "models", "peers", "tuned", "workers")
     )
 
 
@@ -140,10 +142,10 @@ def torch():
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", models.WORKLOADS)
 def test_tuning_pytorch_changes_its_speed_alone(name, torch):
-    tuned = losses(peers.WORKLOADS[name], torch)
-    np.testing.assert_allclose(tuned, losses(models.WORKLOADS[name], torch), rtol=1e-4)
+    quick = losses(tuned.WORKLOADS[name], torch)
+    np.testing.assert_allclose(quick, losses(models.WORKLOADS[name], torch), rtol=1e-4)
 
 
 def test_who_is_missing_is_told_why(monkeypatch):
@@ -262,3 +264,46 @@ def test_a_quick_run_prints_a_row_for_every_model(script):
     command = [sys.executable, str(FOLDER / f"{script}.py"), "--quick", "ae", "vae"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert [line.split()[0] for line in printed.splitlines() if line.split()[1:2] == ["1"]] == ["ae", "vae"]
+
+
+# Turns
+
+
+class Pretending:
+    """A worker whose turns take no time."""
+
+    pid = 1
+
+    def __init__(self):
+        self.turns = 0
+
+    def ask(self, *_):
+        self.turns += 1
+        return [float(self.turns)]
+
+
+@pytest.mark.parametrize("disturbed, turns", [(0, 1), (2, 3), (99, 5)])
+def test_a_disturbed_turn_is_taken_again(disturbed, turns, monkeypatch):
+    ticks = iter(x for i in range(99) for x in (0, 1000 if i < disturbed else 0))
+    monkeypatch.setattr(workers, "others_ticks", lambda pid: next(ticks))
+    monkeypatch.setattr(workers.time, "sleep", lambda seconds: None)
+    assert workers.quietly(Pretending(), 0.3, attempts=5) == [turns]
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="Linux counts there")
+def test_others_are_told_from_a_process_of_ours():
+    busy = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass\ninput()"
+    with subprocess.Popen([sys.executable, "-c", busy], stdin=subprocess.PIPE, text=True) as process:
+        before = workers.others_ticks(process.pid), workers.others_ticks(os.getpid())
+        while int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11]) < 25:
+            time.sleep(0.02)
+        without_it, without_us = (
+            after - b for after, b in zip(map(workers.others_ticks, (process.pid, os.getpid())), before)
+        )
+        process.communicate("\n")
+    assert without_us - without_it >= 15  # it took 25 or more, we only looked; everybody else is in both counts
+
+
+def test_where_nobody_counts_every_turn_is_good(monkeypatch):
+    monkeypatch.setattr(workers, "others_ticks", lambda pid: None)
+    assert workers.quietly(Pretending(), 0.3) == [1.0]
