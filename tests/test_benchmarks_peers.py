@@ -160,6 +160,8 @@ def test_who_is_missing_is_told_why(monkeypatch):
 class Says:
     """A worker that always takes so many milliseconds."""
 
+    pid = os.getpid()
+
     def __init__(self, library, milliseconds):
         self.library, self.milliseconds = library, milliseconds
 
