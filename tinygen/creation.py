@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -193,8 +194,12 @@ def _random(
     if dtype.kind != "f":
         raise TypeError(f"{name}: a floating-point dtype is expected, got {dtype}; use randint for integers")
     wide = dtype if dtype.itemsize >= 4 else np.dtype(np.float32)
-    array = memory.drawn(lambda: to_device(draw(source, shape, wide).astype(dtype, copy=False), where))
+    array = memory.drawn(partial(_draw, source, draw, shape, wide, dtype, where))
     return Tensor(array).requires_grad_() if requires_grad else Tensor(array)
+
+
+def _draw(source: Generator, draw: Callable, shape: tuple[int, ...], wide: Any, dtype: Any, where: Any) -> Any:
+    return to_device(draw(source, shape, wide).astype(dtype, copy=False), where)
 
 
 def randn(

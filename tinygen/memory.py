@@ -40,6 +40,12 @@ def as_a_whole(function: Callable) -> Callable:
     return wrapper
 
 
+def on_device(function: Callable) -> Callable:
+    """A function that is called as a whole and depends on nothing on the host that changes: it can be part of a CUDA graph."""
+    function.on_device = True  # type: ignore[attr-defined]
+    return function
+
+
 class Memory:
     """When a piece of memory was last changed in place; shared by all tensors that are views of it."""
 

@@ -31,6 +31,23 @@ class Device:
         return f"device({str(self)!r})"
 
 
+class Graph(ABC):
+    """Work for a device that is written down once, and then handed to it as a whole (a CUDA graph)."""
+
+    @abstractmethod
+    def run(self, function: Callable[[], Any]) -> Any:
+        """function(), as it is, but where `capture` will be: what is made ready at a first call is ready afterwards."""
+
+    @abstractmethod
+    def capture(self, function: Callable[[], Any]) -> Any:
+        """Write down what function() hands to the device, which does nothing yet.  Returns what the function returns: arrays
+        that `launch` fills.  Raises what stands against it, as a number that the function reads."""
+
+    @abstractmethod
+    def launch(self) -> None:
+        """Do what was written down, on the same memory."""
+
+
 class Backend(ABC):
     """What differs between array libraries; everything else is written against the module `xp`."""
 
@@ -77,6 +94,10 @@ class Backend(ABC):
     def fuse(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
         """A function of arrays, numbers and None, made of elementwise steps only, as one kernel (see fuse.py)."""
         return function
+
+    def graph(self) -> Graph | None:
+        """A new graph; None where there is no such thing."""
+        return None
 
     def allow_tf32(self, allowed: bool) -> None:  # noqa: B027
         """Whether float32 matrix products may round their factors to TF32; nothing where there is no such thing."""

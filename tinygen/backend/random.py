@@ -22,6 +22,7 @@ class Generator:
 
     def __init__(self, device: str | Device = "cpu"):
         self.device = registry.device(device)
+        self._library: Any = None
         self.manual_seed(secrets.randbits(63))
 
     def manual_seed(self, seed: int) -> Generator:
@@ -31,7 +32,11 @@ class Generator:
         if int(seed) < 0:
             raise ValueError(f"manual_seed: the seed must be >= 0, got {seed}")
         self._seed = int(seed)
-        self._library = registry.backend_for(self.device).random(self._seed, self.device)
+        library = registry.backend_for(self.device).random(self._seed, self.device)
+        if self._library is None:
+            self._library = library
+        else:  # the same object: a captured graph knows where its state lies
+            self._library.bit_generator.state = library.bit_generator.state
         return self
 
     def initial_seed(self) -> int:

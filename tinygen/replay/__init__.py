@@ -38,6 +38,7 @@ from tinygen import engine, memory
 from tinygen.backend import ARRAY_MODULES
 from tinygen.engine import Node
 from tinygen.nn.module import Module
+from tinygen.replay import graphs
 from tinygen.replay.program import Program, compare, is_same
 from tinygen.replay.recorder import CannotReplay, Recorder
 
@@ -87,7 +88,7 @@ class CompiledStep:
             compare(before[0], recorder)
             if not is_same(before[1], returned):
                 raise CannotReplay("it returns something that no operator made, and that is not the same every time")
-            self._programs[key] = Program(recorder, len(nodes), returned)
+            self._programs[key] = graphs.write(recorder, len(nodes), returned)
         except CannotReplay as reason:
             self._programs[key] = None
             warnings.warn(f"compile: {self._step.__qualname__} is run as it is: {reason}", stacklevel=3)

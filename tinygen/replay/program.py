@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Iterable
 from typing import Any
 
 from tinygen.autograd import accumulate
@@ -37,16 +38,28 @@ class Program:
         dying: dict[int, list[str]] = {}
         for number, i in last.items():
             dying.setdefault(i, []).append(f"s{number}")
-        lines = []
-        for i, instruction in enumerate(recorder.instructions):
-            lines += self._line(instruction)
-            if names := [name for name in dying.get(i, ()) if name not in self._names]:
-                lines.append(f"del {', '.join(names)}")
-        head = ", ".join(f"s{i}" for i in range(arguments))
-        tail = "".join(f"{self._text(x)}, " for x in results)
-        self.source = "\n    ".join([f"def replay({head}):", *lines, f"return ({tail})"])
+        self._dying = dying
+        self._write(recorder, [f"s{i}" for i in range(arguments)], [f"s{x.number}" for x in results])
+
+    def _write(self, recorder: Recorder, arguments: list[str], results: list[str]) -> None:
+        """Set `source`, and the function that it defines."""
+        self.source = self._function("replay", arguments, self._lines(enumerate(recorder.instructions)), results)
         exec(builtins.compile(self.source, "<replayed step>", "exec"), self._names)
         self._replay = self._names["replay"]
+
+    def _lines(self, instructions: Iterable[tuple[int, Instruction]]) -> list[str]:
+        """Of numbered instructions.  Arrays are let go of after their last use."""
+        lines = []
+        for i, instruction in instructions:
+            lines += self._line(instruction)
+            if names := [name for name in self._dying.get(i, ()) if name not in self._names]:
+                lines.append(f"del {', '.join(names)}")
+        return lines
+
+    @staticmethod
+    def _function(name: str, arguments: Iterable[str], lines: Iterable[str], results: Iterable[str]) -> str:
+        tail = "".join(f"{x}, " for x in results)
+        return "\n    ".join([f"def {name}({', '.join(arguments)}):", *lines, f"return ({tail})"])
 
     def __call__(self, *arrays: Any) -> Any:
         results = iter(self._replay(*arrays))

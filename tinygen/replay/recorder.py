@@ -111,7 +111,8 @@ class Recorder:
             result = function(*args, **kwargs)
         nodes = tuple(isinstance(x, Node) for x in args)
         several = isinstance(result, tuple)
-        array = object() if several else result.array if isinstance(result, Node) else result
+        array = result.array if isinstance(result, Node) else result
+        array = array if type(array) in ARRAY_MODULES else None
         name = getattr(function, "__qualname__", "a call")
         number = self._emit("call", (function, nodes, isinstance(result, Node)), operands, kwargs, array, name)
         for i, part in enumerate(result if several else ()):
@@ -273,7 +274,8 @@ class Recorder:
     def _slot(self, array: Any) -> int:
         number = len(self.alive)
         self.alive.append(array)
-        self.slots[id(array)] = number
+        if array is not None:  # a line without a result; None is one thing everywhere
+            self.slots[id(array)] = number
         return number
 
     def _emit(self, kind: str, function: Any, operands: tuple, params: Mapping, result: Any, name: str) -> int:

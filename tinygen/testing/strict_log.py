@@ -13,9 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
+
+from tinygen.backend.base import Graph
 
 
 @dataclass
@@ -28,30 +31,69 @@ class Counts:
     """What copied numbers to the device: asarray of a list, from_numpy."""
     kernels: list[str] = field(default_factory=list)
     """What computed, moved or filled arrays.  Views and fresh memory cost no kernel."""
+    launched: list[str] = field(default_factory=list)
+    """Those that ran as part of a captured graph: they cost the host nothing."""
 
 
-class Graph:
-    """Work that was captured: `launch` does it again, on the same memory."""
+class StrictGraph(Graph):
+    """As strict as CUDA's: a launch runs the same library calls on the same memory, and none of the program's own Python.
+
+    So what the program computed on the host at the time of the capture is computed no more, and an array that has moved since
+    then is not found where it is now.  While work is captured none is done: what it has changed is changed back, and what it
+    has made holds nothing of use until the launch.
+    """
 
     def __init__(self) -> None:
-        self._work: list[tuple[Callable, tuple, dict, list[np.ndarray]]] = []
+        self._work: list[tuple[str, Callable, tuple, dict, list[np.ndarray]]] = []
+        self._before: list[Callable[[], None]] = []
 
-    def add(self, function: Callable, args: tuple, kwargs: dict, made: list[np.ndarray]) -> None:
-        """function(*args, **kwargs) ran, on NumPy's arrays, and its results were written to the arrays in `made`."""
-        self._work.append((function, args, kwargs, made))
+    def run(self, function: Callable[[], Any]) -> Any:
+        return function()
+
+    def capture(self, function: Callable[[], Any]) -> Any:
+        global _graph
+        assert _graph is None, "a capture inside a capture"
+        _graph = self
+        try:
+            return function()
+        finally:
+            _graph = None
+            for undo in reversed(self._before):
+                undo()
+            self._before.clear()
+            for *_, made in self._work:
+                for array in made:
+                    array.fill(np.nan if array.dtype.kind == "f" else 1)
 
     def launch(self) -> None:
-        """None of the program's own Python runs: what it computed on the host at capture is computed no more."""
-        for function, args, kwargs, made in self._work:
+        for name, function, args, kwargs, made in self._work:
             out = function(*args, **kwargs)
+            for counts in _counts:
+                counts.launched.append(name)
             for target, result in zip(made, out if isinstance(out, tuple | list) else [out]):
                 np.copyto(target, result)
+
+    def remember(self, function: Callable, given: list[np.ndarray]) -> None:
+        """What a call may change: its arrays, and the state of a random generator."""
+        for array in given:
+            if array.flags.writeable:
+                self._before.append(partial(np.copyto, array, array.copy()))
+        generator = getattr(function, "__self__", None)
+        if isinstance(generator, np.random.Generator):
+            self._before.append(partial(setattr, generator.bit_generator, "state", generator.bit_generator.state))
+
+    def add(self, name: str, function: Callable, args: tuple, kwargs: dict, made: list[np.ndarray]) -> None:
+        """function(*args, **kwargs) ran, on NumPy's arrays, and its results were written to the arrays in `made`."""
+        self._work.append((name, function, args, kwargs, made))
 
 
 IN_PLACE = {f"i{name}" for name in "add sub mul truediv floordiv mod pow and or xor lshift rshift".split()}
 
+_MOST_JOINED = 8
+"""More arrays are joined by a kernel that is told where they lie by a list, which CuPy copies to the device."""
+
 _counts: list[Counts] = []
-_graph: Graph | None = None
+_graph: StrictGraph | None = None
 
 
 @contextmanager
@@ -64,18 +106,6 @@ def counted() -> Iterator[Counts]:
         _counts.pop()
 
 
-@contextmanager
-def captured() -> Iterator[Graph]:
-    """Inside `with captured() as graph:` kernels are written down in `graph`, too."""
-    global _graph
-    assert _graph is None, "a capture inside a capture"
-    _graph = Graph()
-    try:
-        yield _graph
-    finally:
-        _graph = None
-
-
 def transfer(name: str, to_host: bool) -> None:
     """Note a transfer; while work is captured there can be none, as on a GPU."""
     if _graph is not None:
@@ -86,9 +116,24 @@ def transfer(name: str, to_host: bool) -> None:
         (counts.to_host if to_host else counts.to_device).append(name)
 
 
-def kernel(name: str, function: Callable, args: tuple, kwargs: dict[str, Any], out: Any) -> None:
-    """Note that function(*args, **kwargs), on NumPy's arrays, returned `out`: as a kernel, unless that is a view."""
+def kernel(name: str, function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+    """function(*args, **kwargs), on NumPy's arrays; noted as a kernel, unless what it returns is a view."""
     given = [x for x in _flat((args, kwargs)) if isinstance(x, np.ndarray)]
+    if _graph is not None:
+        if name in ("concatenate", "stack") and len(given) > _MOST_JOINED:
+            transfer(f"{name} of more than {_MOST_JOINED} arrays", to_host=False)
+        _graph.remember(function, given)
+    out = function(*args, **kwargs)
+    if isinstance(out, np.generic):
+        out = np.asarray(out)
+    if out is not NotImplemented:
+        _note(name, function, args, kwargs, given, out)
+    return out
+
+
+def _note(
+    name: str, function: Callable, args: tuple, kwargs: dict[str, Any], given: list[np.ndarray], out: Any
+) -> None:
     results = [np.asarray(x) for x in (out if isinstance(out, tuple | list) else [out]) if isinstance(x, np.ndarray)]
     in_place = out is None or kwargs.get("out") is not None or name in IN_PLACE
     if name.startswith("empty") or not (in_place or results):
@@ -98,7 +143,7 @@ def kernel(name: str, function: Callable, args: tuple, kwargs: dict[str, Any], o
     for counts in _counts:
         counts.kernels.append(name)
     if _graph is not None:
-        _graph.add(function, args, kwargs, [] if in_place else results)
+        _graph.add(name, function, args, kwargs, [] if in_place else results)
 
 
 def _flat(value: Any) -> Iterator[Any]:

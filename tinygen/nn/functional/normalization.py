@@ -10,7 +10,7 @@ from tinygen import ops
 from tinygen.backend import array_module
 from tinygen.engine import Node
 from tinygen.errors import ShapeError
-from tinygen.memory import as_a_whole, note_change
+from tinygen.memory import as_a_whole, note_change, on_device
 from tinygen.ops.normalization import moments, scale_shift, standardize
 from tinygen.ops.normalization import normalize as normalize_and_scale
 
@@ -147,6 +147,7 @@ def _with_running(name: str, input: Any, mean: Any, var: Any, weight: Any, bias:
 
 
 @as_a_whole
+@on_device
 def _of_batch(
     x: Any, axis: tuple[int, ...], eps: float, running_mean: Any, running_var: Any, momentum: float, n: int
 ) -> tuple[Any, Any]:
@@ -159,6 +160,7 @@ def _of_batch(
 
 
 @as_a_whole
+@on_device
 def _of_each(
     x: Any,
     axis: tuple[int, ...],

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygen.creation import ones, zeros
 from tinygen.errors import ShapeError
-from tinygen.memory import as_a_whole, note_change
+from tinygen.memory import as_a_whole, note_change, on_device
 from tinygen.nn import functional as F
 from tinygen.nn.layers.linear import positive
 from tinygen.nn.module import Module
@@ -98,6 +98,7 @@ class BatchNorm(_ChannelNorm):
 
 
 @as_a_whole
+@on_device
 def _count(number: Tensor) -> None:
     number.array += 1
     note_change(number)
