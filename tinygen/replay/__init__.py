@@ -24,6 +24,9 @@ What cannot be seen: a Python number that the step reads from elsewhere, such as
 
 A step that cannot be replayed is run as it is, with a warning that says why: one that looks at a number (`loss.item()`, `if
 x.mean() > 0`), that computes on arrays behind the operators' backs, or that does not do the same twice.
+
+On a GPU what lies between calls that must run on the host, such as optimizer.step(), is captured as CUDA graphs: see graphs.py.
+There `p.grad` is overwritten by the next call; copy it if it is to be kept.
 """
 
 from __future__ import annotations

@@ -45,14 +45,15 @@ class Run:
     The first call runs the function as it is, and so makes everything ready; the second one captures it; from then on its graph
     is launched.
 
+    static: for every argument, whether another run returns it.
     leaves: the tensors whose arrays it reads besides.
     """
 
-    def __init__(self, function: Callable, leaves: list[Node], backend: Backend, program: GraphProgram):
+    def __init__(self, function: Callable, static: list[bool], leaves: list[Node], backend: Backend):
         self.function = function
+        self.static = static
         self.leaves = leaves
         self.backend = backend
-        self.program = program
         self.graph: Graph | None = None
         self.results: tuple[Array, ...] | None = None  # where the graph writes
         self.reason = ""  # why there is no graph, if there cannot be one
@@ -67,7 +68,7 @@ class Run:
             graph = self.backend.graph()
             assert graph is not None
             self.graph, self.results, self._read = graph, None, here
-            return graph.run(lambda: self.function(*arrays))
+            return graph.run(lambda: self.function(*self._own(arrays)))
         if self.results is None and not self._capture(arrays):
             return self.function(*arrays)
         assert self.results is not None
@@ -77,9 +78,12 @@ class Run:
         self.graph.launch()
         return self.results
 
+    def _own(self, arrays: tuple[Array, ...]) -> list[Array]:
+        """Where a graph can read them: what another graph writes stays where it is, and the rest is copied."""
+        return [x if x_is_static else x.copy(order="K") for x, x_is_static in zip(arrays, self.static)]
+
     def _capture(self, arrays: tuple[Array, ...]) -> bool:
-        written = {id(x) for run in self.program.runs for x in run.results or ()}
-        self._inputs = [x if id(x) in written else x.copy(order="K") for x in arrays]
+        self._inputs = self._own(arrays)
         try:
             assert self.graph is not None
             self.results = self.graph.capture(lambda: self.function(*self._inputs))
@@ -103,7 +107,7 @@ class GraphProgram(Program):
         library = self._bind(self._backend.xp)
         functions: list[str] = []
         lines: list[str] = []
-        leaves: list[list[Node]] = []
+        known: list[tuple[list[bool], list[Node]]] = []
         static: set[str] = set()
         for is_captured, group in self._groups(recorder):
             if not is_captured:
@@ -119,16 +123,14 @@ class GraphProgram(Program):
             lines.append(f"{''.join(f'{s}, ' for s in outputs)}{'= ' * bool(outputs)}{name}({', '.join(inputs)})")
             if dead := [s for i, _ in group for s in self._dying.get(i, ()) if s in inputs]:
                 lines.append(f"del {', '.join(dead)}")
+            leaves = {id(y.node): y.node for _, x in group for y in x.operands if isinstance(y, Leaf)}
+            known.append(([s in static for s in inputs], list(leaves.values())))
             static |= set(outputs)
-            nodes = {id(y.node): y.node for _, x in group for y in x.operands if isinstance(y, Leaf)}
-            leaves.append(list(nodes.values()))
         returned = [f"{library}.array({s}, order='K')" if s in static else s for s in results]
         self.source = "\n\n\n".join([*functions, self._function("replay", arguments, lines, returned)])
         exec(builtins.compile(self.source, "<replayed step>", "exec"), self._names)
-        self.runs = []
-        for i, nodes_read in enumerate(leaves):
-            self.runs.append(Run(self._names[f"graph{i}"], nodes_read, self._backend, self))
-            self._names[f"graph{i}"] = self.runs[i]
+        self.runs = [Run(self._names[f"graph{i}"], *given, self._backend) for i, given in enumerate(known)]
+        self._names |= {f"graph{i}": run for i, run in enumerate(self.runs)}
         self._replay = self._names["replay"]
 
     def _groups(self, recorder: Recorder) -> list[tuple[bool, list[tuple[int, Instruction]]]]:
