@@ -204,12 +204,15 @@ def test_ten_thousand_layers_pass_one_gradient_through(monkeypatch):
 
 @pytest.mark.parametrize("operators", [10, 1000])
 def test_a_chain_is_a_line_in_its_numbers(operators, monkeypatch):
-    """k times y·w + b with w = 1: y = x + k b, dy/dx = 1, dy/dw = k x + b k (k - 1)/2, dy/db = k."""
-    work = load("scaling", monkeypatch).Graph(operators, tg, np.random.default_rng(0), 1)
+    """k times y·w + b with w = 1: y = x + k b, dy/dx = 1, dy/dw = k x + b k (k - 1)/2, dy/db = k; by hand too."""
+    scaling = load("scaling", monkeypatch)
+    work = scaling.Graph(operators, tg, np.random.default_rng(0), 1)
     x, k, b = work.leaves[0].detach().numpy().astype(np.float64), operators // 2, 1 / operators
     gradients = [np.ones(32), k * x + b * k * (k - 1) / 2, np.full(32, float(k))]
     expected = [(x + k * b).sum(), *(np.linalg.norm(g) for g in gradients)]
     assert work.check(None) == pytest.approx(expected, rel=1e-4)  # float32 sums of up to 500 terms
+    for g, exact in zip(scaling.by_hand(operators, *(x.array for x in work.leaves)), gradients, strict=True):
+        np.testing.assert_allclose(g, exact, rtol=1e-4)
 
 
 def test_only_the_upper_half_is_fitted(monkeypatch):
@@ -223,7 +226,7 @@ def test_the_scaling_of_a_small_graph_is_printed_and_drawn(monkeypatch, tmp_path
     monkeypatch.setattr(sys, "argv", ["scaling.py", "graph", "--quick", "--pictures", str(tmp_path)])
     scaling.main()
     out = capsys.readouterr().out
-    assert "µs per operator" in out and "exponent" in out and "target for tinygen <= 4 µs" in out
+    assert "µs per operator" in out and "exponent" in out and "target for the engine <= 4 µs" in out
     assert (tmp_path / "scaling_graph.png").stat().st_size > 5000
 
 
