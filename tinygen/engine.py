@@ -17,7 +17,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count, islice
-from operator import attrgetter, iadd
+from operator import iadd
 from types import CodeType, MethodType
 from typing import Any
 
@@ -41,11 +41,12 @@ class Node:
         "__weakref__",
         "array",  # the values: a NumPy or CuPy array
         "arrays",  # the input arrays, as they were when the operator ran
+        "code",  # where in the user's program it was called: the code, and in `instruction` which of it; see `line`
         "edges",  # (input node, its rule) for every input that a gradient flows to
         "grad",  # the gradient that backward() accumulated, a node; leaves only, unless retain_grad()
         "hooks",  # functions called with the gradient once it is complete
         "inputs",  # what the operator was called with
-        "line",  # where in the user's program: (code, instruction), decoded on demand
+        "instruction",
         "memory",  # shared by all views of the same memory: when was it last changed in place
         "op",  # the operator that made it; None for a leaf
         "params",  # the operator's keyword arguments
@@ -55,7 +56,8 @@ class Node:
     inputs: Sequence[Any]
     arrays: list[Any]
     params: dict[str, Any]
-    line: tuple[CodeType, int] | None
+    code: CodeType | None
+    instruction: int
     public: Any  # the class of what operators return: Tensor, once tensor.py is loaded
     __array_ufunc__ = None  # ndarray * node is then handed to node's own operators
 
@@ -68,7 +70,16 @@ class Node:
         self.memory: Memory | None = None
         self.time = 0
         self.edges: Sequence[tuple[Node, Rule]] = ()
-        self.line = None
+        self.code = None
+
+    @property
+    def line(self) -> tuple[CodeType, int] | None:
+        """Where in the user's program the operator was called, decoded on demand (errors.source_line); None for a leaf."""
+        return None if self.code is None else (self.code, self.instruction)
+
+    @line.setter
+    def line(self, line: tuple[CodeType, int] | None) -> None:
+        self.code, self.instruction = line or (None, 0)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -90,7 +101,7 @@ def constant(array: Array) -> Node:
     """A node that no operator made, without the checks of the public constructor."""
     node = _new(Node.public)
     node.array = array
-    node.grad = node.hooks = node.memory = node.op = node.line = None
+    node.grad = node.hooks = node.memory = node.op = node.code = None
     node.requires_grad = False
     node.time = 0
     node.edges = ()
@@ -102,6 +113,7 @@ _MOST_ARGUMENTS = 16  # of an operator that is not made with each=
 _recording = True
 watcher: Any = None  # sees every operator's result and every rule's gradient while anomaly.detect_anomaly is on
 NOTHING: dict[Rule, Any] = {}
+NO_PARAMS: dict[str, Any] = {}
 RELEASED: list = []  # stands for the edges of a node whose graph was released
 
 
@@ -159,9 +171,9 @@ class Op:
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:
         arrays, edges = [], []
-        is_node = False
+        is_node, public = False, Node.public
         for x, rule in zip(inputs, self.rules):
-            if isinstance(x, Node):
+            if type(x) is public or isinstance(x, Node):
                 is_node = True
                 if x.requires_grad and rule is not None:
                     edges.append((x, rule))
@@ -179,7 +191,7 @@ class Op:
             out = settle(xp, out, self, arrays, inputs, params)
             is_float = out.dtype.kind == "f"
 
-        node = _new(Node.public)
+        node = _new(public)
         node.array = out
         node.grad = node.hooks = node.memory = None
         if is_float and edges and _recording:
@@ -187,16 +199,17 @@ class Op:
             node.op = self
             node.inputs = inputs
             node.arrays = arrays
-            node.params = params
+            node.params = params or NO_PARAMS
             node.edges = edges
             node.time = next(clock)
             frame = sys._getframe(1)
             while is_library[frame.f_code.co_filename] and frame.f_back is not None:
                 frame = frame.f_back
-            node.line = frame.f_code, frame.f_lasti
+            node.code = frame.f_code
+            node.instruction = frame.f_lasti
         else:
             node.requires_grad = False
-            node.op = node.line = None
+            node.op = node.code = None
             node.time = 0
             node.edges = ()
         if self.view and isinstance(inputs[0], Node):
@@ -339,7 +352,7 @@ def backpropagate(
                         own.add(key)
             if release:
                 node.edges = RELEASED
-                node.inputs, node.arrays, node.params = (), [], {}
+                node.inputs, node.arrays, node.params = (), RELEASED, NO_PARAMS
     return found
 
 
@@ -354,18 +367,21 @@ def _at_once(node: Node, g: Any, needed: set[int] | None) -> dict[Rule, Any]:
 
 def _newest_first(outputs: Iterable[Node]) -> list[Node]:
     """All nodes that the outputs depend on.  An operator is made after its inputs, so creation order is a valid order."""
-    seen: dict[int, Node] = {}
+    seen: dict[int, Node] = {}  # by their time, which is theirs alone
+    leaves: dict[int, Node] = {}  # whose time is 0, by their id
     stack = list(outputs)
     while stack:
         node = stack.pop()
-        key, time = id(node), node.time
-        if key not in seen:
-            seen[key] = node
+        time = node.time
+        if not time:
+            leaves[id(node)] = node
+        elif time not in seen:
+            seen[time] = node
             for x, _ in node.edges:
                 if x.time > time:
                     raise RuntimeError(memory.rebound_message(node, x))
                 stack.append(x)
-    return sorted(seen.values(), key=attrgetter("time"), reverse=True)
+    return [*(seen[time] for time in sorted(seen, reverse=True)), *leaves.values()]
 
 
 def _leading_to(wanted: set[int], order: list[Node]) -> set[int]:

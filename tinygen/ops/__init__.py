@@ -138,5 +138,5 @@ absolute, negative, multiply, divide, subtract, clip = abs, neg, mul, div, sub, 
 __all__ = [
     name
     for name in dir()
-    if not name.startswith("_") and name not in ("elementwise", "functions", "linalg", "reduce", "shape")
+    if not name.startswith("_") and name not in ("elementwise", "functions", "fused", "linalg", "reduce", "shape")
 ]

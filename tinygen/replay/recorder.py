@@ -215,7 +215,7 @@ class Recorder:
             if release:
                 node.edges = engine.RELEASED
                 self.alive += [node.inputs, node.arrays]
-                node.inputs, node.arrays, node.params = (), [], {}
+                node.inputs, node.arrays, node.params = (), engine.RELEASED, engine.NO_PARAMS
         return found
 
     # Writing down
