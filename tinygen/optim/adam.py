@@ -20,17 +20,8 @@ def adam(xp, theta, g, s, r, *, t, exp_avg, exp_avg_sq, lr, betas, eps, weight_d
     lr α, betas (β₁, β₂), eps ε, weight_decay λ: g is the gradient of the loss plus λθ.
     Source: Kingma, Ba 2014, algorithm 1 and the remark on its efficiency in section 2.
     """
-    _adam(
-        xp,
-        theta,
-        g,
-        s,
-        r,
-        *_numbers(t, exp_avg, exp_avg_sq, lr, betas, eps),
-        weight_decay or None,
-        None,
-        maximize=maximize,
-    )
+    numbers = _numbers(t, exp_avg, exp_avg_sq, lr, betas, eps)
+    _adam(xp, theta, g, s, r, *numbers, weight_decay or None, None, maximize=maximize)
 
 
 @fuse
@@ -62,8 +53,8 @@ def adamw(xp, theta, g, s, r, *, t, exp_avg, exp_avg_sq, lr, betas, eps, weight_
 
     Source: Loshchilov, Hutter 2017, algorithm 2, with the decay multiplied by the learning rate as in torch.optim.AdamW.
     """
-    keep = 1 - lr * weight_decay
-    _adam(xp, theta, g, s, r, *_numbers(t, exp_avg, exp_avg_sq, lr, betas, eps), None, keep, maximize=maximize)
+    numbers = _numbers(t, exp_avg, exp_avg_sq, lr, betas, eps)
+    _adam(xp, theta, g, s, r, *numbers, None, 1 - lr * weight_decay, maximize=maximize)
 
 
 class Adam(Optimizer):
