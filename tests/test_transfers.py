@@ -11,6 +11,7 @@ import pytest
 import tinygen as tg
 from tests.training_steps import OPTIMIZERS, STEPS, training_step
 from tinygen.nn import flows
+from tinygen.nn import functional as F
 from tinygen.testing.strict import counted
 
 every_step = pytest.mark.parametrize("name", STEPS)
@@ -108,3 +109,49 @@ def test_where_a_check_would_wait_the_result_is_not_finite(layer, right, wrong):
     out = out if isinstance(out, tg.Tensor) else out[0]
     finite = np.isfinite(out.cpu().numpy())
     assert finite[0, 0] and not finite[0, 1] and not counts.to_host
+
+
+LOSSES = {
+    "cross entropy": (lambda x, y: F.cross_entropy(x, y.long(), reduction="none"), [0.0, -1.0, 2.0, 3.0]),
+    "negative log-likelihood": (lambda x, y: F.nll_loss(x, y.long(), reduction="none"), [0.0, -1.0, 2.0, 3.0]),
+    "Gaussian": (lambda x, y: F.gaussian_nll_loss(x[:, 0], x[:, 1], y, reduction="none"), [0.0, -1e-30, 2.0, -3.0]),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_where_a_check_would_wait_the_loss_is_nan(name):
+    """Of the elements that are wrong, every second one: no class has the number -1 or 3, no variance is negative."""
+    loss, y = LOSSES[name]
+    x, y = tg.randn(4, 3, requires_grad=True), tg.tensor(y)
+    with pytest.raises((IndexError, ValueError)):
+        loss(x, y)
+    expected = loss(x[::2], y[::2])
+    x_there, y_there = x.detach().to("strict"), y.to("strict")
+    with counted() as counts:
+        values = loss(x_there, y_there)
+        total = values.sum()
+    values = values.cpu().numpy()
+    assert np.isnan(values[1::2]).all() and np.isnan(total.item()) and not counts.to_host
+    np.testing.assert_allclose(values[::2], expected.tolist(), rtol=1e-6)  # a few roundings of float32
+
+
+def test_an_impossible_class_costs_infinitely_much_where_it_occurs():
+    """Others do not notice: 0 · ∞ is nowhere."""
+    log_p = tg.tensor([[0.0, -np.inf], [-np.inf, 0.0], [0.0, -np.inf]]).to("strict")
+    assert F.nll_loss(log_p, tg.tensor([0, 0, -100]).to("strict"), reduction="none").tolist() == [0.0, np.inf, 0.0]
+
+
+def test_activation_norm_asks_again_when_its_state_was_loaded():
+    """It remembers that it has seen a batch; a state from before the first one makes it forget."""
+    layer = flows.ActNorm(3).to("strict")
+    fresh = {k: x.clone() for k, x in layer.state_dict().items()}
+    x = 5 * tg.randn(100, 3, device="strict") + 2
+    for state in (fresh, fresh):
+        layer.load_state_dict(state)
+        y = layer(x)[0].detach()
+        assert y.mean().abs().item() < 1e-5 and abs(y.std(unbiased=False).item() - 1) < 1e-5  # float32
+        with counted() as counts:
+            layer(-x)
+        assert not counts.to_host
+    layer.initialized.fill_(False)
+    assert layer(x + 1)[0].mean().abs().item() < 1e-5

@@ -27,6 +27,27 @@ class Network(nn.Module):
         return F.binary_cross_entropy_with_logits(self.net(x), x)
 
 
+class Classifier(models.Classifier):
+    """Cross-entropy with labels, some of which are to be ignored, smoothing and weights."""
+
+    def loss(self, x: tg.Tensor) -> tg.Tensor:  # type: ignore[override]
+        labels = (x.sum(1) % 4).long() - 1
+        weight = tg.arange(1, 4, device=x.device).float()
+        return F.cross_entropy(self(x), labels, weight, ignore_index=-1, label_smoothing=0.1)
+
+
+class MeanAndVariance(nn.Module):
+    """A Gaussian with a mean and a variance that are both learned, behind a normalisation with a mean over all batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(12, 6), nn.BatchNorm1d(6, momentum=None), nn.Tanh(), nn.Linear(6, 24))
+
+    def loss(self, x: tg.Tensor) -> tg.Tensor:
+        mean, var = self.net(x).chunk(2, 1)
+        return F.gaussian_nll_loss(mean, x, F.softplus(var))
+
+
 class Played:
     """The game of two players: one round, as a step."""
 
@@ -63,6 +84,10 @@ STEPS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "DCGAN": (lambda: models.DCGAN(3, (1, 8, 8), (4, 3)), (4, 1, 8, 8)),
     "image RealNVP": (lambda: models.ImageRealNVP((1, 4, 4), scales=1, hidden=2, levels=2), (2, 1, 4, 4)),
     "dropout and normalisation": (Network, (6, 12)),
+    "classifier": (lambda: Classifier((12, 7, 3)), (6, 12)),
+    "mean and variance": (MeanAndVariance, (6, 12)),
+    "Gaussian VAE": (lambda: models.GaussianVAE(12, 8, 3), (6, 12)),
+    "Glow": (lambda: models.Glow((1, 4, 4), scales=1, steps=2, hidden=2, levels=2), (2, 1, 4, 4)),
 }
 
 OPTIMIZERS: dict[str, Callable] = {

@@ -163,7 +163,7 @@ def arange(start: Any, end: Any = None, step: Any = 1, dtype: Any = None, device
         dtype = get_default_dtype()
     count = max(0, math.ceil((end - start) / step))
     values = start + step * _made("arange", device, count)
-    return Tensor(values.astype(np.int64 if dtype is None else dtype))
+    return _new(values.astype(np.int64 if dtype is None else dtype), False)
 
 
 def linspace(start: float, end: float, steps: int, dtype: Any = None, device: Any = None) -> Tensor:

@@ -229,6 +229,7 @@ class ActNorm(Transform):
         self.bias = Parameter(zeros(channels))
         self.log_scale = Parameter(zeros(channels))
         self.register_buffer("initialized", zeros((), dtype=bool))
+        self._seen: Any = None  # the state of `initialized` in which it was seen to be true
 
     def _check(self, x: Any) -> None:
         if x.ndim < 2 or x.shape[1] != self.channels:
@@ -240,6 +241,21 @@ class ActNorm(Transform):
         """b and s in the shape that meets x, and the number of pixels."""
         shape = (self.channels, *(1,) * (x.ndim - 2))
         return self.bias.reshape(shape), self.log_scale.reshape(shape), math.prod(x.shape[2:])
+
+    def _mark(self) -> tuple[Any, Any]:
+        """Of the buffer `initialized`: another one after it was written to."""
+        memory = self.initialized.memory
+        return self.initialized.array, memory and memory.count
+
+    @as_a_whole
+    def _see(self, x: Tensor) -> None:
+        """The first batch sets b and s.  Whether one came is asked only where it may be news: on a GPU the host waits for it."""
+        array, count = self._mark()
+        if not x.numel() or self._seen is not None and array is self._seen[0] and count == self._seen[1]:
+            return
+        if not bool(self.initialized):
+            self._initialize(x)
+        self._seen = self._mark()
 
     def _initialize(self, x: Tensor) -> None:
         x = x.detach()
@@ -256,8 +272,8 @@ class ActNorm(Transform):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x (data) -> y and log|det ∂y/∂x|."""
         self._check(x)
-        if self.training and x.numel() and not bool(self.initialized):
-            self._initialize(x)
+        if self.training:
+            self._see(x)
         b, s, pixels = self._spread(x)
         return (x + b) * s.exp(), same_for_all(x, pixels * self.log_scale.sum())
 

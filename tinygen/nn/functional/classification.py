@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from tinygen import ops
+from tinygen.backend import device_of
+from tinygen.creation import arange
 from tinygen.engine import Node, cast
 from tinygen.errors import ShapeError
 from tinygen.nn.functional.loss import reduce
@@ -20,7 +23,8 @@ def nll_loss(input: Any, target: Any, weight: Any = None, *, ignore_index: int =
     input: log-probabilities, (C,), (N, C) or (N, C, d1, ...).  target: class numbers 0 to C - 1, (), (N,) or (N, d1, ...).
     weight: (C,), one factor per class; "mean" then divides by the sum of the factors that took part.
     ignore_index: the class number that marks elements to leave out.
-    Raises ShapeError, TypeError (the target does not hold integers) or IndexError (no such class).
+    Raises ShapeError, TypeError (the target does not hold integers) or IndexError (no such class).  On a GPU, where the host
+    would have to wait for the answer, the loss of a class that does not exist is nan instead.
     """
     return _nll("nll_loss", input, target, weight, ignore_index, reduction, smoothing=0.0)
 
@@ -39,6 +43,7 @@ def cross_entropy(
     input: logits, (C,), (N, C) or (N, C, d1, ...).  target: class numbers, (), (N,) or (N, d1, ...), or floating-point
     probabilities of the input's shape.  weight and ignore_index (class numbers only): see nll_loss.
     label_smoothing: the share of the target that is spread evenly over all classes.
+    Raises as nll_loss does, and ValueError for a label_smoothing outside [0, 1].
     """
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must be between 0 and 1, got {label_smoothing}")
@@ -87,24 +92,23 @@ def _nll(name: str, log_p: Any, target: Any, weight: Any, ignore_index: int, red
             f"{name}: a target of shape {tuple(expected)} is expected\n    input  {tuple(log_p.shape)}\n"
             f"    target {tuple(y.shape)}"
         )
-    kept = y != ignore_index
-    everything = bool(kept.all())
-    y = y if everything else y * kept  # any class will do where it does not count
-    if y.size and not (0 <= int(y.min()) and int(y.max()) < classes):
-        raise IndexError(
-            f"{name}: class numbers from {int(y.min())} to {int(y.max())} in the target, and the input of shape "
-            f"{tuple(log_p.shape)} has classes 0 to {classes - 1}"
-        )
-    values = -_pick(log_p, y, axis)
+    on_cpu = isinstance(y, np.ndarray)
+    kept, y = (
+        _checked(name, y, ignore_index, log_p) if on_cpu else (target != ignore_index, cast(target, dtype=np.int64))
+    )
+    pick = _at if on_cpu else _where_equal
+    values = -pick(log_p, y, axis)
+    if not on_cpu:
+        values = ops.where((y >= 0) & (y < classes), values, math.nan)
     factor = None
     if weight is not None:
         shaped = _per_class(name, weight, log_p, axis)
-        factor = ops.index(weight, y)
+        factor = ops.index(weight, y) if on_cpu else _where_equal(shaped, y, axis)
         values = values * factor
     if smoothing:
         even = ops.sum(log_p if weight is None else log_p * shaped, axis)
         values = values * (1 - smoothing) - even * (smoothing / classes)
-    if not everything:
+    if kept is not None:
         counts = cast(kept, dtype=np.dtype(log_p.dtype))
         values = ops.where(kept, values, 0.0)
         factor = counts if factor is None else factor * counts
@@ -113,6 +117,30 @@ def _nll(name: str, log_p: Any, target: Any, weight: Any, ignore_index: int, red
     return reduce(name, values, reduction)
 
 
-def _pick(x: Any, y: Any, axis: int) -> Any:
+def _checked(name: str, y: Any, ignore_index: int, log_p: Any) -> tuple[Any, Any]:
+    """Which elements count, None for all of them, and y with some class that exists where it does not count."""
+    classes = log_p.shape[_class_axis(name, log_p)]
+    kept = y != ignore_index
+    if kept.all():
+        kept = None
+    else:
+        y = y * kept
+    if y.size and not (0 <= int(y.min()) and int(y.max()) < classes):
+        raise IndexError(
+            f"{name}: class numbers from {int(y.min())} to {int(y.max())} in the target, and the input of shape "
+            f"{tuple(log_p.shape)} has classes 0 to {classes - 1}"
+        )
+    return kept, y
+
+
+def _at(x: Any, y: Any, axis: int) -> Any:
     """x[i, y[i, j], j] for all i and j."""
     return ops.reshape(ops.gather(x, axis, ops.unsqueeze(y, axis)), y.shape)
+
+
+def _where_equal(x: Any, y: Any, axis: int) -> Any:
+    """The same, Σ_c x[i, c, j] [c = y[i, j]]: all of x is read, but no index has to be checked.  0 if there is no such c."""
+    numbers = arange(x.shape[axis], device=device_of(y.array if isinstance(y, Node) else y)).reshape(
+        *(-1 if i == axis else 1 for i in range(x.ndim))
+    )
+    return ops.sum(ops.where(ops.unsqueeze(y, axis) == numbers, x, 0.0), axis)

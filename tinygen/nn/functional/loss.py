@@ -14,6 +14,7 @@ import numpy as np
 from tinygen import ops
 from tinygen.engine import Node
 from tinygen.errors import ShapeError
+from tinygen.memory import as_a_whole
 from tinygen.ops import loss as fused
 
 
@@ -122,7 +123,8 @@ def gaussian_nll_loss(
     var: of the input's shape, or with its last size 1 or left out (one variance for all of the last dimension).
     full: add ½ log 2π, which makes it the negative log-density in nats.
     eps: the smallest variance.  A smaller one is raised to eps in the value, but its gradient passes, as in PyTorch.
-    Raises ShapeError when the shapes do not fit, ValueError for a negative variance.
+    Raises ShapeError when the shapes do not fit, ValueError for a negative variance.  On a GPU, where the host would have to
+    wait for the answer, the loss of a negative variance is nan instead.
     """
     same_shape("gaussian_nll_loss", input, target)
     if isinstance(var, int | float):
@@ -135,11 +137,20 @@ def gaussian_nll_loss(
             f"use {tuple(input.shape)}, {(*input.shape[:-1], 1)} or {tuple(input.shape[:-1])}"
         )
     values = var.detach()
-    if bool((values < 0).any()):
-        raise ValueError(f"gaussian_nll_loss: the variance must not be negative, got {values.min().item():.4g}")
-    var = var + ops.relu(eps - values)
+    raised = ops.relu(eps - values)
+    if isinstance(values.array, np.ndarray):
+        _check_variance(values)
+    else:
+        raised = ops.where(values < 0, math.nan, raised)
+    var = var + raised
     loss = 0.5 * (ops.log(var) + ops.square(input - target) / var)
     return reduce("gaussian_nll_loss", loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
+
+
+@as_a_whole
+def _check_variance(var: Any) -> None:
+    if bool((var < 0).any()):
+        raise ValueError(f"gaussian_nll_loss: the variance must not be negative, got {var.min().item():.4g}")
 
 
 def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Any:

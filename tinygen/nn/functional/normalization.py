@@ -28,14 +28,15 @@ def batch_norm(
     weight: Any = None,
     bias: Any = None,
     training: bool = False,
-    momentum: float = 0.1,
+    momentum: Any = 0.1,
     eps: float = 1e-5,
 ) -> Any:
     """(x - μ) / √(σ² + eps) · weight + bias, for every channel with the moments of the batch.
 
     input: (N, C) or (N, C, d1, ...); all others (C,).  Returns the input's shape.
     training: μ and σ² (divided by the number n of values) are those of the batch, and the running statistics, unless None, move
-        by `momentum` towards them, where the variance is divided by n - 1, as in PyTorch.  Otherwise they are the running ones.
+        by `momentum`, a number or a tensor of one, towards them, where the variance is divided by n - 1, as in PyTorch.
+        Otherwise they are the running ones.
     Source: Ioffe, Szegedy 2015, algorithm 1.
     Raises ShapeError when the sizes do not fit; ValueError in training with a single value per channel, or without running
     statistics otherwise.
@@ -149,7 +150,7 @@ def _with_running(name: str, input: Any, mean: Any, var: Any, weight: Any, bias:
 @as_a_whole
 @on_device
 def _of_batch(
-    x: Any, axis: tuple[int, ...], eps: float, running_mean: Any, running_var: Any, momentum: float, n: int
+    x: Any, axis: tuple[int, ...], eps: float, running_mean: Any, running_var: Any, momentum: Any, n: int
 ) -> tuple[Any, Any]:
     """Arrays: μ and 1/√(σ² + eps) of x along `axis`.  The running statistics move towards the moments."""
     x = _array(x)
@@ -179,11 +180,11 @@ def _of_each(
     return mu, (var + eps) ** -0.5
 
 
-def _move(running: Any, new: Any, momentum: float) -> None:
+def _move(running: Any, new: Any, momentum: Any) -> None:
     """Move a running statistic towards a new value; outside of any graph."""
     if running is not None:
         array = _array(running)
-        array += momentum * (new.reshape(-1) - array)
+        array += _array(momentum) * (new.reshape(-1) - array)
         if isinstance(running, Node):
             note_change(running)
 

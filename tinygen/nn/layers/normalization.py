@@ -85,12 +85,11 @@ class BatchNorm(_ChannelNorm):
 
     def forward(self, input: Any) -> Any:
         self._check(input)
-        batches = 0
-        if self.training and self.num_batches_tracked is not None:
+        momentum: Any = self.momentum
+        if self.training and self.num_batches_tracked is not None and self.running_mean is not None:
             _count(self.num_batches_tracked)
-            if self.momentum is None:
-                batches = self.num_batches_tracked.item()
-        momentum = self.momentum if self.momentum is not None else 1 / max(batches, 1)
+            if momentum is None:  # a tensor, since on a GPU the host would have to wait for the number
+                momentum = 1 / self.num_batches_tracked.to(self.running_mean.dtype)
         use_batch = self.training or not self.track_running_stats
         return F.batch_norm(
             input, self.running_mean, self.running_var, self.weight, self.bias, use_batch, momentum, self.eps
