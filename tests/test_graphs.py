@@ -66,8 +66,7 @@ def test_nearly_all_of_a_step_is_launched_as_a_whole(name):
         call(x)
     assert not counts.to_host and not counts.to_device
     rest = [k for k in counts.kernels if k not in ("concatenate", "tinygen_adam", "setitem", "array")]
-    clipping = sum(p.grad is not None for p in step.model.parameters())
-    assert len(rest) <= 3 * clipping + 8 if not hasattr(step.model, "play") else not rest
+    assert rest == ([] if hasattr(step.model, "play") else ["dot", "sqrt", "tinygen_factor", "imul"])
     assert len(counts.launched) > 30
 
 

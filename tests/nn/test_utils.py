@@ -9,6 +9,7 @@ import tinygen as tg
 from tests.optim.test_rules import draws, give, leaves
 from tinygen.backend import to_numpy
 from tinygen.nn import utils
+from tinygen.testing.strict import counted
 
 SHAPES = [(3, 4), (4,), (), (2, 0)]
 
@@ -70,6 +71,45 @@ def test_clip_grad_value(device):
     params = with_gradients([np.array([-3.0, 0.5, 2.0]), np.array(7.0)], device)
     utils.clip_grad_value_(params, 1.5)
     assert [g.tolist() for g in gradients_of(params)] == [[-1.5, 0.5, 1.5], 1.5]
+
+
+CLIPPED = {
+    "norm": (
+        lambda params: utils.clip_grad_norm_(params, 0.5),
+        ["concatenate", "dot", "sqrt", "tinygen_factor", "imul"],
+    ),
+    "value": (lambda params: utils.clip_grad_value_(params, 0.1), ["concatenate", "clip"]),
+}
+
+
+@pytest.mark.parametrize("kind", CLIPPED)
+@pytest.mark.parametrize("count", [2, 30])
+def test_a_few_kernels_for_all_gradients(kind, count):
+    """However many they are, of whatever shapes, and in whatever order in memory; what is clipped is what p.grad is."""
+    clip, kernels = CLIPPED[kind]
+    rng = np.random.default_rng(0)
+    gradients = [rng.standard_normal((2, 1 + i % 3, 3)).astype(np.float32).transpose(2, 0, 1) for i in range(count)]
+    here, there = with_gradients(gradients, "cpu", np.float32), with_gradients(gradients, "strict", np.float32)
+    held = [p.grad for p in there]
+    clip(here)
+    with counted() as counts:
+        clip(there)
+    assert counts.kernels == kernels and not counts.to_host and not counts.to_device
+    for a, b, node, p in zip(gradients_of(here), gradients_of(there), held, there, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)  # the norm is summed in another order
+        assert a.shape == b.shape and node is p.grad
+
+
+def test_gradients_of_several_dtypes():
+    for device in ("cpu", "strict"):
+        params = [
+            *with_gradients([np.array([3.0]), np.array([0.0, 0.0])], device),
+            *with_gradients([np.array([4.0]), np.zeros(2)], device, np.float32),
+        ]
+        assert utils.clip_grad_norm_(params, 1.0).item() == pytest.approx(5.0, rel=1e-7)
+        clipped = gradients_of(params)
+        assert [g.dtype for g in clipped] == ["float64"] * 2 + ["float32"] * 2
+        assert [g.sum() for g in clipped] == pytest.approx([0.6, 0.0, 0.8, 0.0], rel=1e-6)  # 1e-6 in the denominator
 
 
 def test_errors():

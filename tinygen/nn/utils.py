@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import accumulate
 from math import inf
 from typing import Any, TypeVar
 
-from tinygen.backend import Array, array_module, device_of, to_device
+import numpy as np
+
+from tinygen.backend import Array, array_module, device_of, fuse, to_device
 from tinygen.engine import Node
 from tinygen.memory import as_a_whole, note_change
 from tinygen.nn.module import Module
@@ -22,6 +25,27 @@ def _gradients(parameters: Node | Iterable[Node]) -> list[Node]:
     return [p.grad for p in parameters if p.grad is not None]
 
 
+def _joined(gradients: list[Node]) -> list[Array]:
+    """Arrays with all elements of the gradients, to be changed in place.
+
+    Not on the CPU: there the gradients of one device and dtype move into one array, and become views of it.  So what is to be
+    done takes a few kernels, and not a few for each of them.
+    """
+    kinds: dict[Any, list[Node]] = {}
+    for i, g in enumerate(gradients):
+        kinds.setdefault(i if isinstance(g.array, np.ndarray) else (device_of(g.array), g.dtype), []).append(g)
+    return [_end_to_end(kind) if len(kind) > 1 else kind[0].array for kind in kinds.values()]
+
+
+def _end_to_end(gradients: list[Node]) -> Array:
+    arrays = [g.array for g in gradients]
+    flat = array_module(arrays[0]).concatenate(arrays, axis=None)
+    ends = accumulate(a.size for a in arrays)
+    for g, a, end in zip(gradients, arrays, ends, strict=True):
+        g.array = flat[end - a.size : end].reshape(a.shape)
+    return flat
+
+
 def _norm(xp: Any, x: Array, order: float) -> Array:
     """(Σ |xᵢ|^order)^(1/order), of all elements of x."""
     x = x.reshape(-1)
@@ -30,6 +54,11 @@ def _norm(xp: Any, x: Array, order: float) -> Array:
     if order == inf:
         return xp.abs(x).max() if x.size else xp.zeros((), x.dtype)
     return (xp.abs(x) ** order).sum() ** (1 / order)
+
+
+@fuse
+def _factor(xp: Any, total: Any, max_norm: Any) -> Any:
+    return xp.minimum(max_norm / (total + 1e-6), 1.0)
 
 
 @as_a_whole
@@ -50,18 +79,19 @@ def clip_grad_norm_(
     gradients = _gradients(parameters)
     if not gradients:
         return Tensor(0.0)
-    home = device_of(gradients[0].array)
-    xp = array_module(gradients[0].array)
-    norms = xp.stack([to_device(xp.asarray(_norm(array_module(g.array), g.array, norm_type)), home) for g in gradients])
-    total = xp.asarray(_norm(xp, norms, norm_type))
+    pieces = _joined(gradients)
+    home, xp = device_of(pieces[0]), array_module(pieces[0])
+    norms = [to_device(xp.asarray(_norm(array_module(x), x, norm_type)), home) for x in pieces]
+    total = norms[0] if len(norms) == 1 else xp.asarray(_norm(xp, xp.stack(norms), norm_type))
     if error_if_nonfinite and not bool(xp.isfinite(total)):
         raise RuntimeError(
             f"clip_grad_norm_: the norm of the gradients is {float(total)}, so they cannot be scaled; look for the operator "
             "that overflows, or pass error_if_nonfinite=False"
         )
-    factor = xp.minimum(max_norm / (total + 1e-6), 1.0)  # on a GPU it stays there: no waiting for its value
+    factor = _factor(xp, total, max_norm)  # on a GPU it stays there: no waiting for its value
+    for x in pieces:
+        x *= to_device(xp.asarray(factor, dtype=x.dtype), device_of(x))
     for g in gradients:
-        g.array *= to_device(xp.asarray(factor, dtype=g.dtype), device_of(g.array))
         note_change(g)
     return Tensor(total)
 
@@ -72,8 +102,10 @@ def clip_grad_value_(parameters: Node | Iterable[Node], clip_value: float) -> No
     clip_value = float(clip_value)
     if not clip_value >= 0:
         raise ValueError(f"clip_grad_value_: clip_value must be >= 0, got {clip_value}")
-    for g in _gradients(parameters):
-        array_module(g.array).clip(g.array, -clip_value, clip_value, out=g.array)
+    gradients = _gradients(parameters)
+    for x in _joined(gradients):
+        array_module(x).clip(x, -clip_value, clip_value, out=x)
+    for g in gradients:
         note_change(g)
 
 

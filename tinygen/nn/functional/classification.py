@@ -93,13 +93,12 @@ def _nll(name: str, log_p: Any, target: Any, weight: Any, ignore_index: int, red
             f"    target {tuple(y.shape)}"
         )
     on_cpu = isinstance(y, np.ndarray)
-    kept, y = (
-        _checked(name, y, ignore_index, log_p) if on_cpu else (target != ignore_index, cast(target, dtype=np.int64))
-    )
-    pick = _at if on_cpu else _where_equal
-    values = -pick(log_p, y, axis)
-    if not on_cpu:
-        values = ops.where((y >= 0) & (y < classes), values, math.nan)
+    if on_cpu:
+        kept, y = _checked(name, y, ignore_index, log_p)
+        values = -_at(log_p, y, axis)
+    else:
+        kept, y = target != ignore_index, cast(target, dtype=np.int64)
+        values = ops.where((y >= 0) & (y < classes), -_where_equal(log_p, y, axis), math.nan)
     factor = None
     if weight is not None:
         shaped = _per_class(name, weight, log_p, axis)
@@ -140,7 +139,6 @@ def _at(x: Any, y: Any, axis: int) -> Any:
 
 def _where_equal(x: Any, y: Any, axis: int) -> Any:
     """The same, Σ_c x[i, c, j] [c = y[i, j]]: all of x is read, but no index has to be checked.  0 if there is no such c."""
-    numbers = arange(x.shape[axis], device=device_of(y.array if isinstance(y, Node) else y)).reshape(
-        *(-1 if i == axis else 1 for i in range(x.ndim))
-    )
+    numbers = arange(x.shape[axis], device=device_of(y.array if isinstance(y, Node) else y))
+    numbers = numbers.reshape(*(-1 if i == axis else 1 for i in range(x.ndim)))
     return ops.sum(ops.where(ops.unsqueeze(y, axis) == numbers, x, 0.0), axis)
