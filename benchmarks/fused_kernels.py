@@ -116,6 +116,7 @@ def use_everything() -> None:
     for value in values[1:]:
         total = total + value.sum()
     total.backward()
+    tg.nn.utils.clip_grad_norm_([x, y], 1.0)
     (g,) = tg.grad(F.leaky_relu(x, 0.2).sum(), x, create_graph=True)  # the rule of a rule
     (g * x).sum().backward()
     for kind, settings in (
