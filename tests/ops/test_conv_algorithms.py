@@ -127,6 +127,7 @@ ALGORITHMS = [
         lambda geo, n_in: columns.takes_mirrored(geo),
         (("max_groups", 1), ("max_stride", 1), ("max_padding", 1)),
     ),
+    Algorithm(choose.WINDOWS),
     Algorithm(choose.DEPTHWISE, depthwise.takes, (("max_channels", 2),)),
     Algorithm(
         choose.FOURIER,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,24 @@ class Device:
 
     def __repr__(self) -> str:
         return f"device({str(self)!r})"
+
+
+class Limits(NamedTuple):
+    """What a device can do: where there are several ways to compute something, it decides between them."""
+
+    launch: float
+    """Nanoseconds from one kernel to the next, if they have little to do."""
+    operations: float
+    """Per nanosecond: additions and multiplications in a large float32 matrix product."""
+    bytes: float
+    """Per nanosecond: read from its memory or written there."""
+    memory: int
+    """Bytes that one operator may take for what it computes on the way."""
+
+
+GPU = Limits(launch=5000.0, operations=50_000.0, bytes=3000.0, memory=1 << 30)
+"""Estimates, which nobody has measured yet: 5 µs for CuPy to start a kernel; an H100's data sheet (SXM) promises 67 TFLOP/s in
+float32 without TF32, of which products reach three quarters, and 3.35 TB/s."""
 
 
 class Graph(ABC):
@@ -61,6 +79,8 @@ class Backend(ABC):
     """Classes that stand for its arrays while it traces a function that is to be fused."""
     fuses: bool = False
     """Whether `fuse` makes kernels."""
+    limits: Limits | None = None
+    """None for the CPU, whose limits depend on its caches."""
 
     @abstractmethod
     def default_device(self) -> Device:

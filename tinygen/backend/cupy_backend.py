@@ -11,7 +11,7 @@ import numpy as np
 from cupy._core._routines_linalg import COMPUTE_TYPE_DEFAULT, COMPUTE_TYPE_TF32
 from cupy._core.fusion import _FusionVarArray, _FusionVarScalar
 
-from tinygen.backend.base import Array, Backend, Device, Graph
+from tinygen.backend.base import GPU, Array, Backend, Device, Graph
 
 
 class _Random:
@@ -94,6 +94,7 @@ class CupyBackend(Backend):
     array_type = cupy.ndarray
     tracing_types = (_FusionVarArray, _FusionVarScalar)
     fuses = True
+    limits = GPU
 
     def __init__(self) -> None:
         self.count = cupy.cuda.runtime.getDeviceCount()  # raises when there is no usable driver or GPU

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import numpy as np
 
-from tinygen.backend.base import Array, Backend, Device
+from tinygen.backend.base import Array, Backend, Device, Limits
 from tinygen.backend.numpy_backend import CPU, NumpyBackend
 
 _BY_TYPE: dict[str, Backend] = {}
@@ -16,6 +16,8 @@ ARRAY_MODULES: dict[type, ModuleType] = {}
 """From the class of an array to its library: {numpy.ndarray: numpy, ...}.  The engine reads it once per operator."""
 FUSING: dict[ModuleType, Backend] = {}
 """The libraries that make one kernel of several elementwise steps, by their module."""
+LIMITS: dict[ModuleType, Limits | None] = {}
+"""What the libraries' devices can do, by their module; None for the CPU."""
 on_fusing: list[Callable[[], None]] = []
 """What is to be called when the first of them is registered."""
 
@@ -29,6 +31,7 @@ def register(backend: Backend) -> None:
     for array_type in (backend.array_type, *backend.tracing_types):
         _BY_ARRAY[array_type] = backend
         ARRAY_MODULES[array_type] = backend.xp
+    LIMITS[backend.xp] = backend.limits
     if _tf32 is not None:
         backend.allow_tf32(_tf32)
     if backend.fuses:

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.backend import Backend, Device, register
+from tinygen.backend.base import GPU
 from tinygen.testing import strict_fusion, strict_log
 from tinygen.testing.strict_fusion import TracedArray, TracedNumber
 from tinygen.testing.strict_log import counted
@@ -199,6 +200,13 @@ class StrictModule:
         """What tinygen uses of it."""
         return SimpleNamespace(inv=lambda x: call("inv", np.linalg.inv, (x,), {}))
 
+    @property
+    def lib(self) -> Any:
+        """What tinygen uses of it."""
+        view = np.lib.stride_tricks.as_strided
+        as_strided = lambda x, shape, strides: call("as_strided", view, (x, shape, strides), {})
+        return SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=as_strided))
+
 
 class StrictRandom:
     def __init__(self, seed: int):
@@ -219,11 +227,14 @@ class StrictRandom:
 
 
 class StrictBackend(Backend):
+    """limits: a GPU's, since it stands for one."""
+
     type = "strict"
     xp: Any = StrictModule()
     array_type = StrictArray
     tracing_types = (TracedArray, TracedNumber)
     fuses = True
+    limits = GPU
     tf32 = False
 
     def default_device(self) -> Device:

@@ -3,7 +3,7 @@
 All ways give the same sums (tests hold each of them against a naive loop); they differ in how many matrix products of which
 shape they make, what they copy, and how many calls it takes.  The constants were measured with NumPy and OpenBLAS on
 one core of a recent x86 server, and are rough: a neighbouring way that is 20 % slower does no harm, a wrong kind of way
-can be ten times slower.
+can be ten times slower.  For a GPU on_gpu.py estimates.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from tinygen.backend.base import Limits
+from tinygen.backend.registry import LIMITS
 from tinygen.backend.threads import ENOUGH, get_num_threads
-from tinygen.ops.conv import columns, depthwise, fourier, rows, taps
+from tinygen.ops.conv import columns, depthwise, fourier, on_gpu, rows, taps, windows
 from tinygen.ops.conv.geometry import Geometry
 
 _MULTIPLY = 0.009
@@ -31,9 +31,6 @@ _CALL = 2000.0
 """A line of Python with a matrix product."""
 _PRODUCT = 150.0
 """Every further product of a stack of matrices."""
-
-_GPU_COLUMNS_BYTES = 1 << 30
-"""On a GPU few large products win; columns may take so much of its memory."""
 
 
 class Way(NamedTuple):
@@ -51,6 +48,7 @@ TAPS = Way("taps", taps.conv, taps.conv_transpose, taps.conv_weight)
 ROWS = Way("rows", rows.conv, rows.conv_transpose, rows.conv_weight)
 COLUMNS = Way("columns", columns.conv, columns.conv_transpose, columns.conv_weight)
 MIRRORED = Way("mirrored", columns.mirrored_conv, columns.mirrored_conv_transpose, columns.mirrored_conv_weight)
+WINDOWS = Way("windows", windows.conv, windows.conv_transpose, windows.conv_weight)
 DEPTHWISE = Way("depthwise", depthwise.conv, depthwise.conv_transpose, depthwise.conv_weight)
 FOURIER = Way(
     "fourier",
@@ -61,21 +59,24 @@ FOURIER = Way(
     fourier.conv_and_weight,
 )
 
+ON_GPU = {way.name: way for way in (TAPS, WINDOWS, MIRRORED, FOURIER)}
+
 
 def way(xp: Any, geo: Geometry, batch: int, n_in: int, n_out: int, dtype: Any) -> Way:
     """The way that is likely to be fastest."""
     if not batch or dtype.kind != "f":
         return TAPS
-    return _way(get_num_threads() if xp is np else 0, geo, batch, n_in, n_out, dtype.itemsize)
+    limits = LIMITS[xp]
+    return _way(limits, 0 if limits else get_num_threads(), geo, batch, n_in, n_out, dtype.itemsize)
 
 
 @lru_cache(4096)
-def _way(threads: int, geo: Geometry, batch: int, n_in: int, n_out: int, itemsize: int) -> Way:
+def _way(limits: Limits | None, threads: int, geo: Geometry, batch: int, n_in: int, n_out: int, itemsize: int) -> Way:
     if depthwise.takes(geo, n_in) and geo.groups > 1:
         return DEPTHWISE
-    if not threads:  # not on the CPU
-        fits = math.prod(geo.out) * batch * math.prod(geo.kernel) * n_in * itemsize <= _GPU_COLUMNS_BYTES
-        return COLUMNS if columns.takes(geo) and fits else TAPS
+    if limits:
+        named = on_gpu.estimates(limits, geo, batch, n_in, n_out, itemsize)
+        return ON_GPU[min(named, key=named.__getitem__)]
     costs = estimates(geo, batch, n_in, n_out, itemsize, threads)
     return min(costs, key=costs.__getitem__)
 
