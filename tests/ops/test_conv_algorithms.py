@@ -28,7 +28,7 @@ from tests.ops.domains.conv import geometries, naive_conv, naive_conv_transpose,
 from tinygen import backend
 from tinygen.backend import threads
 from tinygen.engine import OPERATORS
-from tinygen.ops.conv import Geometry, choose, columns, depthwise, family, fourier, rows
+from tinygen.ops.conv import Geometry, choose, columns, depthwise, family, fourier, rows, winograd
 from tinygen.ops.conv.choose import Way
 from tinygen.testing import assert_gradients
 from tinygen.testing import strategies as ts
@@ -103,6 +103,26 @@ def bound_of_fourier(case: Case, u: float) -> np.ndarray:
     return gamma(inner + 5, u) * run(np.abs) + of_cosines * run(lambda m: np.full_like(m, np.abs(m).max()))
 
 
+def bound_of_winograd(case: Case, u: float) -> np.ndarray:
+    """The same for A Σ (B x) · (G w): the algorithm itself, run on absolute values.
+
+    The entries of A and G are exact, those of B are divided once (and rounded once more in float32).
+    """
+    geo, (a, b) = case.geo, case.arrays
+    m, t, tiles = winograd.tiles_of(geo)
+    rows, r = geo.kernel[0], winograd.taps_of(geo)
+    inner = {
+        "conv": t + r + rows * geo.stride[-1] * a.shape[1] + t,
+        "conv_transpose": m + r + rows * a.shape[1] + t + 1,
+        "conv_weight": t + m + geo.out[0] * tiles * a.shape[0] + t,
+    }[case.name]
+    absolute = winograd.Matrices(*map(np.abs, winograd.matrices(m, r)))
+    with mock.patch.object(winograd, "matrices", lambda *_: absolute):
+        return gamma(inner + 5, u) * getattr(winograd, case.name)(
+            np, *(np.abs(x.astype(np.float64)) for x in (a, b)), geo
+        )
+
+
 @dataclass(frozen=True)
 class Algorithm:
     """One way to compute conv, conv_transpose, conv_weight(xp, a, b, geo).
@@ -134,6 +154,12 @@ ALGORITHMS = [
         lambda geo, n_in: fourier.takes(geo),
         (("ndim", 2), ("max_groups", 1), ("max_stride", 1)),
         bound_of_fourier,
+    ),
+    Algorithm(
+        choose.WINOGRAD,
+        lambda geo, n_in: winograd.takes(geo),
+        (("ndim", 2), ("max_groups", 1), ("max_dilation", 1)),
+        bound_of_winograd,
     ),
 ]
 
@@ -321,7 +347,7 @@ def test_fourier_loses_at_most_two_bits(name: str, layer: str) -> None:
 def test_mixed_precision(algorithm: Algorithm, name: str) -> None:
     """float32 and float64 together give float64, as everywhere."""
     groups = 2 if algorithm.way is choose.DEPTHWISE else 1
-    geo = geometry((7, 7), (5, 5), (1, 1), (0, 0), groups=groups)
+    geo = geometry((7, 7), (3, 3), (1, 1), (0, 0), groups=groups)
     a, b = draw_case(name, (geo, 2, 2, 2), "float32", 0).arrays
     hold(algorithm, Case(name, geo, (a.astype(np.float64), b)))
     hold(algorithm, Case(name, geo, (a, b.astype(np.float64))))

@@ -28,9 +28,11 @@ def square(size: int, kernel: int, stride: int = 1, padding: int = 0, groups: in
         (square(24, 5), (32, 32), "fourier"),
         (square(28, 5), (1, 32), "columns"),
         (square(28, 5, padding=2), (32, 1), "mirrored"),
-        (square(16, 4, stride=2, padding=1), (64, 128), "rows"),
+        (square(16, 4, stride=2, padding=1), (64, 128), "winograd"),
+        (square(28, 3, padding=1), (32, 32), "winograd"),
+        (square(14, 1), (64, 64), "rows"),
         (square(16, 3, groups=8), (8, 16), "depthwise"),
-        (square(9, 3, stride=2), (32, 32), "taps"),
+        (square(9, 2, stride=2), (32, 32), "taps"),
     ],
 )
 def test_each_way_has_its_place(geo, channels, name):

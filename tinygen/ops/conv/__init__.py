@@ -9,6 +9,7 @@ The same sums, faster, where the sizes suit them:
 rows.py       the same loops in the order that a CPU's cache likes
 columns.py    one matrix product for all taps: few channels on one side ("im2col")
 depthwise.py  no matrix at all: one input channel per group
+winograd.py   fewer multiplications for kernels of two or three taps in a row, as 3x3, or 4x4 with stride 2
 fourier.py    the convolution theorem: large kernels and many channels
 choose.py     which of them, by an estimate of their time
 """

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from tinygen.backend.base import Limits
 from tinygen.backend.registry import LIMITS
 from tinygen.backend.threads import ENOUGH, get_num_threads
-from tinygen.ops.conv import columns, depthwise, fourier, on_gpu, rows, taps, windows
+from tinygen.ops.conv import columns, depthwise, fourier, on_gpu, rows, taps, windows, winograd
 from tinygen.ops.conv.geometry import Geometry
 
 _MULTIPLY = 0.009
@@ -50,6 +50,7 @@ COLUMNS = Way("columns", columns.conv, columns.conv_transpose, columns.conv_weig
 MIRRORED = Way("mirrored", columns.mirrored_conv, columns.mirrored_conv_transpose, columns.mirrored_conv_weight)
 WINDOWS = Way("windows", windows.conv, windows.conv_transpose, windows.conv_weight)
 DEPTHWISE = Way("depthwise", depthwise.conv, depthwise.conv_transpose, depthwise.conv_weight)
+WINOGRAD = Way("winograd", winograd.conv, winograd.conv_transpose, winograd.conv_weight)
 FOURIER = Way(
     "fourier",
     fourier.conv,
@@ -113,6 +114,17 @@ def estimates(
         costs[COLUMNS] = share * _columns(n_taps, pixels, n_in, n_out, n_rows) + stretched * _FAR / 2
     if columns.takes_mirrored(geo):
         costs[MIRRORED] = share * _columns(n_taps, math.prod(geo.size) * batch, n_out, n_in, geo.size[0])
+    if winograd.takes(geo) and itemsize >= 4:
+        m, t, tiles = winograd.tiles_of(geo)
+        s, lines_in, lines_out = geo.stride[-1], geo.padded[0] * tiles * batch, n_rows * tiles * batch
+        products = n_rows * geo.kernel[0]
+        costs[WINOGRAD] = (
+            products * (_CALL + t * _PRODUCT)
+            + _product(products * t * tiles * batch, tiles * batch, s * n_in, n_out)
+            + products * t * tiles * batch * (s * n_in + n_out) / 2 * _ADD
+            + t * (t * lines_in * s * n_in + m * lines_out * n_out) * 2 * _MULTIPLY  # A and B: thin products
+            + (geo.padded[0] + n_rows) * tiles * _CALL / 2
+        ) * share + geo.kernel[0] * s * winograd.taps_of(geo) * n_in * n_out * t * _FAR
     if fourier.takes(geo) and itemsize >= 4:
         n, last = fourier.lengths(geo)
         r = last // 2 + 1
@@ -121,7 +133,8 @@ def estimates(
         middle = _product(3 * n * r * batch, min(batch, 25), n_in, n_out)
         kernel = 3.0 * n * r * n_in * n_out
         kernel *= 2 * n_taps * _MULTIPLY + (4 * _FAR if kernel * itemsize > 1 << 26 else _FAR)
-        costs[FOURIER] = 1.25 * share * (batch * (once + twice) * _MULTIPLY + middle) + kernel + 8 * _CALL
+        written = 6 * n * r * batch * (n_in + n_out) * _ADD  # and read
+        costs[FOURIER] = share * (1.25 * (batch * (once + twice) * _MULTIPLY + middle) + written) + kernel + 8 * _CALL
     return costs
 
 

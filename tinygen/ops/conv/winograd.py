@@ -28,6 +28,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.polynomial.polynomial import polyfromroots
 
 from tinygen.backend.threads import share
 from tinygen.ops.conv.geometry import Geometry, channels_first, phases, pixel_major
@@ -51,14 +52,23 @@ class Matrices(NamedTuple):
 def matrices(m: int, r: int) -> Matrices:
     """A, B, G in float64, scaled by powers of two so that no point weighs more than others."""
     t = m + r - 1
+    points = POINTS[: t - 1]
 
     def evaluate(coefficients: int) -> np.ndarray:
-        finite = np.vander(POINTS[: t - 1], coefficients, increasing=True)
+        finite = np.vander(points, coefficients, increasing=True)
         return np.vstack([finite, np.eye(coefficients)[-1]])
 
-    back, ahead, kernel = evaluate(m).T, np.linalg.inv(evaluate(t)).T, evaluate(r)
-    of_back, of_ahead = (2.0 ** np.round(np.log2(np.linalg.norm(x, axis=i))) for x, i in ((back, 0), (ahead, 1)))
-    return Matrices(back / of_back, ahead / of_ahead[:, None], kernel * (of_back * of_ahead)[:, None])
+    # The polynomial with given values: Lagrange's for the finite points, each of which is 1 at one of them and 0 at the
+    # others, and for infinity the one that is 0 at all of them.
+    through = np.zeros((t, t))
+    for j, p in enumerate(points):
+        others = [q for q in points if q != p]
+        through[j, :-1] = polyfromroots(others) / np.prod(np.subtract(p, others))
+    through[-1] = polyfromroots(points)
+
+    back, kernel = evaluate(m).T, evaluate(r)
+    of_back, of_ahead = (2.0 ** np.round(np.log2(np.linalg.norm(x, axis=i))) for x, i in ((back, 0), (through, 1)))
+    return Matrices(back / of_back, through / of_ahead[:, None], kernel * (of_back * of_ahead)[:, None])
 
 
 def taps_of(geo: Geometry) -> int:
