@@ -87,12 +87,13 @@ def trained(layers, *, data=True):
     return [(layer, which) for i, layer in enumerate(layers) for which in ("yw" if data and i == 0 else "ywx")]
 
 
-def ae(b):
-    return trained(dense(b, 784, 256, 10, 256, 784))
+def ae(b, widths=models.Autoencoder.widths):
+    return trained(dense(b, 784, *widths, 784))
 
 
-def vae(b):
-    return trained(dense(b, 784, 400, 20) + dense(b, 400, 20) + dense(b, 20, 400, 784))
+def vae(b, widths=models.VAE.widths):
+    hidden, latent = widths
+    return trained(dense(b, 784, hidden, latent) + dense(b, hidden, latent) + dense(b, latent, hidden, 784))
 
 
 def game(generator, discriminator):
@@ -101,8 +102,8 @@ def game(generator, discriminator):
     return step_d + trained(generator) + trained(discriminator, data=False)
 
 
-def gan(b):
-    return game(dense(b, 100, 256, 512, 1024, 784), dense(b, 784, 1024, 512, 256, 1))
+def gan(b, widths=models.GAN.widths):
+    return game(dense(b, models.GAN.latent, *widths, 784), dense(b, 784, *widths[::-1], 1))
 
 
 def dcgan(b):
@@ -142,11 +143,11 @@ PRODUCTS = {
 }
 
 
-def parameters(name):
+def parameters(name, workloads=models.WORKLOADS):
     """How many numbers the model trains."""
     import tinygen
 
-    work = models.WORKLOADS[name](tinygen, np.random.default_rng(0), 1)
+    work = workloads[name](tinygen, np.random.default_rng(0), 1)
     return sum(p.numel() for module in work.modules for p in module.parameters())
 
 

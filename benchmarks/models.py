@@ -52,9 +52,10 @@ class Autoencoder(Training):
 
     title = "MLP AE 784-256-10-256-784"
     target = 0.65
+    widths = (256, 10, 256)
 
     def __init__(self, T, rng, batch, **options):
-        self.model = mlp(T, 784, 256, 10, 256, 784, last=T.nn.Sigmoid())
+        self.model = mlp(T, 784, *self.widths, 784, last=T.nn.Sigmoid())
         self.modules = [self.model]
         fill(T, rng, self.modules)
         self.optimizer = T.optim.Adam(self.model.parameters(), lr=1e-3, **options)
@@ -102,11 +103,13 @@ class VAE(Training):
 
     title = "VAE 784-400-20"
     target = 0.5
+    widths = (400, 20)
 
     def __init__(self, T, rng, batch, **options):
-        nn = T.nn
-        self.hidden, self.mean, self.log_var = nn.Linear(784, 400), nn.Linear(400, 20), nn.Linear(400, 20)
-        self.decoder = mlp(T, 20, 400, 784)
+        nn, (hidden, latent) = T.nn, self.widths
+        self.hidden = nn.Linear(784, hidden)
+        self.mean, self.log_var = nn.Linear(hidden, latent), nn.Linear(hidden, latent)
+        self.decoder = mlp(T, latent, hidden, 784)
         self.modules = [self.hidden, self.mean, self.log_var, self.decoder]
         fill(T, rng, self.modules)
         self.optimizer = T.optim.Adam([p for m in self.modules for p in m.parameters()], lr=1e-3, **options)
@@ -114,7 +117,7 @@ class VAE(Training):
         self.x = T.tensor(pixels(rng, batch))
 
     def draw(self, noise):
-        return (noise(len(self.x), 20),)
+        return (noise(len(self.x), self.widths[-1]),)
 
     def update(self, epsilon):
         self.optimizer.zero_grad()
@@ -135,6 +138,7 @@ class GAN(Training):
     title = "MLP GAN, one D and one G step"
     target = 0.7
     latent = 100
+    widths = (256, 512, 1024)
     image = (784,)
     adam = {"lr": 2e-4}
 
@@ -148,8 +152,8 @@ class GAN(Training):
         self.is_real, self.is_fake = T.ones(batch, 1), T.zeros(batch, 1)
 
     def players(self, T):
-        generator = mlp(T, self.latent, 256, 512, 1024, 784, last=T.nn.Tanh())
-        return generator, mlp(T, 784, 1024, 512, 256, 1, dropout=0.3)
+        generator = mlp(T, self.latent, *self.widths, 784, last=T.nn.Tanh())
+        return generator, mlp(T, 784, *self.widths[::-1], 1, dropout=0.3)
 
     def draw(self, noise):
         return noise(len(self.x), self.latent), noise(len(self.x), self.latent)

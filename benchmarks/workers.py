@@ -49,6 +49,9 @@ class Worker:
             raise RuntimeError(f"the {self.library} process ended with status {self._process.wait()}")
         return json.loads(answer)
 
+    def has_ended(self):
+        return self._process.poll() is not None
+
     def __enter__(self):
         return self
 
