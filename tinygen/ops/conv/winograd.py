@@ -174,8 +174,8 @@ class _Way:
         self.a, self.b, self.g = (xp.asarray(x.astype(dtype)) for x in matrices(self.m, self.r))
 
     def share(self, some: Any, rows: int | None = None) -> list[Any]:
-        products = self.geo.out[0] * self.geo.kernel[0] * self.t * self.tiles * self.batch
-        return share(some, range(rows or self.geo.out[0]), products * self.s * self.n_in * self.n_out)
+        pixels = self.geo.out[0] * self.geo.out[1] * self.batch
+        return share(some, range(rows or self.geo.out[0]), pixels * self.n_in * self.n_out)
 
     def values(self, channels: int) -> Any:
         """Memory for a row in between: t matrices (tiles · batch, channels)."""
