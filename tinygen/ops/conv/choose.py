@@ -103,7 +103,7 @@ def estimates(
         + n_taps * pixels * ends * near(pixels * ends)
         + stretched * _FAR / 2,
         ROWS: (
-            1.35 * _CALL * n_taps * n_rows * geo.groups
+            0.8 * _CALL * n_taps * n_rows * geo.groups
             + n_taps * geo.groups * _product(pixels, lines, a, b)
             + n_taps * pixels * ends * _ADD
         )
@@ -123,7 +123,7 @@ def estimates(
             + _product(products * t * tiles * batch, tiles * batch, s * n_in, n_out)
             + products * t * tiles * batch * (s * n_in + n_out) / 2 * _ADD
             + t * (t * lines_in * s * n_in + m * lines_out * n_out) * 2 * _MULTIPLY  # A and B: thin products
-            + (geo.padded[0] + n_rows) * tiles * _CALL / 2
+            + (geo.padded[0] + n_rows) * tiles * _CALL
         ) * share + geo.kernel[0] * s * winograd.taps_of(geo) * n_in * n_out * t * _FAR
     if fourier.takes(geo) and itemsize >= 4:
         n, last = fourier.lengths(geo)
@@ -133,7 +133,7 @@ def estimates(
         middle = _product(3 * n * r * batch, min(batch, 25), n_in, n_out)
         kernel = 3.0 * n * r * n_in * n_out
         kernel *= 2 * n_taps * _MULTIPLY + (4 * _FAR if kernel * itemsize > 1 << 26 else _FAR)
-        written = 6 * n * r * batch * (n_in + n_out) * _ADD  # and read
+        written = 8 * n * r * batch * (n_in + n_out) * _ADD  # and read
         costs[FOURIER] = share * (1.25 * (batch * (once + twice) * _MULTIPLY + middle) + written) + kernel + 8 * _CALL
     return costs
 
