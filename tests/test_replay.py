@@ -69,7 +69,6 @@ def training(make, shape, compiled, steps=7, device="cpu"):
     return losses, [p.detach().cpu().numpy() for p in model.state_dict().values()], tg.rand(3).numpy()
 
 
-@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", MODELS)
 def test_a_training_ends_bit_for_bit_where_the_plain_one_does(name, device):
     plain, replayed = (training(*MODELS[name], compiled, device=device) for compiled in (False, True))
@@ -96,7 +95,6 @@ def two_players(compiled):
     return seen, [p.detach().numpy() for p in gan.parameters()]
 
 
-@pytest.mark.filterwarnings("error")
 def test_two_optimizers_dropout_and_frozen_parameters():
     (seen, parameters), (replayed, others) = two_players(False), two_players(True)
     assert seen == replayed
