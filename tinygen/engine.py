@@ -113,7 +113,7 @@ _MOST_ARGUMENTS = 16  # of an operator that is not made with each=
 _recording = True
 watcher: Any = None  # sees every operator's result and every rule's gradient while anomaly.detect_anomaly is on
 NOTHING: dict[Rule, Any] = {}
-NO_PARAMS: dict[str, Any] = {}
+NO_PARAMS: dict[str, Any] = {}  # one for all operators that were called without any
 RELEASED: list = []  # stands for the edges of a node whose graph was released
 
 
