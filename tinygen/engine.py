@@ -130,9 +130,10 @@ class Op:
         returns what the rules would return for the first few arguments, or None.
     view: the output may share memory with the first input.
     any_dtype: the output's dtype is the operator's own affair (see `promotion`).
+    doc: what it computes, in words: shapes, arguments, what it raises.
     """
 
-    __slots__ = ("any_dtype", "forward", "name", "rules", "together", "view")
+    __slots__ = ("any_dtype", "doc", "forward", "name", "rules", "together", "view")
 
     def __init__(
         self,
@@ -143,8 +144,10 @@ class Op:
         view: bool = False,
         any_dtype: bool = False,
         name: str | None = None,
+        doc: str | None = None,
     ):
         self.forward = forward
+        self.doc = doc
         self.rules: Iterable[Rule | None] = EachRule(each) if each else rules + (None,) * (_MOST_ARGUMENTS - len(rules))
         self.together = together
         self.view = view
