@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import textwrap
 import time
@@ -21,7 +22,7 @@ NAMES = {"tg": tg, "nn": nn, "np": np, "st": st, "strategies": strategies, **var
 
 def documented(factory):
     """The tests in the example of a factory's docstring."""
-    code = re.search(r"\n\n((?:        .*\n)+)\n", factory.__doc__).group(1)
+    code = re.search(r"\n\n((?:    .*\n)+)\n", inspect.cleandoc(factory.__doc__)).group(1)
     namespace = dict(NAMES)
     exec(textwrap.dedent(code), namespace)
     return {name: test for name, test in namespace.items() if name.startswith("test_")}
