@@ -25,7 +25,7 @@ from tinygen.testing.strict_fusion import NotElementwise
 OPTIMIZERS = {
     "SGD": {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
     "Adam": {"weight_decay": 0.1, "maximize": True},
-    "AdamW": {},
+    "AdamW": {"amsgrad": True},
     "RMSprop": {"momentum": 0.5, "centered": True},
     "Adagrad": {"lr_decay": 0.1},
 }

@@ -116,5 +116,8 @@ def test_errors():
     params = with_gradients([np.ones(2)])
     with pytest.raises(ValueError, match="norm_type must be positive, got 0"):
         utils.clip_grad_norm_(params, 1.0, 0)
+    for bad in (-1.0, float("nan")):
+        with pytest.raises(ValueError, match=f"clip_grad_norm_: max_norm must be >= 0, got {bad}"):
+            utils.clip_grad_norm_(params, bad)
     with pytest.raises(ValueError, match="clip_value must be >= 0, got -1"):
         utils.clip_grad_value_(params, -1)

@@ -352,7 +352,11 @@ def test_hyper_parameters_out_of_range(name, args, words):
 def test_bad_parameters():
     (p,) = leaves([[1.0]])
     for params, error, words in [
-        ([], ValueError, "SGD: got no parameters"),
+        ([], ValueError, "SGD: got no parameters.*nn.ModuleList"),
+        (nn.Linear(1, 1), TypeError, r"got the module Linear; pass its parameters\(\)"),
+        (nn.Linear(1, 1).parameters, TypeError, r"got the function 'parameters'; call it"),
+        ([nn.Linear(1, 1)], TypeError, r"parameter 0 is a Linear, a module; .*nn.ModuleList\(layers\).parameters\(\)"),
+        (nn.ModuleList([nn.Linear(1, 1)]), TypeError, "got the module ModuleList"),
         (nn.ReLU().parameters(), ValueError, "got no parameters"),
         (p, TypeError, r"write \[params\]"),
         ([p, p], ValueError, "given twice"),
@@ -365,6 +369,30 @@ def test_bad_parameters():
     ]:
         with pytest.raises(error, match=words):
             optim.SGD(params)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"])
+def test_pytorchs_choices_among_implementations_are_accepted_and_change_nothing(name):
+    quiet = {"foreach": True, "fused": None, "capturable": True, "differentiable": False}
+    (p,), (q,) = leaves([[1.0, 2.0]]), leaves([[1.0, 2.0]])
+    one, other = make(name, {"lr": 0.1}, [p]), make(name, {"lr": 0.1, **quiet}, [q])
+    assert one.defaults == other.defaults
+    for x, optimizer in ((p, one), (q, other)):
+        give([x], [[0.5, -1.0]])
+        optimizer.step()
+    assert p.tolist() == q.tolist()
+    with pytest.raises(ValueError, match=f"{name}: differentiable=True is not offered"):
+        make(name, {"differentiable": True}, [p])
+    with pytest.raises(TypeError, match=f"{name}: there is no argument 'momentun'"):
+        make(name, {"momentun": 0.9}, [p])
+
+
+def test_named_parameters_keep_their_names():
+    layer = nn.Linear(2, 3)
+    optimizer = optim.SGD(layer.named_parameters(), lr=0.1)
+    assert optimizer.param_groups[0]["params"] == list(layer.parameters())
+    assert optimizer.param_groups[0]["param_names"] == ["weight", "bias"]
+    assert "param_names" not in optim.SGD(layer.parameters()).param_groups[0]
 
 
 def test_repr_shows_the_groups():

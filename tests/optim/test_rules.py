@@ -21,11 +21,12 @@ def ref_sgd(theta, g, s, t, lr, momentum=0, dampening=0, weight_decay=0, nestero
     return theta - lr * (g + momentum * s["b"] if nesterov else s["b"])
 
 
-def ref_adam(theta, g, s, t, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0):
+def ref_adam(theta, g, s, t, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, amsgrad=False):
     g = g + weight_decay * theta
     s["m"] = betas[0] * s.get("m", 0) + (1 - betas[0]) * g
     s["v"] = betas[1] * s.get("v", 0) + (1 - betas[1]) * g**2
-    m, v = s["m"] / (1 - betas[0] ** t), s["v"] / (1 - betas[1] ** t)
+    s["top"] = np.maximum(s.get("top", 0), s["v"]) if amsgrad else s["v"]
+    m, v = s["m"] / (1 - betas[0] ** t), s["top"] / (1 - betas[1] ** t)
     return theta - lr * m / (np.sqrt(v) + eps)
 
 
@@ -56,7 +57,9 @@ CASES = [
     ("SGD", ref_sgd, {"lr": 0.1, "momentum": 0.7, "nesterov": True, "weight_decay": 0.2}),
     ("Adam", ref_adam, {"lr": 0.1}),
     ("Adam", ref_adam, {"lr": 0.1, "betas": (0.5, 0.9), "eps": 0.1, "weight_decay": 0.3}),
+    ("Adam", ref_adam, {"lr": 0.1, "betas": (0.5, 0.6), "amsgrad": True, "weight_decay": 0.3}),
     ("AdamW", ref_adamw, {"lr": 0.1}),
+    ("AdamW", ref_adamw, {"lr": 0.1, "betas": (0.5, 0.6), "amsgrad": True}),
     ("AdamW", ref_adamw, {"lr": 0.1, "betas": (0.0, 0.9), "eps": 0.1, "weight_decay": 0.3}),
     ("RMSprop", ref_rmsprop, {"lr": 0.1}),
     ("RMSprop", ref_rmsprop, {"lr": 0.1, "alpha": 0.6, "eps": 0.1, "weight_decay": 0.3, "momentum": 0.5}),
@@ -81,7 +84,8 @@ def draws(rng, shapes=SHAPES):
 
 
 def arrays(params):
-    return [to_numpy(p.array) for p in params]
+    """Copies of the values: an optimizer writes where the parameters are."""
+    return [to_numpy(p.array).copy() for p in params]
 
 
 def give(params, gradients):

@@ -70,12 +70,17 @@ def clip_grad_norm_(
     norm_type: p of the p-norm, inf for the largest absolute value.
     error_if_nonfinite: raise RuntimeError when the norm is infinite or nan; else all gradients become 0 or nan.
 
-    Returns the norm as it was, a tensor without dimensions: worth plotting.  Raises ValueError for a norm_type <= 0.
+    Returns the norm as it was, a tensor without dimensions: worth plotting.  Raises ValueError for a norm_type <= 0
+    and for a max_norm that is negative or nan.
     Source: Pascanu, Mikolov, Bengio 2013, algorithm 1.
     """
     max_norm, norm_type = float(max_norm), float(norm_type)
     if not norm_type > 0:
         raise ValueError(f"clip_grad_norm_: norm_type must be positive, got {norm_type}")
+    if not max_norm >= 0:
+        raise ValueError(
+            f"clip_grad_norm_: max_norm must be >= 0, got {max_norm}; a negative one would turn the gradients"
+        )
     gradients = _gradients(parameters)
     if not gradients:
         return Tensor(0.0)

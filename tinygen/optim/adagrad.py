@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Unpack
 
 from tinygen.backend import fuse
-from tinygen.optim.optimizer import Group, Optimizer
+from tinygen.optim.optimizer import Group, Ignored, Optimizer
 from tinygen.optim.sgd import descent
 
 
@@ -32,6 +33,7 @@ def _adagrad(xp, theta, g, s, r, v, lr, eps, weight_decay, *, maximize):
 class Adagrad(Optimizer):
     """Large steps for parameters that rarely have a gradient: the formula is in `adagrad`.
 
+    params: parameters or groups of them, as for every Optimizer.
     lr: learning rate.  lr_decay: how fast it falls with the number of steps.  weight_decay: factor of the penalty λ/2 |θ|².
     initial_accumulator_value: what the sum of squares starts from, state "sum".  eps: keeps the division finite.
     maximize: climb instead of descend.
@@ -49,6 +51,7 @@ class Adagrad(Optimizer):
         eps: float = 1e-10,
         *,
         maximize: bool = False,
+        **ignored: Unpack[Ignored],
     ):
         super().__init__(
             params,
@@ -60,6 +63,7 @@ class Adagrad(Optimizer):
                 eps=eps,
                 maximize=maximize,
             ),
+            **ignored,
         )
 
     def initial_state(self, group: Group) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 
@@ -18,18 +18,32 @@ from tinygen.tensor import Tensor
 Group = dict[str, Any]
 
 
+class Ignored(TypedDict, total=False):
+    """PyTorch's choices among ways to compute the same step.  They are accepted everywhere and change nothing here: the
+    update is one pass over flat memory, on a GPU one kernel."""
+
+    foreach: bool | None
+    fused: bool | None
+    capturable: bool
+    differentiable: bool
+
+
 class Optimizer:
     """Base class: an optimizer is a rule, and the names of what the rule remembers of every parameter.
 
-    params: tensors to optimise, or groups of them: [{"params": [...], "lr": 1e-2}, ...]; what a group does not say it takes
-        from the optimizer's arguments.
+    params: tensors to optimise, pairs (name, tensor) as `named_parameters` gives them, or groups of either:
+        [{"params": [...], "lr": 1e-2}, ...]; what a group does not say it takes from the optimizer's arguments.
     defaults: the hyper-parameters of the rule.
+    ignored: PyTorch's foreach, fused and capturable have no effect (see `Ignored`); differentiable=True is refused.
+
+    An optimizer can be copied and pickled.  A copy made together with the model, `deepcopy((model, optimizer))`, updates the
+    copied model; a copy made alone has parameters of its own, which are `copy.param_groups[i]["params"]`.
 
     At its first step an optimizer moves the values of its parameters into one array per group (see flat.py).  The parameters
     stay the same objects; but detached tensors and arrays that were taken from them before that step do not follow them.
 
     Raises ValueError for hyper-parameters out of range, for no parameters and for a parameter given twice; TypeError for
-    what is not a leaf of a floating-point dtype.
+    what is not a leaf of a floating-point dtype, as a module or a list of modules.
     """
 
     rule: ClassVar[Callable]
@@ -37,23 +51,47 @@ class Optimizer:
     counts_steps: ClassVar[bool] = True
     """Whether PyTorch's state of a parameter holds the number of its steps."""
 
-    def __init__(self, params: Iterable, defaults: Group):
+    def __init__(self, params: Iterable, defaults: Group, **ignored: Any):
         self.defaults = defaults
         self.param_groups: list[Group] = []
+        self.calls = 0  # of step(), which a scheduler looks at
         self._buffers: list[list[FlatBuffer]] = []
+        self._check_ignored(ignored)
         if isinstance(params, Node | dict):
             raise TypeError(
                 f"{self._name}: params must be a list of tensors or of groups, got one {type(params).__name__}; write [params]"
             )
+        if hasattr(params, "parameters"):
+            raise TypeError(
+                f"{self._name}: params must be a list of tensors or of groups, got the module {type(params).__name__}; "
+                "pass its parameters()"
+            )
+        if callable(params):
+            raise TypeError(
+                f"{self._name}: params must be a list of tensors or of groups, got the function "
+                f"{getattr(params, '__name__', params)!r}; call it, as in model.parameters()"
+            )
         params = list(params)
         if not params:
-            raise ValueError(f"{self._name}: got no parameters; pass the parameters() of a module that has some")
+            raise ValueError(
+                f"{self._name}: got no parameters; pass the parameters() of a module that has some.  A module does not see "
+                "layers in a plain list or dict: put them into nn.ModuleList or nn.ModuleDict"
+            )
         for group in params if isinstance(params[0], dict) else [{"params": params}]:
             self.add_param_group(group)
 
     @property
     def _name(self) -> str:
         return type(self).__name__
+
+    def _check_ignored(self, ignored: Mapping[str, Any]) -> None:
+        if unknown := ignored.keys() - Ignored.__annotations__.keys():
+            raise TypeError(f"{self._name}: there is no argument {sorted(unknown)[0]!r}; see help(optim.{self._name})")
+        if ignored.get("differentiable"):
+            raise ValueError(
+                f"{self._name}: differentiable=True is not offered: a step changes the parameters in place.  To differentiate "
+                "through an update write it with tensors: p = p - lr * tinygen.grad(loss, p, create_graph=True)[0]"
+            )
 
     def __repr__(self) -> str:
         groups = []
@@ -66,6 +104,10 @@ class Optimizer:
         """Name and first value of every array that the rule keeps beside a parameter."""
         return {}
 
+    def derived_state(self, group: Group, step: int) -> dict[str, float]:
+        """Numbers that PyTorch keeps beside a parameter, and that here follow from the number of its steps."""
+        return {}
+
     def check(self, group: Group) -> None:
         """Raise ValueError if a hyper-parameter is out of range."""
         for name in self.defaults:
@@ -74,14 +116,27 @@ class Optimizer:
                 raise ValueError(f"{self._name}: {name} must be >= 0, got {value}")
 
     def add_param_group(self, param_group: Group) -> None:
-        """One more group of parameters, with hyper-parameters of its own: a layer that is no longer frozen, for instance."""
+        """One more group of parameters, with hyper-parameters of its own: a layer that is no longer frozen, for instance.
+
+        param_group: {"params": tensors or pairs (name, tensor), "lr": ..., ...}; what is missing is the optimizer's default.
+        Raises what the constructor raises.
+        """
         if not isinstance(param_group, Mapping) or "params" not in param_group:
             raise TypeError(f"{self._name}: a group must be a dict with the key 'params', got {param_group!r}")
         params = param_group["params"]
         if isinstance(params, set):
             raise TypeError(f"{self._name}: the order of a set differs from run to run; pass the parameters as a list")
         params = [params] if isinstance(params, Node) else list(params)
+        names = {}
+        if params and all(isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], str) for p in params):
+            names = {"param_names": [name for name, _ in params]}
+            params = [p for _, p in params]
         for i, p in enumerate(params):
+            if hasattr(p, "parameters"):
+                raise TypeError(
+                    f"{self._name}: parameter {i} is a {type(p).__name__}, a module; pass the parameters() of a module that "
+                    "has all of them, such as nn.ModuleList(layers).parameters()"
+                )
             if not isinstance(p, Node):
                 raise TypeError(f"{self._name}: parameter {i} is a {type(p).__name__}; tensors are expected")
             if p.op is not None or p.dtype.kind != "f":
@@ -92,7 +147,7 @@ class Optimizer:
         known = [id(p) for p in chain(self._parameters(), params)]
         if len(set(known)) < len(known):
             raise ValueError(f"{self._name}: a parameter was given twice; it would be updated twice in every step")
-        group = {**self.defaults, **param_group, "params": params}
+        group = {**self.defaults, **param_group, "params": params, **names}
         self.check(group)
         self.param_groups.append(group)
         self._buffers.append([])
@@ -102,7 +157,7 @@ class Optimizer:
 
     @as_a_whole
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients, or fill them with zeros: backward() adds to what is there."""
+        """Forget the gradients, or with set_to_none=False fill them with zeros: backward() adds to what is there."""
         for p in self._parameters():
             if set_to_none:
                 p.grad = None
@@ -115,6 +170,7 @@ class Optimizer:
 
         closure: if given, it is called first, to compute the loss and the gradients.  Returns what it returns.
         """
+        self.calls += 1
         loss = None
         if closure is not None:
             with enable_grad():
@@ -166,12 +222,32 @@ class Optimizer:
         The tensors share memory with what the next step reads and changes.  To replace state as a whole use load_state_dict.
         """
         result = {}
-        for buffer in chain.from_iterable(self._buffers):
-            for p, steps, arrays in buffer.state():
+        for group, buffers in zip(self.param_groups, self._buffers, strict=True):
+            for p, steps, arrays in chain.from_iterable(b.state() for b in buffers):
                 if steps and (self.counts_steps or arrays):
                     count = {"step": steps} if self.counts_steps else {}
-                    result[p] = count | {name: Tensor(array) for name, array in arrays.items()}
+                    tensors = {name: Tensor(array) for name, array in arrays.items()}
+                    result[p] = count | self.derived_state(group, steps) | tensors
         return result
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For `copy` and `pickle`: everything, with the state of a parameter as tensors of its own instead of the buffers."""
+        kept = [
+            [
+                (p, steps, {name: Tensor(array) for name, array in arrays.items()})
+                for p, steps, arrays in chain.from_iterable(b.state() for b in buffers)
+                if steps
+            ]
+            for buffers in self._buffers
+        ]
+        return {**vars(self), "_buffers": kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        kept, self._buffers = self._buffers, [[] for _ in self.param_groups]
+        for i, group in enumerate(kept):
+            if group:
+                self._make_buffers(i, {p: (steps, tensors) for p, steps, tensors in group})
 
     def state_dict(self) -> dict[str, Any]:
         """PyTorch's layout, where a parameter is the number of its place:
@@ -206,7 +282,8 @@ class Optimizer:
             names = self.initial_state(own).keys()
             for p, number in zip(own["params"], group["params"], strict=True):
                 if number in state:
-                    values = {name: value for name, value in state[number].items() if value is not None}
+                    derived = self.derived_state(own, 1).keys()
+                    values = {k: value for k, value in state[number].items() if value is not None and k not in derived}
                     steps = int(values.pop("step", 1))
                     if values.keys() != names:
                         raise ValueError(

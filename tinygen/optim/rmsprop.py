@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Unpack
 
 from tinygen.backend import fuse
-from tinygen.optim.optimizer import Group, Optimizer
+from tinygen.optim.optimizer import Group, Ignored, Optimizer
 from tinygen.optim.sgd import descent
 
 
@@ -67,6 +68,7 @@ def _rmsprop(xp, theta, g, s, r, v, a, b, lr, alpha, new, eps, weight_decay, mom
 class RMSprop(Optimizer):
     """The gradient divided by its root mean square: the formula is in `rmsprop`.
 
+    params: parameters or groups of them, as for every Optimizer.
     lr: learning rate.  alpha: memory of the average, state "square_avg".  eps: keeps the division finite.
     weight_decay: factor of the penalty λ/2 |θ|².  momentum: as in SGD, state "momentum_buffer".
     centered: divide by the standard deviation instead, state "grad_avg".  maximize: climb instead of descend.
@@ -85,6 +87,7 @@ class RMSprop(Optimizer):
         centered: bool = False,
         *,
         maximize: bool = False,
+        **ignored: Unpack[Ignored],
     ):
         super().__init__(
             params,
@@ -97,6 +100,7 @@ class RMSprop(Optimizer):
                 centered=centered,
                 maximize=maximize,
             ),
+            **ignored,
         )
 
     def initial_state(self, group: Group) -> dict[str, float]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Unpack
 
 from tinygen.backend import Array, fuse
-from tinygen.optim.optimizer import Group, Optimizer
+from tinygen.optim.optimizer import Group, Ignored, Optimizer
 
 
 def descent(xp: Any, theta: Array, g: Array, out: Array | None, weight_decay: float | None, maximize: bool) -> Array:
@@ -57,6 +57,7 @@ def _sgd(xp, theta, g, s, r, b, lr, momentum, new, weight_decay, *, nesterov, ma
 class SGD(Optimizer):
     """Gradient descent on mini-batches, plain or with momentum: the formula is in `sgd`.
 
+    params: parameters or groups of them, as for every Optimizer.
     lr: learning rate.  momentum: how much of the last direction is kept, 0 for none; state "momentum_buffer".
     dampening: how much of a new gradient is held back.  weight_decay: factor of the penalty λ/2 |θ|².
     nesterov: look ahead along the momentum.  maximize: climb instead of descend.
@@ -75,6 +76,7 @@ class SGD(Optimizer):
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        **ignored: Unpack[Ignored],
     ):
         super().__init__(
             params,
@@ -86,6 +88,7 @@ class SGD(Optimizer):
                 nesterov=nesterov,
                 maximize=maximize,
             ),
+            **ignored,
         )
 
     def initial_state(self, group: Group) -> dict[str, float]:
