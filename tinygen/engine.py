@@ -19,16 +19,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count, islice
 from operator import iadd
 from types import CodeType, MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from tinygen import errors, memory
+from tinygen import errors, memory, op_help
 from tinygen.backend import ARRAY_MODULES, Array
 from tinygen.errors import is_library
 from tinygen.layout import laid_out_like, sum_along
 from tinygen.memory import Memory, clock, share_memory
 from tinygen.promotion import settle
+
+if TYPE_CHECKING:
+    from tinygen.tensor import Tensor
 
 Rule = Callable[..., Any]
 """vjp(g, out, *inputs, **params) -> dL/d(input), where g = dL/d(out)."""
@@ -109,7 +112,6 @@ def constant(array: Array) -> Node:
 
 
 _new = object.__new__
-_MOST_ARGUMENTS = 16  # of an operator that is not made with each=
 _recording = True
 watcher: Any = None  # sees every operator's result and every rule's gradient while anomaly.detect_anomaly is on
 NOTHING: dict[Rule, Any] = {}
@@ -123,14 +125,17 @@ class Op:
         mul = Op(lambda xp, x, y: x * y,   lambda g, _, _x, y: g * y,   lambda g, _, x, _y: g * x)
 
     forward: is handed the array library xp (numpy or cupy), the arrays, and the keyword parameters.
-    rules: `vjp(g, out, *inputs, **params)`; None says "not differentiable in this argument".  An argument whose name
-        begins with an underscore is not read by the rule (its shape may be): changing its values in place is safe.
-        What broadcasting did to an input is undone by the engine, not by the rules.
+    rules: `vjp(g, out, *inputs, **params)`; None, or none at the end, says "not differentiable in this argument".  An
+        argument whose name begins with an underscore is not read by the rule (its shape may be): changing its values in
+        place is safe.  What broadcasting did to an input is undone by the engine, not by the rules.
+    each: `each(i)` is the rule of input i, for an operator with any number of inputs.
     together: `together(xp, g, out, *arrays, **params)`, a faster way to the first gradients that come as arrays: it
         returns what the rules would return for the first few arguments, or None.
     view: the output may share memory with the first input.
     any_dtype: the output's dtype is the operator's own affair (see `promotion`).
-    doc: what it computes, in words: shapes, arguments, what it raises.
+    doc: what it computes, in words: shapes, arguments, what it raises.  `help` shows it with the rules.
+
+    Calling it raises TypeError when the number of inputs is not that of the forward function or of the rules.
     """
 
     __slots__ = ("any_dtype", "doc", "forward", "name", "rules", "together", "view")
@@ -148,7 +153,12 @@ class Op:
     ):
         self.forward = forward
         self.doc = doc
-        self.rules: Iterable[Rule | None] = EachRule(each) if each else rules + (None,) * (_MOST_ARGUMENTS - len(rules))
+        names, any_number = op_help.inputs_of(forward)
+        self.rules: Iterable[Rule | None]
+        if each or any_number and not rules:
+            self.rules = EachRule(each or _no_rule)
+        else:
+            self.rules = rules + (None,) * (len(names) - len(rules))
         self.together = together
         self.view = view
         self.any_dtype = any_dtype
@@ -157,6 +167,28 @@ class Op:
     def __repr__(self) -> str:
         return f"<Op {self.name}>"
 
+    __doc__ = op_help.Told(op_help.documentation, __doc__)  # type: ignore[assignment]
+    __signature__ = op_help.Told(op_help.signature)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.__doc__ = op_help.Told(op_help.documentation, cls.__doc__)  # type: ignore[assignment]
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Copied and pickled by its name: an operator of the table is the same everywhere."""
+        return (operator_named, (self.name,)) if OPERATORS.get(self.name) is self else super().__reduce_ex__(protocol)
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(self, instance: None, owner: type | None = None) -> Op: ...
+        @overload
+        def __get__(self, instance: object, owner: type | None = None) -> Callable[..., Tensor]: ...
+
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """An operator that stands in a class is a method: `class Tensor: exp = ops.exp`."""
         return self if instance is None else MethodType(self, instance)
@@ -164,16 +196,26 @@ class Op:
     def at_once(self, node: Node, g: Any, wanted: set[Rule]) -> dict[Rule, Any]:
         """Gradients that are better computed at once, by the rule that each stands for: those of `together`.
 
-        None, if not all of them are wanted, or if they are to be differentiated again.
+        NOTHING, if the first or the second is not wanted (what the others share is then not worth it), or if they are to be
+        differentiated again.
         """
         rules = list(islice(self.rules, len(node.arrays)))
         if isinstance(g, Node) or self.together is None or not wanted.issuperset(rules[:2]):
             return NOTHING
         together = self.together(ARRAY_MODULES[type(g)], g, node.array, *node.arrays, **node.params)
-        return dict(zip(rules, together, strict=False)) if together else NOTHING
+        if not together:
+            return NOTHING
+        pairs = [(rule, gx) for rule, gx in zip(rules, together, strict=False) if rule is not None]
+        known: dict[Rule, Any] = dict(pairs)
+        if len(known) < len(pairs):
+            raise TypeError(
+                f"{self.name}: with together= every argument needs a rule of its own, and two are one function"
+            )
+        return known
 
-    def __call__(self, *inputs: Any, **params: Any) -> Any:
-        arrays, edges = [], []
+    def __call__(self, *inputs: Any, **params: Any) -> Tensor:
+        arrays: list[Any] = []
+        edges = []
         is_node, public = False, Node.public
         for x, rule in zip(inputs, self.rules):
             if type(x) is public or isinstance(x, Node):
@@ -182,15 +224,23 @@ class Op:
                     edges.append((x, rule))
                 x = x.array
             arrays.append(x)
-        xp = ARRAY_MODULES.get(type(arrays[0])) or _library(arrays)
+        if len(arrays) != len(inputs):
+            raise self._too_many(inputs)
         try:
+            xp = ARRAY_MODULES.get(type(arrays[0])) or _library(arrays)
             out = self.forward(xp, *arrays, **params) if params else self.forward(xp, *arrays)
         except Exception as error:
+            if named := op_help.by_name(self, inputs, params):
+                return self(*named[0], **named[1])
+            if wrong := op_help.wrong_arguments(self, inputs, params):
+                raise wrong from None
             raise errors.explain(self.name, error, arrays, params) from error
         if not is_node:
             return out
         is_float = type(out) in ARRAY_MODULES and out.dtype.char == "f"
         if not is_float:  # all but the common float32 array is looked at more closely
+            if isinstance(out, Node) and (named := op_help.by_name(self, inputs, params)):
+                return self(*named[0], **named[1])
             out = settle(xp, out, self, arrays, inputs, params)
             is_float = out.dtype.kind == "f"
 
@@ -221,6 +271,18 @@ class Op:
             watcher.forward(self, node, inputs, arrays, params, node.line or _users_line())
         return node
 
+    def _too_many(self, inputs: tuple) -> TypeError:
+        _, any_number = op_help.inputs_of(self.forward)
+        if not any_number:
+            return op_help.wrong_arguments(self, inputs, {}) or TypeError(
+                f"{self.name}: {len(inputs)} inputs are too many"
+            )
+        rules = sum(1 for _ in self.rules)
+        return TypeError(
+            f"{self.name}: {len(inputs)} inputs, but {rules} derivative rule{'s' * (rules != 1)}: the others would get no "
+            "gradient; give the operator one rule (or None) for every input, or each=lambda i: rule of input i"
+        )
+
 
 def _library(arrays: list) -> Any:
     """The library of the first array; NumPy if there are only Python numbers and NumPy scalars."""
@@ -233,6 +295,10 @@ def _users_line() -> tuple[CodeType, int]:
     while is_library[frame.f_code.co_filename] and frame.f_back is not None:
         frame = frame.f_back
     return frame.f_code, frame.f_lasti
+
+
+def _no_rule(i: int) -> Any:
+    return None
 
 
 class EachRule:
@@ -493,6 +559,11 @@ def is_grad_enabled() -> bool:
 
 OPERATORS: dict[str, Op] = {"sum_to": sum_to, "expand": expand, "cast": cast}
 """Every operator by its name."""
+
+
+def operator_named(name: str) -> Op:
+    """OPERATORS[name]."""
+    return OPERATORS[name]
 
 
 def name_operators(module: dict[str, Any]) -> None:

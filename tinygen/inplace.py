@@ -76,7 +76,7 @@ def check_writable(node: Node) -> None:
         )
 
 
-def in_place(op: Any) -> Callable:
+def in_place(op: Any) -> Callable[..., Tensor]:
     """The method that writes op's result over the tensor itself."""
     name = getattr(op, "name", getattr(op, "__name__", "operator"))
 
@@ -101,7 +101,7 @@ def in_place(op: Any) -> Callable:
     return method
 
 
-def filler(name: str, make: Callable) -> Callable:
+def filler(name: str, make: Callable) -> Callable[..., Tensor]:
     """An in-place method whose new values do not depend on the old ones."""
     op = Op(lambda xp, x, values: values, lambda g, *_, values: g * 0, any_dtype=True, name=name)
 

@@ -40,6 +40,7 @@ class Tensor(Node):
     """
 
     __slots__ = ()
+    grad: Tensor | None  # type: ignore[assignment]
 
     def __init__(self, *data: Any, requires_grad: bool = False):
         if len(data) == 1 and backend.is_array(data[0]):
@@ -126,9 +127,11 @@ class Tensor(Node):
         return self.dtype.itemsize
 
     def is_floating_point(self) -> bool:
+        """Whether the numbers are float16, float32 or float64."""
         return self.dtype.kind == "f"
 
     def is_contiguous(self) -> bool:
+        """Whether the elements lie in memory without gaps, the last index running fastest (C order)."""
         return bool(self.array.flags.c_contiguous)
 
     def stride(self) -> tuple[int, ...]:
@@ -438,7 +441,7 @@ class Tensor(Node):
         return ops.where(condition, self, other)
 
     def reshape_as(self, other: Tensor) -> Tensor:
-        """self.reshape(other.shape)."""
+        """The same elements in the shape of another tensor: self.reshape(other.shape)."""
         return ops.reshape(self, other.shape)
 
     # In place
@@ -491,6 +494,7 @@ class Tensor(Node):
         return self.to(other.dtype)
 
     def cpu(self) -> Tensor:
+        """On the CPU: the tensor itself if it is there, else a copy."""
         return self.to(device="cpu")
 
     def cuda(self, device: int | str | Device | None = None) -> Tensor:
@@ -498,24 +502,31 @@ class Tensor(Node):
         return self.to(device=f"cuda:{device}" if isinstance(device, int) else device or "cuda")
 
     def float(self) -> Tensor:
+        """As float32: the tensor itself if it has that dtype, else a copy."""
         return self.to(np.float32)
 
     def double(self) -> Tensor:
+        """As float64: the tensor itself if it has that dtype, else a copy."""
         return self.to(np.float64)
 
     def half(self) -> Tensor:
+        """As float16: the tensor itself if it has that dtype, else a copy."""
         return self.to(np.float16)
 
     def long(self) -> Tensor:
+        """As int64: the tensor itself if it has that dtype, else a copy."""
         return self.to(np.int64)
 
     def int(self) -> Tensor:
+        """As int32: the tensor itself if it has that dtype, else a copy."""
         return self.to(np.int32)
 
     def bool(self) -> Tensor:
+        """As truth values (bool): the tensor itself if it has that dtype, else a copy."""
         return self.to(np.bool_)
 
     def byte(self) -> Tensor:
+        """As uint8: the tensor itself if it has that dtype, else a copy."""
         return self.to(np.uint8)
 
     def _new(self, make: str, size: tuple, dtype: Any, requires_grad: bool, *args: Any) -> Tensor:

@@ -59,8 +59,8 @@ class IWAE(BernoulliVAE):
             (nn.init.xavier_uniform_ if name.endswith("weight") else nn.init.zeros_)(p)
         if mean is not None:
             with tg.no_grad():
-                p = tg.as_tensor(mean).clamp(0.001, 0.999)  # a pixel that was always black may yet be white
-                self.decoder[-1].bias.copy_((p / (1 - p)).log())
+                mean = tg.as_tensor(mean).clamp(0.001, 0.999)  # a pixel that was always black may yet be white
+                self.decoder[-1].bias.copy_((mean / (1 - mean)).log())
 
     def loss(self, x: tg.Tensor) -> tg.Tensor:
         """−L_k by k draws per image, averaged over the batch: a number, in nats."""

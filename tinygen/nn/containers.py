@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from tinygen.nn.module import Module
 from tinygen.nn.parameter import Parameter
+from tinygen.tensor import Tensor
 
 
 class _Numbered(Module):
@@ -116,7 +117,7 @@ class Sequential(_Numbered):
             return Sequential({name: self.__dict__[name] for name in self._names()[index]})
         return super().__getitem__(index)
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         for module in self:
             input = module(input)
         return input

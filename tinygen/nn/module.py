@@ -7,7 +7,7 @@ registered behind the scenes, and to read an attribute costs what it costs in an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,16 @@ class IncompatibleKeys(NamedTuple):
 
     missing_keys: list[str]
     unexpected_keys: list[str]
+
+
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
+
+
+class HasForward(Protocol[P, R]):
+    """What type checkers see in a module: calling it takes and returns what its `forward` does."""
+
+    def forward(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
 
 class Module:
@@ -52,20 +62,26 @@ class Module:
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no method forward(self, ...)")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._hooks is None:
-            return self.forward(*args, **kwargs)
-        before, after = self._hooks
-        for hook in list(before):
-            changed = hook(self, args)
-            if changed is not None:
-                args = changed if isinstance(changed, tuple) else (changed,)
-        out = self.forward(*args, **kwargs)
-        for hook in list(after):
-            changed = hook(self, args, out)
-            if changed is not None:
-                out = changed
-        return out
+    if TYPE_CHECKING:
+
+        def __call__(self: HasForward[P, R], *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    else:
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            if self._hooks is None:
+                return self.forward(*args, **kwargs)
+            before, after = self._hooks
+            for hook in list(before):
+                changed = hook(self, args)
+                if changed is not None:
+                    args = changed if isinstance(changed, tuple) else (changed,)
+            out = self.forward(*args, **kwargs)
+            for hook in list(after):
+                changed = hook(self, args, out)
+                if changed is not None:
+                    out = changed
+            return out
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute.  A parameter is not silently replaced by something that would never be trained."""

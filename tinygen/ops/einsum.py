@@ -7,11 +7,14 @@ operand is again such a sum, with the output's gradient in its place.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygen.engine import Op, expand, name_operators
 from tinygen.errors import ShapeError
 from tinygen.ops.shape import diagonal, reshape
+
+if TYPE_CHECKING:
+    from tinygen.tensor import Tensor
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -37,7 +40,7 @@ _einsum = Op(_forward, each=_rule)
 name_operators(globals())
 
 
-def einsum(equation: str, *operands: Any) -> Any:
+def einsum(equation: str, *operands: Any) -> Tensor:
     """Sum of products in Einstein's notation: einsum("bij,bjk->bik", x, y) is a batched matrix product.
 
     Spaces, `...`, repeated letters (a diagonal) and a missing `->` (the letters that occur once, in alphabetical order) are

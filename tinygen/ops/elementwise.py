@@ -13,6 +13,7 @@ import numpy as np
 from tinygen.backend import backend_of
 from tinygen.engine import Op, name_operators
 from tinygen.layout import in_a_line
+from tinygen.op_help import inputs_of
 from tinygen.ops.fused import Fused
 
 _ROW = 2048  # numbers
@@ -20,70 +21,70 @@ _ROW = 2048  # numbers
 # fmt: off
 
 # Arithmetic
-add        = Op(lambda xp, x, y: x + y,              lambda g, *_: g,                      lambda g, *_: g)
-sub        = Op(lambda xp, x, y: x - y,              lambda g, *_: g,                      lambda g, *_: -g)
-mul        = Op(lambda xp, x, y: x * y,              lambda g, _, _x, y: g * y,            lambda g, _, x, _y: g * x)
-div        = Op(lambda xp, x, y: x / y,              lambda g, _, _x, y: g / y,            lambda g, out, _x, y: -g * out / y)
-pow        = Op(lambda xp, x, y: x ** y,             lambda g, _, x, y: g * _slope(x, y),  lambda g, out, x, y: g * _times_log(out, x, y))
-neg        = Op(lambda xp, x: -x,                    lambda g, *_: -g)
-square     = Op(lambda xp, x: x * x,                 lambda g, _, x: g * (2 * x))
-reciprocal = Op(lambda xp, x: 1 / x,                 lambda g, out, _x: -g * out * out)
-sqrt       = Op(lambda xp, x: xp.sqrt(x),            lambda g, out, _x: g * 0.5 / out)
-rsqrt      = Op(lambda xp, x: 1 / xp.sqrt(x),        lambda g, out, x: g * -0.5 * out / x)
-abs        = Op(lambda xp, x: xp.abs(x),             lambda g, _, x: g * sign(x))
+add        = Op(lambda xp, x, y: x + y,              lambda g, *_: g,                      lambda g, *_: g,  doc="x + y.")
+sub        = Op(lambda xp, x, y: x - y,              lambda g, *_: g,                      lambda g, *_: -g,  doc="x - y.")
+mul        = Op(lambda xp, x, y: x * y,              lambda g, _, _x, y: g * y,            lambda g, _, x, _y: g * x,  doc="x · y, element by element; `matmul` is the product of matrices.")
+div        = Op(lambda xp, x, y: x / y,              lambda g, _, _x, y: g / y,            lambda g, out, _x, y: -g * out / y,  doc="x / y; a quotient of integers is a floating-point number.")
+pow        = Op(lambda xp, x, y: x ** y,             lambda g, _, x, y: g * _slope(x, y),  lambda g, out, x, y: g * _times_log(out, x, y),  doc="x to the power y; its derivative in x is 0 for y = 0, also at x = 0.")
+neg        = Op(lambda xp, x: -x,                    lambda g, *_: -g,  doc="-x.")
+square     = Op(lambda xp, x: x * x,                 lambda g, _, x: g * (2 * x),  doc="x².")
+reciprocal = Op(lambda xp, x: 1 / x,                 lambda g, out, _x: -g * out * out,  doc="1 / x.")
+sqrt       = Op(lambda xp, x: xp.sqrt(x),            lambda g, out, _x: g * 0.5 / out,  doc="√x; nan for x < 0, and an infinite derivative at 0.")
+rsqrt      = Op(lambda xp, x: 1 / xp.sqrt(x),        lambda g, out, x: g * -0.5 * out / x,  doc="1 / √x; infinite at 0, nan for x < 0.")
+abs        = Op(lambda xp, x: xp.abs(x),             lambda g, _, x: g * sign(x),  doc="|x|, with derivative 0 at 0.")
 
 # Exponential and trigonometric functions
-exp        = Op(lambda xp, x: xp.exp(x),             lambda g, out, _x: g * out)
-expm1      = Op(lambda xp, x: xp.expm1(x),           lambda g, out, _x: g * (out + 1))
-log        = Op(lambda xp, x: xp.log(x),             lambda g, _, x: g / x)
-log1p      = Op(lambda xp, x: xp.log1p(x),           lambda g, _, x: g / (1 + x))
-log2       = Op(lambda xp, x: xp.log2(x),            lambda g, _, x: g / (x * math.log(2)))
-log10      = Op(lambda xp, x: xp.log10(x),           lambda g, _, x: g / (x * math.log(10)))
-sin        = Op(lambda xp, x: xp.sin(x),             lambda g, _, x: g * cos(x))
-cos        = Op(lambda xp, x: xp.cos(x),             lambda g, _, x: -g * sin(x))
-tan        = Op(lambda xp, x: xp.tan(x),             lambda g, out, _x: g * (1 + out * out))
-atan       = Op(lambda xp, x: xp.arctan(x),          lambda g, _, x: g / (1 + x * x))
-sinh       = Op(lambda xp, x: xp.sinh(x),            lambda g, _, x: g * cosh(x))
-cosh       = Op(lambda xp, x: xp.cosh(x),            lambda g, _, x: g * sinh(x))
-tanh       = Fused(lambda xp, x: xp.tanh(x),         lambda g, out, _x: g * (1 - out * out))
-sigmoid    = Fused(lambda xp, x: _sigmoid(xp, x),    lambda g, out, _x: g * (out * (1 - out)))
-softplus   = Fused(lambda xp, x: _softplus(xp, x),   lambda g, _, x: g * sigmoid(x))
-erf        = Op(lambda xp, x: backend_of(x).erf(x),  lambda g, _, x: g * (2 / math.sqrt(math.pi) * exp(-x * x)))
-logaddexp  = Op(lambda xp, x, y: xp.logaddexp(x, y), lambda g, _, x, y: g * sigmoid(x - y),  lambda g, _, x, y: g * sigmoid(y - x))
+exp        = Op(lambda xp, x: xp.exp(x),             lambda g, out, _x: g * out,  doc="e to the power x; infinite where it overflows (float32: above 88.7).")
+expm1      = Op(lambda xp, x: xp.expm1(x),           lambda g, out, _x: g * (out + 1),  doc="exp(x) - 1, without the loss of digits near 0.")
+log        = Op(lambda xp, x: xp.log(x),             lambda g, _, x: g / x,  doc="The natural logarithm; -inf at 0, nan for x < 0.")
+log1p      = Op(lambda xp, x: xp.log1p(x),           lambda g, _, x: g / (1 + x),  doc="log(1 + x), without the loss of digits near 0.")
+log2       = Op(lambda xp, x: xp.log2(x),            lambda g, _, x: g / (x * math.log(2)),  doc="The logarithm to base 2; -inf at 0, nan for x < 0.")
+log10      = Op(lambda xp, x: xp.log10(x),           lambda g, _, x: g / (x * math.log(10)),  doc="The logarithm to base 10; -inf at 0, nan for x < 0.")
+sin        = Op(lambda xp, x: xp.sin(x),             lambda g, _, x: g * cos(x),  doc="The sine of x in radians.")
+cos        = Op(lambda xp, x: xp.cos(x),             lambda g, _, x: -g * sin(x),  doc="The cosine of x in radians.")
+tan        = Op(lambda xp, x: xp.tan(x),             lambda g, out, _x: g * (1 + out * out),  doc="The tangent of x in radians.")
+atan       = Op(lambda xp, x: xp.arctan(x),          lambda g, _, x: g / (1 + x * x),  doc="The angle from -π/2 to π/2, in radians, whose tangent is x.")
+sinh       = Op(lambda xp, x: xp.sinh(x),            lambda g, _, x: g * cosh(x),  doc="The hyperbolic sine, (exp(x) - exp(-x)) / 2.")
+cosh       = Op(lambda xp, x: xp.cosh(x),            lambda g, _, x: g * sinh(x),  doc="The hyperbolic cosine, (exp(x) + exp(-x)) / 2.")
+tanh       = Fused(lambda xp, x: xp.tanh(x),         lambda g, out, _x: g * (1 - out * out),  doc="The hyperbolic tangent, from -1 to 1.")
+sigmoid    = Fused(lambda xp, x: _sigmoid(xp, x),    lambda g, out, _x: g * (out * (1 - out)),  doc="1 / (1 + exp(-x)), from 0 to 1, with full relative precision for very negative x.")
+softplus   = Fused(lambda xp, x: _softplus(xp, x),   lambda g, _, x: g * sigmoid(x),  doc="log(1 + exp(x)), a smooth max(x, 0), computed without overflow.")
+erf        = Op(lambda xp, x: backend_of(x).erf(x),  lambda g, _, x: g * (2 / math.sqrt(math.pi) * exp(-x * x)),  doc="The error function, 2/√π ∫₀ˣ exp(-t²) dt, from -1 to 1.")
+logaddexp  = Op(lambda xp, x, y: xp.logaddexp(x, y), lambda g, _, x, y: g * sigmoid(x - y),  lambda g, _, x, y: g * sigmoid(y - x),  doc="log(exp(x) + exp(y)), computed without overflow.")
 
 # Selection: at a tie maximum and minimum share the gradient equally
-relu       = Fused(lambda xp, x: _relu(xp, x),       lambda g, out, _x: g * (out > 0))
-maximum    = Op(lambda xp, x, y: xp.maximum(x, y),   lambda g, _, x, y: _won(g, x, y),     lambda g, _, x, y: _won(g, y, x))
-minimum    = Op(lambda xp, x, y: xp.minimum(x, y),   lambda g, _, x, y: _won(g, y, x),     lambda g, _, x, y: _won(g, x, y))
-where      = Op(lambda xp, c, x, y: _where(xp, c, x, y),  None,  lambda g, _, c, _x, _y: where(c, g, 0.0),  lambda g, _, c, _x, _y: where(c, 0.0, g))
-clip       = Op(lambda xp, x, low, high: _clip(xp, x, low, high),  lambda g, _, x, low, high: g * _within(x, low, high))
+relu       = Fused(lambda xp, x: _relu(xp, x),       lambda g, out, _x: g * (out > 0),  doc="max(x, 0), with derivative 0 at 0.")
+maximum    = Op(lambda xp, x, y: xp.maximum(x, y),   lambda g, _, x, y: _won(g, x, y),     lambda g, _, x, y: _won(g, y, x),  doc="The larger of x and y; nan where one of them is nan.  At a tie each gets half of the gradient.")
+minimum    = Op(lambda xp, x, y: xp.minimum(x, y),   lambda g, _, x, y: _won(g, y, x),     lambda g, _, x, y: _won(g, x, y),  doc="The smaller of x and y; nan where one of them is nan.  At a tie each gets half of the gradient.")
+where      = Op(lambda xp, c, x, y: _where(xp, c, x, y),  None,  lambda g, _, c, _x, _y: where(c, g, 0.0),  lambda g, _, c, _x, _y: where(c, 0.0, g),  doc="x where the condition c holds, y elsewhere.  c: truth values; what is not chosen gets the gradient 0.")
+clip       = Op(lambda xp, x, low, high: _clip(xp, x, low, high),  lambda g, _, x, low, high: g * _within(x, low, high),  doc="x, but at least `low` and at most `high`; None for no bound.")
 
 # Steps: their derivative is 0 wherever it exists
-sign       = Op(lambda xp, x: xp.sign(x),            lambda g, *_: g * 0)
-floor      = Op(lambda xp, x: xp.floor(x),           lambda g, *_: g * 0)
-ceil       = Op(lambda xp, x: xp.ceil(x),            lambda g, *_: g * 0)
-round      = Op(lambda xp, x: xp.round(x),           lambda g, *_: g * 0)
+sign       = Op(lambda xp, x: xp.sign(x),            lambda g, *_: g * 0,  doc="-1, 0 or 1: the sign of x.  Its derivative is 0.")
+floor      = Op(lambda xp, x: xp.floor(x),           lambda g, *_: g * 0,  doc="The largest integer that is not above x.  Its derivative is 0.")
+ceil       = Op(lambda xp, x: xp.ceil(x),            lambda g, *_: g * 0,  doc="The smallest integer that is not below x.  Its derivative is 0.")
+round      = Op(lambda xp, x: xp.round(x),           lambda g, *_: g * 0,  doc="The nearest integer, the even one for halves.  Its derivative is 0.")
 
 # Without derivative
-eq = Op(lambda xp, x, y: x == y)
-ne = Op(lambda xp, x, y: x != y)
-lt = Op(lambda xp, x, y: x < y)
-le = Op(lambda xp, x, y: x <= y)
-gt = Op(lambda xp, x, y: x > y)
-ge = Op(lambda xp, x, y: x >= y)
-isnan    = Op(lambda xp, x: xp.isnan(x))
-isinf    = Op(lambda xp, x: xp.isinf(x))
-isfinite = Op(lambda xp, x: xp.isfinite(x))
-logical_not = Op(lambda xp, x: xp.logical_not(x))
-logical_and = Op(lambda xp, x, y: xp.logical_and(x, y))
-logical_or  = Op(lambda xp, x, y: xp.logical_or(x, y))
-logical_xor = Op(lambda xp, x, y: xp.logical_xor(x, y))
-bitwise_not = Op(lambda xp, x: ~x)
-bitwise_and = Op(lambda xp, x, y: x & y)
-bitwise_or  = Op(lambda xp, x, y: x | y)
-bitwise_xor = Op(lambda xp, x, y: x ^ y)
-floor_divide = Op(lambda xp, x, y: x // y)
-remainder    = Op(lambda xp, x, y: x % y,  lambda g, *_: g,  lambda g, _, x, y: -g * floor_divide(x, y))
+eq = Op(lambda xp, x, y: x == y,  doc="Whether x = y, as truth values.")
+ne = Op(lambda xp, x, y: x != y,  doc="Whether x ≠ y, as truth values.")
+lt = Op(lambda xp, x, y: x < y,  doc="Whether x < y, as truth values.")
+le = Op(lambda xp, x, y: x <= y,  doc="Whether x ≤ y, as truth values.")
+gt = Op(lambda xp, x, y: x > y,  doc="Whether x > y, as truth values.")
+ge = Op(lambda xp, x, y: x >= y,  doc="Whether x ≥ y, as truth values.")
+isnan    = Op(lambda xp, x: xp.isnan(x),  doc="Whether x is nan (not a number), as truth values.")
+isinf    = Op(lambda xp, x: xp.isinf(x),  doc="Whether x is infinite, of either sign, as truth values.")
+isfinite = Op(lambda xp, x: xp.isfinite(x),  doc="Whether x is neither nan nor infinite, as truth values.")
+logical_not = Op(lambda xp, x: xp.logical_not(x),  doc="Whether x is 0 (false), as truth values.")
+logical_and = Op(lambda xp, x, y: xp.logical_and(x, y),  doc="Whether both are true (not 0), as truth values.")
+logical_or  = Op(lambda xp, x, y: xp.logical_or(x, y),  doc="Whether at least one is true (not 0), as truth values.")
+logical_xor = Op(lambda xp, x, y: xp.logical_xor(x, y),  doc="Whether exactly one is true (not 0), as truth values.")
+bitwise_not = Op(lambda xp, x: ~x,  doc="Every bit inverted: of integers or truth values.  Raises TypeError for floating-point numbers.")
+bitwise_and = Op(lambda xp, x, y: x & y,  doc="The bits that are set in both: of integers or truth values.  Raises TypeError for floating-point numbers.")
+bitwise_or  = Op(lambda xp, x, y: x | y,  doc="The bits that are set in at least one: of integers or truth values.  Raises TypeError for floating-point numbers.")
+bitwise_xor = Op(lambda xp, x, y: x ^ y,  doc="The bits that are set in exactly one: of integers or truth values.  Raises TypeError for floating-point numbers.")
+floor_divide = Op(lambda xp, x, y: x // y,  doc="x / y, rounded down to an integer.  No derivative.")
+remainder    = Op(lambda xp, x, y: x % y,  lambda g, *_: g,  lambda g, _, x, y: -g * floor_divide(x, y),  doc="x - y · floor(x / y): what is left after division, with the sign of y.")
 
 # fmt: on
 
@@ -154,3 +155,11 @@ def _where(xp, condition, x, y):
 
 
 name_operators(globals())
+
+_SHAPES = {
+    1: "input: a tensor of any shape, or a number.  Returns the same shape, a floating-point one in the input's dtype.",
+    2: "input, other: tensors whose shapes broadcast, or numbers.  Returns the common shape; ShapeError where there is none.",
+    3: "condition, input, other: tensors whose shapes broadcast, or numbers.  Returns the common shape; ShapeError where there is none.",
+}
+for _op in [value for value in globals().values() if isinstance(value, Op) and value.doc]:
+    _op.doc = f"{_op.doc}\n\n{_SHAPES[min(len(inputs_of(_op.forward)[0]), 3)]}"

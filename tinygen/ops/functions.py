@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygen.engine import Node
 from tinygen.ops import elementwise as e
 
+if TYPE_CHECKING:
+    from tinygen.tensor import Tensor
+
 _FLOAT = np.dtype(np.float64)
 
 
-def add(input: Any, other: Any, *, alpha: float = 1) -> Any:
+def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """input + alpha * other."""
     return e.add(input, other if alpha == 1 else other * alpha)
 
 
-def sub(input: Any, other: Any, *, alpha: float = 1) -> Any:
+def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """input - alpha * other."""
     return e.sub(input, other if alpha == 1 else other * alpha)
 
 
-def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """input / other, also for integers; rounding_mode "floor" rounds down, "trunc" towards zero."""
     if rounding_mode is None:
         return e.div(input, other)
@@ -37,7 +40,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
     raise ValueError(f"div: rounding_mode must be None, 'floor' or 'trunc', got {rounding_mode!r}")
 
 
-def clamp(input: Any, min: Any = None, max: Any = None) -> Any:
+def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
     """Values below `min` become min, values above `max` become max; numbers or tensors, None for no bound.
 
     The gradient is 1 from min to max, bounds included, and 0 outside (for bounds that are numbers).
@@ -50,17 +53,17 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Any:
     return e.clip(input, low=min, high=max)
 
 
-def lerp(input: Any, end: Any, weight: Any) -> Any:
+def lerp(input: Any, end: Any, weight: Any) -> Tensor:
     """input + weight * (end - input): the straight line from input (weight 0) to end (weight 1)."""
     return e.add(input, e.mul(e.sub(end, input), weight))
 
 
-def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
+def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
     """input + value * tensor1 * tensor2."""
     return add(input, e.mul(tensor1, tensor2), alpha=value)
 
 
-def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
+def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
     """input + value * tensor1 / tensor2."""
     return add(input, e.div(tensor1, tensor2), alpha=value)
 

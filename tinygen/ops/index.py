@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from tinygen.engine import Node, Op, cast, expand, name_operators
 from tinygen.errors import ShapeError
 from tinygen.ops.elementwise import where
 from tinygen.ops.shape import _slice, axis_of, flatten, reshape
+
+if TYPE_CHECKING:
+    from tinygen.tensor import Tensor
 
 # fmt: off
 
@@ -84,7 +87,7 @@ def _check_slices(key: Any) -> None:
             raise ValueError("index: the step of a slice must be positive; use flip to reverse a dimension")
 
 
-def index(input: Any, key: Any) -> Any:
+def index(input: Any, key: Any) -> Tensor:
     """input[key] with slices (a view), integers, boolean masks, integer tensors or lists, None and `...`.
 
     Slices with a negative step raise ValueError, as in PyTorch: use flip.  Raises IndexError when an index is out of range.
@@ -95,17 +98,17 @@ def index(input: Any, key: Any) -> Any:
     return take(input, at=raw_index(input, key))
 
 
-def masked_fill(input: Any, mask: Any, value: Any) -> Any:
+def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
     """`value` (a number) where mask is true, input elsewhere."""
     return where(mask, value, input)
 
 
-def masked_select(input: Any, mask: Any) -> Any:
+def masked_select(input: Any, mask: Any) -> Tensor:
     """The elements where mask is true, in one dimension."""
     return index(input, mask)
 
 
-def gather(input: Any, dim: int, index: Any) -> Any:
+def gather(input: Any, dim: int, index: Any) -> Tensor:
     """out[i, j, ...] = input[index[i, j, ...], j, ...] for dim = 0, and so on for other dims."""
     axis = axis_of("gather", dim, input.ndim)
     return take(input, at=_along("gather", input.shape, axis, index))
@@ -131,7 +134,7 @@ def _along(name: str, shape: Sequence[int], axis: int, index: Any) -> tuple[Any,
     return tuple(grids)
 
 
-def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Any:
+def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
     """A copy of input with src added at the places that gather(dim, index) reads: the transpose of gather."""
     axis = axis_of("scatter_add", dim, input.ndim)
     at = _along("scatter_add", input.shape, axis, index)
@@ -147,7 +150,7 @@ def _part_for(name: str, src: Any, index: Any) -> Any:
     return _slice(src, at=tuple(slice(n) for n in index.shape))
 
 
-def scatter(input: Any, dim: int, index: Any, src: Any) -> Any:
+def scatter(input: Any, dim: int, index: Any, src: Any) -> Tensor:
     """A copy of input with src (a tensor or a number) written at the places that gather(dim, index) reads."""
     axis = axis_of("scatter", dim, input.ndim)
     at = _along("scatter", input.shape, axis, index)
@@ -156,14 +159,14 @@ def scatter(input: Any, dim: int, index: Any, src: Any) -> Any:
     return put(input, src, at=at)
 
 
-def index_select(input: Any, dim: int, index: Any) -> Any:
+def index_select(input: Any, dim: int, index: Any) -> Tensor:
     """The slices along `dim` that the one-dimensional integer tensor lists."""
     axis = axis_of("index_select", dim, input.ndim)
     at = (slice(None),) * axis + (raw_index(input, index),)
     return take(input, at=at)
 
 
-def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
+def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
     """gather, where sizes other than that of `dim` broadcast; with dim=None in the flattened tensor."""
     if dim is None:
         return gather(flatten(input), 0, flatten(indices))
@@ -187,11 +190,11 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
 class ValuesAndIndices(NamedTuple):
     """What max(dim), min(dim), sort and topk return."""
 
-    values: Any
-    indices: Any
+    values: Tensor
+    indices: Tensor
 
 
-def sort(input: Any, dim: int = -1, descending: bool = False) -> Any:
+def sort(input: Any, dim: int = -1, descending: bool = False) -> ValuesAndIndices:
     """(values, indices) in ascending order along `dim`; equal elements keep their order."""
     axis_of("sort", dim, input.ndim or 1)
     indices = argsort(input, dim, descending)
@@ -208,12 +211,12 @@ def _stable_argsort(xp: Any, x: Any, axis: int, descending: bool) -> Any:
     return xp.flip(n - 1 - xp.argsort(xp.flip(x, axis), axis=axis, kind="stable"), axis)
 
 
-def argsort(input: Any, dim: int = -1, descending: bool = False) -> Any:
+def argsort(input: Any, dim: int = -1, descending: bool = False) -> Tensor:
     """The indices that sort the tensor along `dim`.  No gradient."""
     return _argsort(input, axis=axis_of("argsort", dim, input.ndim), descending=descending)
 
 
-def topk(input: Any, k: int, dim: int = -1, largest: bool = True) -> Any:
+def topk(input: Any, k: int, dim: int = -1, largest: bool = True) -> ValuesAndIndices:
     """(values, indices) of the k largest (or smallest) elements along `dim`, the most extreme first."""
     axis = axis_of("topk", dim, input.ndim)
     if not 0 <= k <= input.shape[axis]:
@@ -223,7 +226,7 @@ def topk(input: Any, k: int, dim: int = -1, largest: bool = True) -> Any:
     return ValuesAndIndices(_slice(values, at=at), _slice(indices, at=at))
 
 
-def one_hot(input: Any, num_classes: int = -1) -> Any:
+def one_hot(input: Any, num_classes: int = -1) -> Tensor:
     """int64 tensor of shape (*input.shape, num_classes) with a 1 at each class number."""
     if num_classes == -1:
         num_classes = int(input.max().item()) + 1 if math.prod(input.shape) else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from tinygen.errors import ShapeError
 from tinygen.layout import sum_along
 from tinygen.ops.reduce import sum
 from tinygen.ops.shape import diagonal, mT, reshape, squeeze, unsqueeze
+
+if TYPE_CHECKING:
+    from tinygen.tensor import Tensor
 
 # fmt: off
 
@@ -119,7 +122,7 @@ def _column_sums(g: Any) -> Any:
 name_operators(globals())
 
 
-def matmul(input: Any, other: Any) -> Any:
+def matmul(input: Any, other: Any) -> Tensor:
     """Matrix product; leading dimensions broadcast; a vector counts as a row on the left and a column on the right."""
     x, y = input, other
     if not (hasattr(x, "ndim") and hasattr(y, "ndim")):
@@ -149,13 +152,13 @@ def _of_rank(name: str, x: Any, y: Any, ranks: tuple[int, int]) -> None:
         )
 
 
-def mm(input: Any, mat2: Any) -> Any:
+def mm(input: Any, mat2: Any) -> Tensor:
     """Product of two matrices."""
     _of_rank("mm", input, mat2, (2, 2))
     return matmul(input, mat2)
 
 
-def bmm(input: Any, mat2: Any) -> Any:
+def bmm(input: Any, mat2: Any) -> Tensor:
     """Products of two batches of matrices, (B, N, M) and (B, M, P)."""
     _of_rank("bmm", input, mat2, (3, 3))
     if input.shape[0] != mat2.shape[0]:
@@ -163,30 +166,30 @@ def bmm(input: Any, mat2: Any) -> Any:
     return matmul(input, mat2)
 
 
-def mv(input: Any, vec: Any) -> Any:
+def mv(input: Any, vec: Any) -> Tensor:
     """Product of a matrix and a vector."""
     _of_rank("mv", input, vec, (2, 1))
     return matmul(input, vec)
 
 
-def dot(input: Any, tensor: Any) -> Any:
+def dot(input: Any, tensor: Any) -> Tensor:
     """Inner product of two vectors."""
     _of_rank("dot", input, tensor, (1, 1))
     return matmul(input, tensor)
 
 
-def outer(input: Any, vec2: Any) -> Any:
+def outer(input: Any, vec2: Any) -> Tensor:
     """Outer product of two vectors."""
     _of_rank("outer", input, vec2, (1, 1))
     return unsqueeze(input, 1) * unsqueeze(vec2, 0)
 
 
-def linear(input: Any, weight: Any, bias: Any = None) -> Any:
+def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     """y = x Wᵀ + b.  input: (*, in), weight: (out, in), bias: (out,) or None.  Returns (*, out)."""
     return _linear(input, weight, bias)
 
 
-def trace(input: Any) -> Any:
+def trace(input: Any) -> Tensor:
     """Sum of the diagonal of a matrix."""
     if input.ndim != 2:
         raise ShapeError(
@@ -195,7 +198,7 @@ def trace(input: Any) -> Any:
     return sum(diagonal(input))
 
 
-def inverse(input: Any) -> Any:
+def inverse(input: Any) -> Tensor:
     """The inverse of a matrix, or of each of a stack: (*, n, n).  Raises numpy.linalg.LinAlgError for a singular one."""
     if input.ndim < 2 or input.shape[-1] != input.shape[-2]:
         raise ShapeError(f"inverse: square matrices (*, n, n) are expected, got shape {tuple(input.shape)}")

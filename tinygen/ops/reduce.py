@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from tinygen.layout import dot_along, sum_along
 from tinygen.ops.elementwise import abs, exp, log, pow, sqrt, square, where
 from tinygen.ops.index import ValuesAndIndices, gather
 from tinygen.ops.shape import axis_of, flip, permute, reshape, unsqueeze
+
+if TYPE_CHECKING:
+    from tinygen.tensor import Tensor
 
 Dim = int | Sequence[int] | None
 
@@ -164,12 +167,12 @@ def _to_dtype(x: Any, dtype: Any) -> Any:
     return x if dtype is None or x.dtype == dtype else cast(x, dtype=np.dtype(dtype))
 
 
-def sum(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+def sum(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Sum of all elements, or along `dim` (an integer or several)."""
     return _reduce(_sum, "sum", _to_dtype(input, dtype), dim, keepdim)
 
 
-def mean(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+def mean(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Mean of all elements, or along `dim`; nan for no elements, as in PyTorch."""
     input = _to_dtype(input, dtype)
     if not _size(input, axes("mean", dim, input.ndim)):
@@ -179,7 +182,7 @@ def mean(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = Non
 
 def var(
     input: Any, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None
-) -> Any:
+) -> Tensor:
     """Variance: Σ(x - mean)² / (N - correction), with correction 1 by default (0 for unbiased=False)."""
     correction = int(unbiased) if correction is None else correction
     n = _size(input, axes("var", dim, input.ndim))
@@ -189,13 +192,13 @@ def var(
 
 def std(
     input: Any, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None
-) -> Any:
+) -> Tensor:
     """Standard deviation: the square root of `var`."""
     axes("std", dim, input.ndim)
     return sqrt(var(input, dim, unbiased, keepdim, correction=correction))
 
 
-def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Product of all elements, or along `dim`; differentiable where factors are zero too."""
     return _reduce(_prod, "prod", _to_dtype(input, dtype), dim, keepdim)
 
@@ -205,18 +208,22 @@ def _not_empty(name: str, x: Any, axis: tuple[int, ...]) -> None:
         raise IndexError(f"{name}: a tensor of shape {tuple(x.shape)} has no elements along dim {axis} to choose from")
 
 
-def amax(input: Any, dim: Dim = (), keepdim: bool = False) -> Any:
+def amax(input: Any, dim: Dim = (), keepdim: bool = False) -> Tensor:
     """The largest element, along `dim`; ties share the gradient equally."""
     _not_empty("amax", input, axes("amax", dim, input.ndim))
     return _reduce(_amax, "amax", input, dim, keepdim)
 
 
-def amin(input: Any, dim: Dim = (), keepdim: bool = False) -> Any:
+def amin(input: Any, dim: Dim = (), keepdim: bool = False) -> Tensor:
     """The smallest element, along `dim`; ties share the gradient equally."""
     _not_empty("amin", input, axes("amin", dim, input.ndim))
     return _reduce(_amin, "amin", input, dim, keepdim)
 
 
+@overload
+def max(input: Any, dim: int, keepdim: bool = False) -> ValuesAndIndices: ...
+@overload
+def max(input: Any, dim: Tensor | None = None, keepdim: bool = False) -> Tensor: ...
 def max(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """max(x): the largest element. max(x, dim): (values, indices). max(x, y): elementwise `maximum`.
 
@@ -225,6 +232,10 @@ def max(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     return _extreme(input, dim, keepdim, "max", amax, argmax)
 
 
+@overload
+def min(input: Any, dim: int, keepdim: bool = False) -> ValuesAndIndices: ...
+@overload
+def min(input: Any, dim: Tensor | None = None, keepdim: bool = False) -> Tensor: ...
 def min(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """min(x): the smallest element. min(x, dim): (values, indices). min(x, y): elementwise `minimum`."""
     return _extreme(input, dim, keepdim, "min", amin, argmin)
@@ -247,12 +258,12 @@ def _extreme(x: Any, dim: Any, keepdim: bool, name: str, whole: Any, arg: Any) -
     return ValuesAndIndices(values, indices)
 
 
-def argmax(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def argmax(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """The index of the largest element (the first of several), along `dim` or in the flattened tensor.  No gradient."""
     return _arg(_argmax, "argmax", input, dim, keepdim)
 
 
-def argmin(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def argmin(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """The index of the smallest element (the first of several), along `dim` or in the flattened tensor.  No gradient."""
     return _arg(_argmin, "argmin", input, dim, keepdim)
 
@@ -268,17 +279,17 @@ def _arg(op: Op, name: str, x: Any, dim: int | None, keepdim: bool) -> Any:
     return unsqueeze(out, axis) if keepdim else out
 
 
-def any(input: Any, dim: Dim = None, keepdim: bool = False) -> Any:
+def any(input: Any, dim: Dim = None, keepdim: bool = False) -> Tensor:
     """Whether some element is true (not zero)."""
     return _reduce(_any, "any", input, dim, keepdim)
 
 
-def all(input: Any, dim: Dim = None, keepdim: bool = False) -> Any:
+def all(input: Any, dim: Dim = None, keepdim: bool = False) -> Tensor:
     """Whether all elements are true (not zero)."""
     return _reduce(_all, "all", input, dim, keepdim)
 
 
-def cumsum(input: Any, dim: int) -> Any:
+def cumsum(input: Any, dim: int) -> Tensor:
     """Running sums along `dim`."""
     if not input.ndim:
         return input * 1
@@ -286,26 +297,26 @@ def cumsum(input: Any, dim: int) -> Any:
     return _cumsum(input, axis=axis)
 
 
-def logsumexp(input: Any, dim: Dim = None, keepdim: bool = False) -> Any:
+def logsumexp(input: Any, dim: Dim = None, keepdim: bool = False) -> Tensor:
     """log Σ exp x along `dim`, computed without overflow."""
     if not _size(input, axes("logsumexp", dim, input.ndim)):
         return log(sum(exp(input), dim, keepdim))
     return _reduce(_logsumexp, "logsumexp", input, dim, keepdim)
 
 
-def softmax(input: Any, dim: int, dtype: Any = None) -> Any:
+def softmax(input: Any, dim: int, dtype: Any = None) -> Tensor:
     """exp x / Σ exp x along `dim`, computed without overflow."""
     input = _to_dtype(input, dtype)
     return _softmax(input, axis=axes("softmax", dim, input.ndim)) if math.prod(input.shape) else input * 1
 
 
-def log_softmax(input: Any, dim: int, dtype: Any = None) -> Any:
+def log_softmax(input: Any, dim: int, dtype: Any = None) -> Tensor:
     """x - log Σ exp x along `dim`, computed without overflow."""
     input = _to_dtype(input, dtype)
     return _log_softmax(input, axis=axes("log_softmax", dim, input.ndim)) if math.prod(input.shape) else input * 1
 
 
-def norm(input: Any, p: float | str = "fro", dim: Dim = None, keepdim: bool = False) -> Any:
+def norm(input: Any, p: float | str = "fro", dim: Dim = None, keepdim: bool = False) -> Tensor:
     """(Σ|x|^p)^(1/p) along `dim`, for p > 0, p = inf (the largest |x|) or "fro" (p = 2); its gradient at 0 is 0."""
     if p in ("fro", 2):
         return _reduce(_norm2, "norm", input, dim, keepdim)
@@ -323,7 +334,7 @@ def _flat_at_zero(x: Any, p: float) -> Any:
     return where(x == 0, 0.0, pow(where(x == 0, 1.0, x), p))
 
 
-def count_nonzero(input: Any, dim: Dim = None) -> Any:
+def count_nonzero(input: Any, dim: Dim = None) -> Tensor:
     """The number of elements that are not zero.  No gradient."""
     axes("count_nonzero", dim, input.ndim)
     return sum(cast(input != 0, dtype=np.dtype(np.int64)), dim)

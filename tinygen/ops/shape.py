@@ -8,18 +8,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from operator import index
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygen.engine import Op, expand, name_operators
 from tinygen.errors import ShapeError
 
+if TYPE_CHECKING:
+    from tinygen.tensor import Tensor
+
 # fmt: off
 
 _reshape   = Op(lambda xp, x, shape: x.reshape(shape),        lambda g, _, _x, shape: _reshape(g, shape=_x.shape),                  view=True)
 _transpose = Op(lambda xp, x, axes: x.transpose(axes),        lambda g, _, _x, axes: _transpose(g, axes=_inverse(axes)),            view=True)
-mT         = Op(lambda xp, x: x.swapaxes(-1, -2),             lambda g, *_: mT(g),                                                  view=True)
+mT         = Op(lambda xp, x: x.swapaxes(-1, -2),             lambda g, *_: mT(g),                                                  view=True,
+                doc="The last two dimensions swapped: the transpose of every matrix.  x: (*, n, m).  Returns (*, m, n), a view.")
 _flip      = Op(lambda xp, x, axis: xp.flip(x, axis),         lambda g, _, _x, axis: _flip(g, axis=axis),                           view=True)
 _roll      = Op(lambda xp, x, shifts, axis: xp.roll(x, shifts, axis),
                                                               lambda g, _, _x, shifts, axis: _roll(g, shifts=tuple(-s for s in shifts), axis=axis))
@@ -34,7 +38,8 @@ _undiagonal = Op(lambda xp, y, shape, offset, axis1, axis2: _fill_diagonal(xp, y
                 lambda g, _, _y, shape, offset, axis1, axis2: _diagonal(g, offset=offset, axis1=axis1, axis2=axis2))
 _tril      = Op(lambda xp, x, k: xp.tril(x, k),               lambda g, _, _x, k: _tril(g, k=k))
 _triu      = Op(lambda xp, x, k: xp.triu(x, k),               lambda g, _, _x, k: _triu(g, k=k))
-clone      = Op(lambda xp, x: x.copy(),                       lambda g, *_: g)
+clone      = Op(lambda xp, x: x.copy(),                       lambda g, *_: g,
+                doc="The same values in memory of their own; gradients flow through it.  x: any shape.  Returns the same shape and dtype.")
 _contiguous = Op(lambda xp, x: xp.ascontiguousarray(x).reshape(x.shape),  lambda g, *_: g,                                          view=True)
 
 # fmt: on
@@ -97,7 +102,7 @@ def sizes(shape: Sequence[Any]) -> tuple[int, ...]:
         raise TypeError(f"sizes must be integers, got {tuple(shape)}") from error
 
 
-def reshape(input: Any, *shape: Any) -> Any:
+def reshape(input: Any, *shape: Any) -> Tensor:
     """The same elements in the same order in another shape; one size may be -1.  A view where the memory allows it."""
     new = sizes(shape)
     if len(new) == input.ndim and new == input.shape:
@@ -112,17 +117,17 @@ def reshape(input: Any, *shape: Any) -> Any:
     return _reshape(input, shape=new)
 
 
-def view(input: Any, *shape: Any) -> Any:
+def view(input: Any, *shape: Any) -> Tensor:
     """Like reshape.  PyTorch's view refuses memory that is not contiguous; here it is copied, as reshape does."""
     return reshape(input, *shape)
 
 
-def view_as(input: Any, other: Any) -> Any:
-    """input.reshape(other.shape)."""
+def view_as(input: Any, other: Any) -> Tensor:
+    """The same elements in the shape of another tensor: input.reshape(other.shape)."""
     return reshape(input, tuple(other.shape))
 
 
-def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dimensions start_dim to end_dim become one."""
     if not input.ndim:
         return reshape(input, 1)
@@ -133,7 +138,7 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     return reshape(input, shape[:start] + (math.prod(shape[start : end + 1]),) + shape[end + 1 :])
 
 
-def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Any:
+def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Tensor:
     """Dimension `dim` becomes several, of the given sizes; one may be -1."""
     axis = axis_of("unflatten", dim, input.ndim)
     shape = tuple(input.shape)
@@ -145,7 +150,7 @@ def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Any:
     return reshape(input, shape[:axis] + sizes + shape[axis + 1 :])
 
 
-def permute(input: Any, *dims: Any) -> Any:
+def permute(input: Any, *dims: Any) -> Tensor:
     """Dimension i of the result is dimension dims[i] of the input."""
     order = tuple(axis_of("permute", d, input.ndim) for d in sizes(dims))
     if sorted(order) != list(range(input.ndim)):
@@ -153,7 +158,7 @@ def permute(input: Any, *dims: Any) -> Any:
     return _transpose(input, axes=order)
 
 
-def transpose(input: Any, dim0: int, dim1: int) -> Any:
+def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
     """Two dimensions swapped."""
     order = list(range(input.ndim))
     if input.ndim:
@@ -162,7 +167,7 @@ def transpose(input: Any, dim0: int, dim1: int) -> Any:
     return _transpose(input, axes=tuple(order))
 
 
-def t(input: Any) -> Any:
+def t(input: Any) -> Tensor:
     """The transpose of a matrix; vectors and numbers stay what they are."""
     if input.ndim > 2:
         raise ShapeError(
@@ -171,7 +176,7 @@ def t(input: Any) -> Any:
     return mT(input) if input.ndim == 2 else input
 
 
-def movedim(input: Any, source: int, destination: int) -> Any:
+def movedim(input: Any, source: int, destination: int) -> Tensor:
     """Dimension `source` moved to `destination`, the others in their order."""
     order = list(range(input.ndim))
     axis = order.pop(axis_of("movedim", source, input.ndim))
@@ -179,20 +184,20 @@ def movedim(input: Any, source: int, destination: int) -> Any:
     return _transpose(input, axes=tuple(order))
 
 
-def squeeze(input: Any, dim: int | Sequence[int] | None = None) -> Any:
+def squeeze(input: Any, dim: int | Sequence[int] | None = None) -> Tensor:
     """Without the dimensions of size 1, or without those of `dim` that have size 1."""
     dims = range(input.ndim) if dim is None else (dim,) if isinstance(dim, int) else dim
     drop = {axis_of("squeeze", d, input.ndim) for d in dims} if input.ndim else set()
     return _reshape(input, shape=tuple(n for i, n in enumerate(input.shape) if i not in drop or n != 1))
 
 
-def unsqueeze(input: Any, dim: int) -> Any:
+def unsqueeze(input: Any, dim: int) -> Tensor:
     """With a new dimension of size 1 at `dim`."""
     axis = axis_of("unsqueeze", dim, input.ndim + 1, "a result")
     return _reshape(input, shape=(*input.shape[:axis], 1, *input.shape[axis:]))
 
 
-def broadcast_to(input: Any, size: Sequence[int]) -> Any:
+def broadcast_to(input: Any, size: Sequence[int]) -> Tensor:
     """Dimensions of size 1 (and new leading ones) repeated to `size`, without copying; -1 keeps a size."""
     new = tuple(int(n) for n in size)
     old = (None,) * (len(new) - input.ndim) + tuple(input.shape)
@@ -207,17 +212,17 @@ def broadcast_to(input: Any, size: Sequence[int]) -> Any:
     return expand(input, shape=new)
 
 
-def expand_dims(input: Any, *size: Any) -> Any:
+def expand_dims(input: Any, *size: Any) -> Tensor:
     """Tensor.expand: `broadcast_to` with the sizes one by one."""
     return broadcast_to(input, sizes(size))
 
 
-def expand_as(input: Any, other: Any) -> Any:
-    """input.expand(other.shape)."""
+def expand_as(input: Any, other: Any) -> Tensor:
+    """Repeated, without copying, to the shape of another tensor: input.expand(other.shape)."""
     return broadcast_to(input, tuple(other.shape))
 
 
-def tile(input: Any, *dims: Any) -> Any:
+def tile(input: Any, *dims: Any) -> Tensor:
     """The tensor repeated dims[i] times along dimension i; dims shorter than the shape count from the last dimension."""
     counts = sizes(dims)
     if any(n < 0 for n in counts):
@@ -230,7 +235,7 @@ def tile(input: Any, *dims: Any) -> Any:
     return clone(reshape(expand(x, shape=pairs), tuple(n * s for n, s in zip(counts, shape, strict=True))))
 
 
-def repeat(input: Any, *sizes_: Any) -> Any:
+def repeat(input: Any, *sizes_: Any) -> Tensor:
     """Like tile, but one number for every dimension is required (torch.Tensor.repeat)."""
     if len(sizes(sizes_)) < input.ndim:
         raise ShapeError(
@@ -239,7 +244,7 @@ def repeat(input: Any, *sizes_: Any) -> Any:
     return tile(input, *sizes_)
 
 
-def repeat_interleave(input: Any, repeats: int, dim: int | None = None) -> Any:
+def repeat_interleave(input: Any, repeats: int, dim: int | None = None) -> Tensor:
     """Every element (or slice along `dim`) repeated `repeats` times in place: [a, b] -> [a, a, b, b]."""
     if dim is None:
         input, dim = flatten(input), 0
@@ -261,7 +266,7 @@ def _same_rank(name: str, tensors: Sequence[Any]) -> list[Any]:
     return tensors
 
 
-def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
+def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     """The tensors one after the other along an existing dimension; all other sizes must be equal."""
     tensors = _same_rank("cat", tensors)
     first = tensors[0]
@@ -278,7 +283,7 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
 concat = concatenate = cat
 
 
-def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
+def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     """The tensors, all of one shape, one after the other along a new dimension."""
     tensors = _same_rank("stack", tensors)
     for i, x in enumerate(tensors):
@@ -287,7 +292,7 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
     return _stack(*tensors, axis=axis_of("stack", dim, tensors[0].ndim + 1, "a result"))
 
 
-def narrow(input: Any, dim: int, start: int, length: int) -> Any:
+def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
     """`length` slices along `dim`, from number `start` on."""
     axis = axis_of("narrow", dim, input.ndim)
     n = input.shape[axis]
@@ -299,7 +304,7 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Any:
     return _slice(input, at=(slice(None),) * axis + (slice(begin, begin + length),))
 
 
-def select(input: Any, dim: int, index: int) -> Any:
+def select(input: Any, dim: int, index: int) -> Tensor:
     """Slice number `index` along `dim`, without that dimension."""
     axis = axis_of("select", dim, input.ndim)
     if not -input.shape[axis] <= index < input.shape[axis]:
@@ -307,13 +312,13 @@ def select(input: Any, dim: int, index: int) -> Any:
     return _slice(input, at=(slice(None),) * axis + (int(index),))
 
 
-def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
+def unbind(input: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """All slices along `dim`, without that dimension."""
     axis = axis_of("unbind", dim, input.ndim)
     return tuple(select(input, axis, i) for i in range(input.shape[axis]))
 
 
-def split(input: Any, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
+def split(input: Any, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Consecutive parts along `dim`: of one size (the last may be shorter), or of the sizes listed."""
     axis = axis_of("split", dim, input.ndim)
     n = input.shape[axis]
@@ -332,7 +337,7 @@ def split(input: Any, split_size_or_sections: int | Sequence[int], dim: int = 0)
     return tuple(narrow(input, axis, int(s), k) for s, k in zip(starts, lengths, strict=False))
 
 
-def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
+def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` parts along `dim`, all of one size but the last, which may be smaller."""
     if chunks <= 0:
         raise ValueError(f"chunk: the number of parts must be positive, got {chunks}")
@@ -340,13 +345,13 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     return split(input, -(-n // chunks) if n else [0] * chunks, dim)
 
 
-def flip(input: Any, dims: int | Sequence[int], *more: int) -> Any:
+def flip(input: Any, dims: int | Sequence[int], *more: int) -> Tensor:
     """The order of the elements reversed along the given dimensions."""
     dims = (dims, *more) if isinstance(dims, int) else tuple(dims)
     return _flip(input, axis=tuple(axis_of("flip", d, input.ndim) for d in dims))
 
 
-def roll(input: Any, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Any:
+def roll(input: Any, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Tensor:
     """The elements moved on by `shifts` along `dims` (or in the flattened tensor); what leaves comes in on the other side."""
     if dims is None:
         return reshape(roll(flatten(input), shifts, 0), tuple(input.shape))
@@ -363,17 +368,17 @@ def _matrices(name: str, x: Any) -> Any:
     return x
 
 
-def tril(input: Any, diagonal: int = 0) -> Any:
+def tril(input: Any, diagonal: int = 0) -> Tensor:
     """Zero above the diagonal of that number (0: the main one)."""
     return _tril(_matrices("tril", input), k=diagonal)
 
 
-def triu(input: Any, diagonal: int = 0) -> Any:
+def triu(input: Any, diagonal: int = 0) -> Tensor:
     """Zero below the diagonal of that number (0: the main one)."""
     return _triu(_matrices("triu", input), k=diagonal)
 
 
-def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
+def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal of the matrices in dimensions dim1 and dim2, as a new last dimension."""
     i, j = axis_of("diagonal", dim1, input.ndim), axis_of("diagonal", dim2, input.ndim)
     if i == j:
@@ -381,7 +386,7 @@ def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
     return _diagonal(input, offset=offset, axis1=i, axis2=j)
 
 
-def diag(input: Any, diagonal: int = 0) -> Any:
+def diag(input: Any, diagonal: int = 0) -> Tensor:
     """The diagonal of a matrix, or the square matrix with the given diagonal."""
     if input.ndim == 1:
         n = input.shape[0] + abs(diagonal)
@@ -391,6 +396,6 @@ def diag(input: Any, diagonal: int = 0) -> Any:
     return _diagonal(input, offset=diagonal, axis1=0, axis2=1)
 
 
-def contiguous(input: Any) -> Any:
+def contiguous(input: Any) -> Tensor:
     """The same values in C order of memory; the tensor itself if it is so already."""
     return _contiguous(input)

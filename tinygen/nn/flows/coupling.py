@@ -108,7 +108,7 @@ class AffineCoupling(_Coupling):
             s, t = self._run("scale_net", passing), self._run("translate_net", passing)
         return (s if self.bound is None else self.bound(s)), t
 
-    def forward(self, x: Any) -> tuple[Any, Any]:
+    def forward(self, x: Any) -> tuple[Tensor, Tensor]:
         """x -> y and log|det dy/dx|."""
         s, t = self.scale_and_shift(x)
         m = self._moving
@@ -135,7 +135,7 @@ class AdditiveCoupling(_Coupling):
         """(1-b)⊙t(b⊙x)."""
         return self._run("translate_net", self._passing(x)) * self._moving
 
-    def forward(self, x: Any) -> tuple[Any, Any]:
+    def forward(self, x: Any) -> tuple[Tensor, Tensor]:
         """x -> y and log|det dy/dx| = 0."""
         return x + self.shift(x), no_change(x)
 
@@ -156,7 +156,7 @@ class SoftClamp(Module):
             raise ValueError(f"SoftClamp: limit > 0 is expected, got {limit}")
         self.limit = limit
 
-    def forward(self, s: Any) -> Any:
+    def forward(self, s: Any) -> Tensor:
         return self.limit * (s / self.limit).tanh()
 
     def extra_repr(self) -> str:
@@ -173,7 +173,7 @@ class TanhScale(Module):
         super().__init__()
         self.factor = Parameter(ones(channels))
 
-    def forward(self, s: Any) -> Any:
+    def forward(self, s: Any) -> Tensor:
         return self.factor.reshape(-1, *(1,) * (s.ndim - 2)) * s.tanh()
 
     def extra_repr(self) -> str:

@@ -13,11 +13,14 @@ from tinygen.creation import arange
 from tinygen.engine import Node, cast
 from tinygen.errors import ShapeError
 from tinygen.nn.functional.loss import reduce
+from tinygen.tensor import Tensor
 
 __all__ = ["cross_entropy", "nll_loss"]
 
 
-def nll_loss(input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> Any:
+def nll_loss(
+    input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"
+) -> Tensor:
     """-log p[y]: the log-probability of the class y that occurred, with the sign changed.
 
     input: log-probabilities, (C,), (N, C) or (N, C, d1, ...).  target: class numbers 0 to C - 1, (), (N,) or (N, d1, ...).
@@ -37,7 +40,7 @@ def cross_entropy(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
-) -> Any:
+) -> Tensor:
     """-Σ_c t_c log softmax(x)_c, for logits x: nll_loss(log_softmax(x), y) when the target is a class number.
 
     input: logits, (C,), (N, C) or (N, C, d1, ...).  target: class numbers, (), (N,) or (N, d1, ...), or floating-point

@@ -13,6 +13,7 @@ from tinygen.errors import ShapeError
 from tinygen.ops import conv as family
 from tinygen.ops.conv import Geometry
 from tinygen.ops.shape import _unslice
+from tinygen.tensor import Tensor
 
 __all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
 
@@ -28,7 +29,7 @@ def conv1d(
     padding: Sizes | str = 0,
     dilation: Sizes = 1,
     groups: int = 1,
-) -> Any:
+) -> Tensor:
     """y[o, i] = b[o] + Σ_c,k w[o, c, k] x[c, i stride + k dilation - padding], where x is 0 outside.
 
     input: (N, C, L) or (C, L), weight: (out channels, C / groups, kernel), bias: (out channels,) or None.
@@ -49,7 +50,7 @@ def conv2d(
     padding: Sizes | str = 0,
     dilation: Sizes = 1,
     groups: int = 1,
-) -> Any:
+) -> Tensor:
     """As conv1d, for images.  input: (N, C, H, W) or (C, H, W), weight: (out channels, C / groups, kernel H, kernel W).
 
     Large kernels with many channels and stride 1 may be computed by way of frequencies (ops/conv/fourier.py), as may
@@ -67,7 +68,7 @@ def conv3d(
     padding: Sizes | str = 0,
     dilation: Sizes = 1,
     groups: int = 1,
-) -> Any:
+) -> Tensor:
     """As conv1d, for volumes.  input: (N, C, D, H, W) or (C, D, H, W), weight: (out channels, C / groups, *kernel)."""
     return _conv("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
 
@@ -81,7 +82,7 @@ def conv_transpose1d(
     output_padding: Sizes = 0,
     groups: int = 1,
     dilation: Sizes = 1,
-) -> Any:
+) -> Tensor:
     """The transposed matrix of conv1d with the same weight, applied to the input: what conv1d's backward pass computes.
 
     Every value of the input puts a copy of the kernel, times that value, into the output, `stride` apart; `padding` is
@@ -106,7 +107,7 @@ def conv_transpose2d(
     output_padding: Sizes = 0,
     groups: int = 1,
     dilation: Sizes = 1,
-) -> Any:
+) -> Tensor:
     """As conv_transpose1d, for images.  input: (N, C, H, W) or (C, H, W), weight: (C, out channels / groups, *kernel).
 
     About rounding errors and a NaN: see conv2d.
@@ -125,7 +126,7 @@ def conv_transpose3d(
     output_padding: Sizes = 0,
     groups: int = 1,
     dilation: Sizes = 1,
-) -> Any:
+) -> Tensor:
     """As conv_transpose1d, for volumes.  input: (N, C, D, H, W) or (C, D, H, W), weight: (C, out channels / groups, *kernel)."""
     return _conv_transpose(
         "conv_transpose3d", 3, input, weight, bias, stride, padding, output_padding, groups, dilation

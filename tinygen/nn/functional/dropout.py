@@ -12,13 +12,14 @@ from tinygen.engine import Node, Op
 from tinygen.errors import ShapeError
 from tinygen.layout import laid_out_like
 from tinygen.memory import drawn
+from tinygen.tensor import Tensor
 
 __all__ = ["dropout", "dropout1d", "dropout2d", "dropout3d"]
 
 
 def dropout(
     input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Generator | None = None
-) -> Any:
+) -> Tensor:
     """In training every element is 0 with probability p, and divided by 1 - p otherwise: the mean stays.
 
     generator: where the draws come from; by default the default generator of the input's device (`manual_seed`).
@@ -29,7 +30,7 @@ def dropout(
 
 def dropout1d(
     input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Generator | None = None
-) -> Any:
+) -> Tensor:
     """As dropout, but whole channels are 0 or stay: neighbours in a signal are alike, and would tell what was left out.
 
     input: (N, C, L), or (C, L) without a batch.
@@ -41,7 +42,7 @@ def dropout1d(
 
 def dropout2d(
     input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Generator | None = None
-) -> Any:
+) -> Tensor:
     """As dropout1d, for images.  input: (N, C, H, W).
 
     Without a batch it must be unsqueezed: PyTorch reads three dimensions as (N, C, L), and says that this will change.
@@ -51,7 +52,7 @@ def dropout2d(
 
 def dropout3d(
     input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Generator | None = None
-) -> Any:
+) -> Tensor:
     """As dropout1d, for volumes.  input: (N, C, D, H, W), or (C, D, H, W) without a batch."""
     return _of_channels("dropout3d", input, (5, 4), p, training, generator)
 

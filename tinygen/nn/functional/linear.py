@@ -8,11 +8,12 @@ from tinygen import ops
 from tinygen.engine import Node
 from tinygen.errors import ShapeError
 from tinygen.ops import linear, one_hot
+from tinygen.tensor import Tensor
 
 __all__ = ["bilinear", "embedding", "linear", "one_hot"]
 
 
-def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:
     """y_k = x₁ᵀ W_k x₂ + b_k.
 
     input1: (*, in1), input2: (*, in2) with equal leading sizes, weight: (out, in1, in2), bias: (out,) or None.
@@ -33,7 +34,7 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
     return out if bias is None else out + bias
 
 
-def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
+def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Tensor:
     """Row number `input` of the weight: a linear map applied to one-hot vectors, without the zeros.
 
     input: integers of any shape, weight: (num_embeddings, dim).  Returns (*input.shape, dim).

@@ -16,6 +16,7 @@ from tinygen.engine import Node
 from tinygen.errors import ShapeError
 from tinygen.memory import as_a_whole
 from tinygen.ops import loss as fused
+from tinygen.tensor import Tensor
 
 
 def same_shape(name: str, input: Any, target: Any) -> None:
@@ -26,7 +27,7 @@ def same_shape(name: str, input: Any, target: Any) -> None:
         )
 
 
-def reduce(name: str, values: Any, reduction: str) -> Any:
+def reduce(name: str, values: Any, reduction: str) -> Tensor:
     """The mean or the sum of the values, or the values themselves."""
     if reduction == "mean":
         return ops.mean(values)
@@ -37,7 +38,7 @@ def reduce(name: str, values: Any, reduction: str) -> Any:
     raise ValueError(f"{name}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
 
-def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
+def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Tensor:
     """(x - y)²."""
     same_shape("mse_loss", input, target)
     if reduction == "none":
@@ -48,13 +49,13 @@ def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     return reduce("mse_loss", total / math.prod(input.shape) if math.prod(input.shape) else total * math.nan, reduction)
 
 
-def l1_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
+def l1_loss(input: Any, target: Any, *, reduction: str = "mean") -> Tensor:
     """|x - y|."""
     same_shape("l1_loss", input, target)
     return reduce("l1_loss", ops.abs(input - target), reduction)
 
 
-def huber_loss(input: Any, target: Any, *, reduction: str = "mean", delta: float = 1.0) -> Any:
+def huber_loss(input: Any, target: Any, *, reduction: str = "mean", delta: float = 1.0) -> Tensor:
     """d²/2 where |d| <= delta, delta (|d| - delta/2) elsewhere, with d = x - y.  Source: Huber 1964."""
     same_shape("huber_loss", input, target)
     if delta <= 0:
@@ -62,7 +63,7 @@ def huber_loss(input: Any, target: Any, *, reduction: str = "mean", delta: float
     return reduce("huber_loss", fused.huber(input, target, delta=delta), reduction)
 
 
-def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: float = 1.0) -> Any:
+def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """d²/(2 beta) where |d| < beta, |d| - beta/2 elsewhere: the Huber loss divided by beta; l1_loss for beta = 0."""
     same_shape("smooth_l1_loss", input, target)
     if beta < 0:
@@ -72,7 +73,7 @@ def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: fl
     return reduce("smooth_l1_loss", fused.huber(input, target, delta=beta) / beta, reduction)
 
 
-def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reduction: str = "mean") -> Any:
+def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reduction: str = "mean") -> Tensor:
     """-y log p - (1 - y) log(1 - p), for probabilities p = input and targets y in [0, 1].
 
     The logarithms are at least -100, as in PyTorch, so that the loss of a certain and wrong prediction is finite, and so is its
@@ -91,7 +92,7 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reducti
 
 def binary_cross_entropy_with_logits(
     input: Any, target: Any, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None
-) -> Any:
+) -> Tensor:
     """binary_cross_entropy(sigmoid(x), y), computed as log(1 + exp x) - x y without overflow.
 
     weight: multiplies the elements, broadcast.  pos_weight: multiplies the term of y = 1, broadcast.
@@ -117,7 +118,7 @@ def _weighted(name: str, values: Any, weight: Any, reduction: str) -> Any:
 
 def gaussian_nll_loss(
     input: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, *, reduction: str = "mean"
-) -> Any:
+) -> Tensor:
     """½ (log var + (x - y)² / var), where input is the mean and var the variance of the target's distribution.
 
     var: of the input's shape, or with its last size 1 or left out (one variance for all of the last dimension).
@@ -153,7 +154,7 @@ def _check_variance(var: Any) -> None:
         raise ValueError(f"gaussian_nll_loss: the variance must not be negative, got {var.min().item():.4g}")
 
 
-def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Any:
+def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """t (log t - x): with x = log q the terms of KL(t ‖ q); 0 where t = 0.
 
     input: log-probabilities.  target: probabilities, or their logarithms with log_target.

@@ -13,6 +13,7 @@ from tinygen.errors import ShapeError
 from tinygen.memory import as_a_whole, note_change, on_device
 from tinygen.ops.normalization import moments, scale_shift, standardize
 from tinygen.ops.normalization import normalize as normalize_and_scale
+from tinygen.tensor import Tensor
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "normalize"]
 
@@ -30,7 +31,7 @@ def batch_norm(
     training: bool = False,
     momentum: Any = 0.1,
     eps: float = 1e-5,
-) -> Any:
+) -> Tensor:
     """(x - μ) / √(σ² + eps) · weight + bias, for every channel with the moments of the batch.
 
     input: (N, C) or (N, C, d1, ...); all others (C,).  Returns the input's shape.
@@ -65,7 +66,7 @@ def instance_norm(
     use_input_stats: bool = True,
     momentum: float = 0.1,
     eps: float = 1e-5,
-) -> Any:
+) -> Tensor:
     """(x - μ) / √(σ² + eps) · weight + bias, for every channel of every element of the batch with its own moments.
 
     input: (N, C, d1, ...), with more than one position; all others (C,).  Returns the input's shape.
@@ -89,7 +90,7 @@ def instance_norm(
     return _normalize(input, mu, r, weight, bias, shape, axis, eps)
 
 
-def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
     """(x - μ) / √(σ² + eps) · weight + bias, with the moments of a group of channels of every element of the batch.
 
     input: (N, C, d1, ...), where num_groups divides C; weight and bias: (C,).  Returns the input's shape.
@@ -210,7 +211,7 @@ def _affine(z: Any, weight: Any, bias: Any, shape: tuple[int, ...]) -> Any:
 
 def layer_norm(
     input: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
-) -> Any:
+) -> Tensor:
     """(x - μ) / √(σ² + eps) · weight + bias, with the moments over the last dimensions of every element of the batch.
 
     input: (*, *normalized_shape); weight and bias: normalized_shape.  Returns the input's shape.
@@ -229,6 +230,6 @@ def layer_norm(
     return _affine(standardize(input, mu, r, axis, eps), weight, bias, last)
 
 
-def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
+def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """x / max(|x|_p, eps) along `dim`: vectors of length one."""
     return input / ops.clamp(ops.norm(input, p, dim, keepdim=True), min=eps)

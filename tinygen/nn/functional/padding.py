@@ -11,13 +11,14 @@ from tinygen.engine import Node
 from tinygen.errors import ShapeError
 from tinygen.ops.index import put
 from tinygen.ops.shape import _unslice
+from tinygen.tensor import Tensor
 
 __all__ = ["pad"]
 
 _PAD_MODES = ("constant", "reflect", "replicate", "circular")
 
 
-def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
+def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """The input with more around it: pad = (before, after) of the last dimension, then of the last but one, and so on.
 
     mode: "constant" writes `value` (default 0) around; "reflect" goes on as a mirror would show it, without repeating the

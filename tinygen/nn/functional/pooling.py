@@ -18,6 +18,7 @@ from tinygen.nn.functional.windows import check_rank, windows_of
 from tinygen.ops import pool
 from tinygen.ops.index import _along, put
 from tinygen.ops.pool import Windows
+from tinygen.tensor import Tensor
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -39,7 +40,7 @@ def max_pool1d(
     dilation: Sizes = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
-) -> Any:
+) -> Tensor:
     """y[i] = max_k x[i stride + k dilation - padding]; nothing outside the input is larger.
 
     input: (N, C, L) or (C, L).  stride: kernel_size by default.  padding: at most half of the window.
@@ -59,7 +60,7 @@ def max_pool2d(
     dilation: Sizes = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
-) -> Any:
+) -> Tensor:
     """As max_pool1d, for images.  input: (N, C, H, W) or (C, H, W); the indices count the pixels of an image in rows."""
     return _max_pool("max_pool2d", 2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
@@ -71,7 +72,7 @@ def max_unpool1d(
     stride: Sizes | None = None,
     padding: Sizes = 0,
     output_size: Sequence[int] | None = None,
-) -> Any:
+) -> Tensor:
     """Every value back where `max_pool1d(..., return_indices=True)` found it, and 0 elsewhere: linear in the values.
 
     input and indices: (N, C, L) or (C, L).  output_size: of the result, (L',) or its whole shape; by default
@@ -90,7 +91,7 @@ def max_unpool2d(
     stride: Sizes | None = None,
     padding: Sizes = 0,
     output_size: Sequence[int] | None = None,
-) -> Any:
+) -> Tensor:
     """As max_unpool1d, for images.  input and indices: (N, C, H, W) or (C, H, W)."""
     return _max_unpool("max_unpool2d", 2, input, indices, kernel_size, stride, padding, output_size)
 
@@ -102,7 +103,7 @@ def avg_pool1d(
     padding: Sizes = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
-) -> Any:
+) -> Tensor:
     """The mean of every window: a linear map.
 
     input: (N, C, L) or (C, L); sizes and the result's shape as for max_pool1d.
@@ -120,14 +121,14 @@ def avg_pool2d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
-) -> Any:
+) -> Tensor:
     """As avg_pool1d, for images.  input: (N, C, H, W) or (C, H, W).  divisor_override: divide the sums by this instead."""
     return _avg_pool(
         "avg_pool2d", 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
     )
 
 
-def adaptive_avg_pool1d(input: Any, output_size: int | Sequence[int]) -> Any:
+def adaptive_avg_pool1d(input: Any, output_size: int | Sequence[int]) -> Tensor:
     """The means of output_size windows that cover the input evenly: number i of m from i L ÷ m to (i + 1) L ÷ m, rounded outward.
 
     input: (N, C, L) or (C, L), floating.  Returns (N, C, output_size).  A linear map: one small matrix per dimension.
@@ -136,7 +137,7 @@ def adaptive_avg_pool1d(input: Any, output_size: int | Sequence[int]) -> Any:
     return _adaptive_avg_pool("adaptive_avg_pool1d", 1, input, output_size)
 
 
-def adaptive_avg_pool2d(input: Any, output_size: Any) -> Any:
+def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
     """As adaptive_avg_pool1d, for images.  output_size: one number or (H', W'); None keeps a size."""
     return _adaptive_avg_pool("adaptive_avg_pool2d", 2, input, output_size)
 

@@ -16,6 +16,7 @@ from tinygen.layout import axes_in_memory
 from tinygen.nn.functional.conv import sizes
 from tinygen.ops import pool
 from tinygen.ops.pool import Windows
+from tinygen.tensor import Tensor
 
 __all__ = ["interpolate", "pixel_shuffle", "pixel_unshuffle"]
 
@@ -26,7 +27,7 @@ def interpolate(
     scale_factor: Any = None,
     mode: str = "nearest",
     align_corners: bool | None = None,
-) -> Any:
+) -> Tensor:
     """Another number of pixels for the same picture: a linear map, the same small matrix for every row, and one for every column.
 
     input: (N, C, *size) with 1, 2 or 3 spatial dimensions.  Either size (one number, or one for each dimension) or
@@ -99,7 +100,7 @@ def _between(places: np.ndarray, old: int) -> np.ndarray:
     return (1 - weight) * np.eye(old)[before] + weight * np.eye(old)[np.minimum(before + 1, old - 1)]
 
 
-def along(x: Any, matrices: Sequence[np.ndarray | None]) -> Any:
+def along(x: Any, matrices: Sequence[np.ndarray | None]) -> Tensor:
     """A matrix (new size, old size) applied along each of the last dimensions; None leaves it as it is.
 
     The products are taken in the order in which the dimensions lie in memory, so that no copy is needed for them.
@@ -133,7 +134,7 @@ def _inverse(order: list[int]) -> tuple[int, ...]:
     return tuple(order.index(axis) for axis in range(len(order)))
 
 
-def pixel_shuffle(input: Any, upscale_factor: int) -> Any:
+def pixel_shuffle(input: Any, upscale_factor: int) -> Tensor:
     """The r² channels of a pixel become r × r pixels of one channel: y[c, h r + i, w r + j] = x[c r² + i r + j, h, w].
 
     input: (*, C r², H, W).  Returns (*, C, H r, W r), r = upscale_factor.  Every element keeps its value: a permutation.
@@ -151,7 +152,7 @@ def pixel_shuffle(input: Any, upscale_factor: int) -> Any:
     return _merged(x, [*([i] for i in range(n + 1)), [n + 3, n + 1], [n + 4, n + 2]], _order(input))
 
 
-def pixel_unshuffle(input: Any, downscale_factor: int) -> Any:
+def pixel_unshuffle(input: Any, downscale_factor: int) -> Tensor:
     """r × r pixels of a channel become the r² channels of one pixel: undoes `pixel_shuffle`, and is its transpose.
 
     input: (*, C, H r, W r).  Returns (*, C r², H, W), r = downscale_factor.

@@ -12,11 +12,12 @@ from tinygen.errors import ShapeError
 from tinygen.nn.functional.conv import Sizes, sizes
 from tinygen.ops import pool
 from tinygen.ops.pool import Windows
+from tinygen.tensor import Tensor
 
 __all__ = ["fold", "unfold"]
 
 
-def unfold(input: Any, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1) -> Any:
+def unfold(input: Any, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1) -> Tensor:
     """All windows of an image, each as a column: a linear map, whose transpose is `fold`.
 
     input: (N, C, H, W) or (C, H, W).  Returns (N, C · kernel H · kernel W, number of windows): the windows in rows, and in every
@@ -33,7 +34,7 @@ def unfold(input: Any, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes =
 
 def fold(
     input: Any, output_size: Sizes, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1
-) -> Any:
+) -> Tensor:
     """Windows put back where `unfold` took them from, and added up where they overlap: the transpose of `unfold`.
 
     input: (N, C · kernel H · kernel W, number of windows), or without N.  Returns (N, C, *output_size).

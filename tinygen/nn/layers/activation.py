@@ -6,6 +6,7 @@ from typing import Any
 
 from tinygen.nn import functional as F
 from tinygen.nn.module import Module
+from tinygen.tensor import Tensor
 
 
 class ReLU(Module):
@@ -14,7 +15,7 @@ class ReLU(Module):
     def __init__(self, inplace: bool = False):
         super().__init__()
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return F.relu(input)
 
 
@@ -25,7 +26,7 @@ class LeakyReLU(Module):
         super().__init__()
         self.negative_slope = negative_slope
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return F.leaky_relu(input, self.negative_slope)
 
     def extra_repr(self) -> str:
@@ -39,7 +40,7 @@ class ELU(Module):
         super().__init__()
         self.alpha = alpha
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return F.elu(input, self.alpha)
 
     def extra_repr(self) -> str:
@@ -52,7 +53,7 @@ class SiLU(Module):
     def __init__(self, inplace: bool = False):
         super().__init__()
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return F.silu(input)
 
 
@@ -63,7 +64,7 @@ class GELU(Module):
         super().__init__()
         self.approximate = approximate
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return F.gelu(input, self.approximate)
 
     def extra_repr(self) -> str:
@@ -73,21 +74,21 @@ class GELU(Module):
 class Tanh(Module):
     """The hyperbolic tangent."""
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return F.tanh(input)
 
 
 class Sigmoid(Module):
     """1 / (1 + exp(-x))."""
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return F.sigmoid(input)
 
 
 class LogSigmoid(Module):
     """log(1 / (1 + exp(-x)))."""
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return F.logsigmoid(input)
 
 
@@ -98,7 +99,7 @@ class Softplus(Module):
         super().__init__()
         self.beta, self.threshold = beta, threshold
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return F.softplus(input, self.beta, self.threshold)
 
     def extra_repr(self) -> str:
@@ -112,7 +113,7 @@ class Softmax(Module):
         super().__init__()
         self.dim = dim
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return F.softmax(input, self.dim)
 
     def extra_repr(self) -> str:
@@ -126,7 +127,7 @@ class LogSoftmax(Module):
         super().__init__()
         self.dim = dim
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return F.log_softmax(input, self.dim)
 
     def extra_repr(self) -> str:

@@ -13,6 +13,7 @@ from tinygen.nn.functional.conv import Sizes, sizes, zeros_around
 from tinygen.nn.layers.linear import positive
 from tinygen.nn.module import Module
 from tinygen.nn.parameter import Parameter
+from tinygen.tensor import Tensor
 
 
 class _Conv(Module):
@@ -101,7 +102,7 @@ class _Forward(_Conv):
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
         )
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         padding: Any = self.padding
         if self.padding_mode != "zeros":
             input, padding = F.pad(input, self._around(), self.padding_mode), 0
@@ -143,7 +144,7 @@ class _Transposed(_Conv):
         )
         self.output_padding = sizes(type(self).__name__, "output_padding", output_padding, self._ndim, 0)
 
-    def forward(self, input: Any, output_size: Sequence[int] | None = None) -> Any:
+    def forward(self, input: Any, output_size: Sequence[int] | None = None) -> Tensor:
         """output_size: the spatial size wanted (or the whole shape), instead of `output_padding`."""
         more = self.output_padding if output_size is None else self._output_padding(input, output_size)
         return type(self)._function(

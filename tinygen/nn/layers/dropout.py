@@ -8,6 +8,7 @@ from typing import Any
 from tinygen.backend import Generator
 from tinygen.nn import functional as F
 from tinygen.nn.module import Module
+from tinygen.tensor import Tensor
 
 
 class Dropout(Module):
@@ -24,7 +25,7 @@ class Dropout(Module):
             raise ValueError(f"{type(self).__name__}: the probability p must be between 0 and 1, got {p}")
         self.p, self.generator = p, generator
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return self._function(input, self.p, self.training, generator=self.generator)
 
     def extra_repr(self) -> str:

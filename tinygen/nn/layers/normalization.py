@@ -83,7 +83,7 @@ class BatchNorm(_ChannelNorm):
     ):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         self._check(input)
         momentum: Any = self.momentum
         if self.training and self.num_batches_tracked is not None and self.running_mean is not None:
@@ -150,7 +150,7 @@ class InstanceNorm(_ChannelNorm):
     ):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         if input.ndim + 1 in self._ranks:
             return self.forward(input[None])[0]
         self._check(input)
@@ -216,7 +216,7 @@ class GroupNorm(Module):
         self.weight = Parameter(ones(num_channels, device=device, dtype=dtype)) if affine else None
         self.bias = Parameter(zeros(num_channels, device=device, dtype=dtype)) if affine else None
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         if input.ndim < 2 or input.shape[1] != self.num_channels:
             raise ShapeError(
                 f"GroupNorm: an input of shape (N, {self.num_channels}, ...) is expected, got {tuple(input.shape)}"
@@ -252,7 +252,7 @@ class LayerNorm(Module):
         self.weight = Parameter(ones(shape, device=device, dtype=dtype)) if elementwise_affine else None
         self.bias = Parameter(zeros(shape, device=device, dtype=dtype)) if elementwise_affine and bias else None
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from tinygen.nn import functional as F
 from tinygen.nn.functional.conv import Sizes
 from tinygen.nn.module import Module
+from tinygen.tensor import Tensor
 
 
 class _Pool(Module):
@@ -43,7 +44,7 @@ class _MaxPool(_Pool):
         self.padding, self.dilation = padding, dilation
         self.return_indices, self.ceil_mode = return_indices, ceil_mode
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return type(self)._function(
             input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
         )
@@ -69,7 +70,7 @@ class _MaxUnpool(_Pool):
         super().__init__()
         self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
 
-    def forward(self, input: Any, indices: Any, output_size: Sequence[int] | None = None) -> Any:
+    def forward(self, input: Any, indices: Any, output_size: Sequence[int] | None = None) -> Tensor:
         return type(self)._function(input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
 
@@ -100,7 +101,7 @@ class AvgPool1d(_Pool):
         self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
         self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return F.avg_pool1d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
 
 
@@ -123,7 +124,7 @@ class AvgPool2d(_Pool):
         self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
         self.ceil_mode, self.count_include_pad, self.divisor_override = ceil_mode, count_include_pad, divisor_override
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return F.avg_pool2d(
             input,
             self.kernel_size,
@@ -142,7 +143,7 @@ class _AdaptiveAvgPool(Module):
         super().__init__()
         self.output_size = output_size
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return type(self)._function(input, self.output_size)
 
     def extra_repr(self) -> str:

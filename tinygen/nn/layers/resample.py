@@ -8,6 +8,7 @@ from typing import Any
 from tinygen.nn import functional as F
 from tinygen.nn.functional.conv import Sizes, sizes
 from tinygen.nn.module import Module
+from tinygen.tensor import Tensor
 
 
 class Upsample(Module):
@@ -24,7 +25,7 @@ class Upsample(Module):
             raise ValueError("Upsample: give either size or scale_factor")
         self.size, self.scale_factor, self.mode, self.align_corners = size, scale_factor, mode, align_corners
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return F.interpolate(input, self.size, self.scale_factor, self.mode, self.align_corners)
 
     def extra_repr(self) -> str:
@@ -40,7 +41,7 @@ class PixelShuffle(Module):
         super().__init__()
         self.upscale_factor = upscale_factor
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return F.pixel_shuffle(input, self.upscale_factor)
 
     def extra_repr(self) -> str:
@@ -54,7 +55,7 @@ class PixelUnshuffle(Module):
         super().__init__()
         self.downscale_factor = downscale_factor
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return F.pixel_unshuffle(input, self.downscale_factor)
 
     def extra_repr(self) -> str:
@@ -73,7 +74,7 @@ class _Pad2d(Module):
                 f"{type(self).__name__}: padding must be one number or (left, right, top, bottom), got {padding!r}"
             )
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return F.pad(input, self.padding, self._mode, self.value)
 
     def extra_repr(self) -> str:
@@ -114,7 +115,7 @@ class Unfold(Module):
         super().__init__()
         self.kernel_size, self.dilation, self.padding, self.stride = kernel_size, dilation, padding, stride
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return F.unfold(input, self.kernel_size, self.dilation, self.padding, self.stride)
 
     def extra_repr(self) -> str:
@@ -131,7 +132,7 @@ class Fold(Module):
         self.output_size = sizes("Fold", "output_size", output_size, 2, 1)
         self.kernel_size, self.dilation, self.padding, self.stride = kernel_size, dilation, padding, stride
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return F.fold(input, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride)
 
     def extra_repr(self) -> str:

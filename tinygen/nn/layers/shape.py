@@ -7,6 +7,7 @@ from typing import Any
 
 from tinygen import ops
 from tinygen.nn.module import Module
+from tinygen.tensor import Tensor
 
 
 class Flatten(Module):
@@ -16,7 +17,7 @@ class Flatten(Module):
         super().__init__()
         self.start_dim, self.end_dim = start_dim, end_dim
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return ops.flatten(input, self.start_dim, self.end_dim)
 
     def extra_repr(self) -> str:
@@ -30,7 +31,7 @@ class Unflatten(Module):
         super().__init__()
         self.dim, self.unflattened_size = dim, tuple(unflattened_size)
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
         return ops.unflatten(input, self.dim, self.unflattened_size)
 
     def extra_repr(self) -> str:
