@@ -46,7 +46,7 @@ tan        = Op(lambda xp, x: xp.tan(x),             lambda g, out, _x: g * (1 +
 atan       = Op(lambda xp, x: xp.arctan(x),          lambda g, _, x: g / (1 + x * x),  doc="The angle from -π/2 to π/2, in radians, whose tangent is x.")
 sinh       = Op(lambda xp, x: xp.sinh(x),            lambda g, _, x: g * cosh(x),  doc="The hyperbolic sine, (exp(x) - exp(-x)) / 2.")
 cosh       = Op(lambda xp, x: xp.cosh(x),            lambda g, _, x: g * sinh(x),  doc="The hyperbolic cosine, (exp(x) + exp(-x)) / 2.")
-tanh       = Fused(lambda xp, x: xp.tanh(x),         lambda g, out, _x: g * (1 - out * out),  doc="The hyperbolic tangent, from -1 to 1.")
+tanh       = Fused(lambda xp, x: xp.tanh(x),         lambda g, out, _x: g * (1 - out * out),  doc="The hyperbolic tangent of x.")
 sigmoid    = Fused(lambda xp, x: _sigmoid(xp, x),    lambda g, out, _x: g * (out * (1 - out)),  doc="1 / (1 + exp(-x)), from 0 to 1, with full relative precision for very negative x.")
 softplus   = Fused(lambda xp, x: _softplus(xp, x),   lambda g, _, x: g * sigmoid(x),  doc="log(1 + exp(x)), a smooth max(x, 0), computed without overflow.")
 erf        = Op(lambda xp, x: backend_of(x).erf(x),  lambda g, _, x: g * (2 / math.sqrt(math.pi) * exp(-x * x)),  doc="The error function, 2/√π ∫₀ˣ exp(-t²) dt, from -1 to 1.")
