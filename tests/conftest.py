@@ -10,6 +10,7 @@ Examples per property: `--tinygen-profile deep` or TINYGEN_HYPOTHESIS=deep; quic
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -32,3 +33,11 @@ def _fresh_state() -> Iterator[None]:
     tg.set_grad_enabled(True)
     tg.set_default_dtype(dtype)
     tg.set_default_device(where)
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C works, here and in programs started from here, even if it did not where the tests were started (nohup, &)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

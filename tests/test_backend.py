@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygen as tg
+from tests.processes import SECONDS
 from tinygen import backend
 from tinygen.backend import Device
 from tinygen.testing.devices import devices
@@ -136,7 +137,10 @@ tg.set_rng_state(state)
 assert x == tg.randn(5).tolist()
 print(x)
 """
-    drawn = {subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout for _ in range(2)}
+    drawn = {
+        subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=SECONDS).stdout
+        for _ in range(2)
+    }
     assert len(drawn) == 2, "two processes draw different numbers"
 
 
@@ -234,6 +238,7 @@ def test_an_array_takes_the_memory_of_the_last_one():
                 capture_output=True,
                 text=True,
                 check=True,
+                timeout=SECONDS,
             ).stdout
         )
         for keep in "10"

@@ -244,7 +244,9 @@ def repository(tmp_path):
 
     def git(*arguments):
         who = ["-c", "user.name=a test", "-c", "user.email=test@example.org", "-c", "core.hooksPath=/dev/null"]
-        done = subprocess.run(["git", *who, *arguments], cwd=root, check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            ["git", *who, *arguments], cwd=root, check=True, capture_output=True, text=True, timeout=60
+        )
         return done.stdout.strip()
 
     def commit(message):

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from scipy.signal import correlate
 
 import tinygen as tg
+from tests.processes import program
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 NAMES = ["ae", "vae", "conv-ae"]
@@ -264,7 +265,7 @@ def test_a_product_and_a_triad_are_what_they_say(torch):
 def test_a_quick_run_prints_a_row_for_every_model(script):
     pytest.importorskip("torch")
     command = [sys.executable, str(FOLDER / f"{script}.py"), "--quick", "ae", "vae"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=280).stdout
     assert [line.split()[0] for line in printed.splitlines() if line.split()[1:2] == ["1"]] == ["ae", "vae"]
 
 
@@ -294,7 +295,7 @@ def test_a_disturbed_turn_is_taken_again(disturbed, turns, monkeypatch):
 
 @pytest.mark.skipif(not Path("/proc/stat").exists(), reason="Linux counts there")
 def test_others_are_told_from_a_process_of_ours():
-    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
+    with program(["-c", "while True: pass"]) as process:
         pids = process.pid, os.getpid()
         before = list(map(workers.others_ticks, pids))
         ticks = lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]

@@ -1,12 +1,15 @@
 """The command line, as a learner uses it: on own images, in a folder, with mistakes."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+from tests.processes import SECONDS
 from tinygen import models, training
-from tinygen.cli import main
+from tinygen.cli import examples, main
 from tinygen.cli.kinds import KINDS
 
 IMAGES = [name for name, kind in KINDS.items() if not kind.points]
@@ -126,7 +129,7 @@ def test_without_resume_the_earlier_run_is_set_aside_and_with_it_kept(tmp_path, 
 def test_the_overview_lists_models_examples_and_commands(capsys):
     assert main([]) == 0
     out = capsys.readouterr().out
-    for name in (*KINDS, "vae.py", "train", "compare"):
+    for name in (*KINDS, "upsampling", "train", "compare", "demo", "examples"):
         assert f"  {name} " in out
     lines = out.splitlines()
     assert not any(line.startswith("  ") and len(line.split()) < 2 for line in lines), "every line says something"
@@ -135,6 +138,7 @@ def test_the_overview_lists_models_examples_and_commands(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ("examples vea", "there is no example 'vea'; there are autoencoder"),
         ("sample nowhere", "nowhere is no run that was trained"),
         ("compare nowhere", "nowhere is no run that was trained"),
         ("train vae --data nowhere.npz --device cpu", "nowhere.npz"),
@@ -172,3 +176,37 @@ def test_two_processes_do_not_share_a_folder(tmp_path):
     with FileLock(tmp_path / "vae" / "lock"), pytest.raises(RuntimeError, match="another process is training there"):
         training.start("vae", args)
     training.start("vae", args)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_examples_are_found_in_the_package_and_beside_it(inside, tmp_path, monkeypatch):
+    """A wheel has them inside; there a folder beside the package is anybody's."""
+    package = tmp_path / "tinygen"
+    monkeypatch.setattr(examples, "PACKAGE", package)
+    with pytest.raises(FileNotFoundError, match="the examples are missing"):
+        examples.folder()
+    places = [tmp_path / "examples", *([package / "examples"] if inside else [])]
+    for place in places:
+        place.mkdir(parents=True)
+        for name in ("demo", "common", "vae"):
+            (place / f"{name}.py").write_text('"""What it shows.\n"""')
+    assert examples.folder() == places[-1]
+    assert list(examples.files()) == ["demo", "vae"]
+    assert examples.summary(examples.files()["vae"]) == "What it shows"
+
+
+@pytest.mark.parametrize("words", [["examples", "backprop_by_hand"], ["demo"]])
+def test_an_example_is_run_with_its_own_options(words):
+    done = subprocess.run(
+        [sys.executable, "-m", "tinygen", *words, "--help"], capture_output=True, text=True, timeout=SECONDS
+    )
+    assert done.returncode == 0 and f"usage: {words[-1]}.py" in done.stdout and "--dry-run" in done.stdout
+
+
+def test_examples_are_listed_and_copied(tmp_path, capsys):
+    assert run("examples") == 0
+    listed = capsys.readouterr().out
+    assert all(f"  {name} " in listed for name in examples.files())
+    assert run("examples --copy", tmp_path / "mine") == 0
+    assert {*examples.files(), *examples.HELPERS} == {file.stem for file in (tmp_path / "mine").glob("*.py")}
+    assert run("examples --copy", tmp_path / "mine") == 2 and "mine" in capsys.readouterr().err

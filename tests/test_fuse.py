@@ -15,6 +15,7 @@ from hypothesis import given, settings
 
 import tinygen as tg
 from tests.ops.domains import DOMAINS
+from tests.processes import SECONDS
 from tinygen.backend import fuse
 from tinygen.engine import OPERATORS, _newest_first
 from tinygen.ops.fused import Fused
@@ -145,4 +146,4 @@ fused = [op for op in OPERATORS.values() if isinstance(op, Fused)]
 assert len(fused) > 10
 assert {type(f).__name__ for op in fused for f in (op.forward, *filter(None, op.rules))} == {"function"}
 """
-    subprocess.run([sys.executable, "-c", program], check=True)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=SECONDS)

@@ -217,7 +217,7 @@ def test_the_page_of_the_project_is_what_the_stored_numbers_give(tmp_path):
 
 def test_the_script_names_the_rows_that_there_are(tmp_path):
     command = [sys.executable, str(EXAMPLES / "reproduce.py"), "nonsense", "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
     assert done.returncode == 2 and "no such row: nonsense; there are classifier" in done.stderr
 
 

@@ -121,3 +121,34 @@ def test_a_forked_process_has_threads_again():
         "raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n"
     )
     assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == 2
+
+
+class Library:
+    def __init__(self, num_threads):
+        self.num_threads = num_threads
+
+
+@pytest.mark.parametrize(
+    ("libraries", "variables", "number"),
+    [
+        ([3, 5], {"OMP_NUM_THREADS": "7"}, 5),  # asked, they know best
+        ([], {"VECLIB_MAXIMUM_THREADS": "4", "OMP_NUM_THREADS": "7"}, 4),  # Apple's Accelerate cannot be asked
+        ([], {"OMP_NUM_THREADS": " 7 "}, 7),
+        ([], {"OMP_NUM_THREADS": "all", "MKL_NUM_THREADS": "0"}, 6),
+        ([], {}, 6),
+    ],
+)
+def test_as_many_threads_as_products_have_or_else_as_there_are_cores(libraries, variables, number, monkeypatch):
+    for name in ("VECLIB_MAXIMUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(threads, "_number", None)
+    monkeypatch.setattr(threads, "_libraries", lambda: [Library(n) for n in libraries])
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
+    assert tg.get_num_threads() == number
+    if not libraries and not variables:
+        monkeypatch.setattr(threads, "_number", None)
+        monkeypatch.delattr(os, "sched_getaffinity")
+        monkeypatch.setattr(os, "cpu_count", lambda: None)
+        assert tg.get_num_threads() == 1

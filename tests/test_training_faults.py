@@ -7,7 +7,6 @@ import json
 import math
 import os
 import signal
-import subprocess
 import sys
 import time
 import tracemalloc
@@ -18,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygen as tg
+from tests.processes import program
 from tinygen import anomaly, checkpoint, data, nn, optim
 from tinygen.training import Keeper
 from tinygen.training.log import Log
@@ -432,8 +432,7 @@ def test_killed_three_times_it_ends_bit_for_bit_the_same(tmp_path):
     random = np.random.default_rng(0)
 
     def start(folder, every, sleep):
-        command = [sys.executable, "-c", PROGRAM, str(folder), str(every), str(sleep)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return program(["-c", PROGRAM, str(folder), str(every), str(sleep)])
 
     def ends(folder):
         state = checkpoint.load(folder / "run.safetensors")

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygen as tg
+from tests.processes import SECONDS, program
 from tinygen import checkpoint, data, nn, optim, training
 from tinygen.training import Keeper
 
@@ -252,26 +253,27 @@ print(keeper.values["steps"])
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_finishes_the_step_saves_and_says_so(tmp_path, times):
-    command = [sys.executable, "-c", CTRL_C, str(tmp_path)]
-    pipe = subprocess.PIPE
-    process = subprocess.Popen([*command, "slow"], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
-    assert process.stdout.readline() == "now\n"
-    process.send_signal(signal.SIGINT)
-    assert "stopping" in process.stderr.readline() + process.stderr.readline()
-    if times == 2:
+def test_ctrl_c_finishes_the_step_saves_and_says_so(tmp_path, times, ctrl_c):
+    command = ["-c", CTRL_C, str(tmp_path)]
+    with program([*command, "slow"]) as process:
+        assert process.stdout.readline() == "now\n"
         process.send_signal(signal.SIGINT)
-    error = process.communicate("\n", timeout=60)[1]
+        assert "stopping" in process.stderr.readline() + process.stderr.readline()
+        if times == 2:
+            process.send_signal(signal.SIGINT)
+        error = process.communicate("\n")[1]
     assert process.returncode != 0 and "KeyboardInterrupt" in error
     if times == 2:
         assert not list(tmp_path.iterdir())
         return
     assert "ctrl_c: stopped in epoch 1 after 6 batches, and saved in" in error
-    done = subprocess.run([*command, "fast"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, *command, "fast"], capture_output=True, text=True, check=True, timeout=SECONDS
+    )
     assert "going on with epoch 1/1 after 6 batches" in done.stderr and done.stdout == "10000\n"
 
 
-def test_ctrl_c_at_the_last_batch_ends_the_epoch(tmp_path, capsys):
+def test_ctrl_c_at_the_last_batch_ends_the_epoch(tmp_path, capsys, ctrl_c):
     """What stands behind the loop may use its variables: it is done, and the run goes on with the next epoch."""
 
     def run(press):
@@ -291,7 +293,7 @@ def test_ctrl_c_at_the_last_batch_ends_the_epoch(tmp_path, capsys):
     assert run(press=False) == [(1, 2)]
 
 
-def test_ctrl_c_is_ours_only_inside_the_loop(tmp_path):
+def test_ctrl_c_is_ours_only_inside_the_loop(tmp_path, ctrl_c):
     loader = data.DataLoader(np.zeros(3))
     before = signal.getsignal(signal.SIGINT)
     keeper = Keeper(tmp_path, model=nn.Linear(1, 1))

@@ -27,11 +27,12 @@ class UsageError(ValueError, RuntimeError):
 
 
 class _IsLibrary(dict):
-    """Is a file part of the library's machinery?  Models are not: a learner wants to see the model's line."""
+    """Is a file part of the library's machinery?  Models and examples are not: a learner wants to see their lines."""
 
     def __missing__(self, filename: str) -> bool:
         path = os.path.abspath(filename)
-        inside = path.startswith(_ROOT + os.sep) and not path.startswith(os.path.join(_ROOT, "models"))
+        shown = tuple(os.path.join(_ROOT, folder) for folder in ("models", "examples"))
+        inside = path.startswith(_ROOT + os.sep) and not path.startswith(shown)
         self[filename] = inside
         return inside
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import SECONDS
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SOURCE = ROOT / "examples" / "check_your_own_layer.py"
 PAGE = (ROOT / "docs" / "check_your_own_layer.md").read_text("utf-8")
@@ -20,7 +22,9 @@ NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 @pytest.fixture(scope="module")
 def printed() -> str:
     environment = os.environ | {"PYTHONIOENCODING": "utf-8", "PYTHONWARNINGS": "error"}
-    done = subprocess.run([sys.executable, str(SOURCE)], capture_output=True, encoding="utf-8", env=environment)
+    done = subprocess.run(
+        [sys.executable, str(SOURCE)], capture_output=True, encoding="utf-8", env=environment, timeout=SECONDS
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

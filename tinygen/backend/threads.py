@@ -27,11 +27,14 @@ _pool: ThreadPoolExecutor | None = None  # all threads but the calling one, once
 def get_num_threads() -> int:
     """How many threads share large loops (torch.get_num_threads): at first as many as NumPy's matrix products use.
 
-    That is the number of cores, or what OPENBLAS_NUM_THREADS, MKL_NUM_THREADS or OMP_NUM_THREADS say; 1 if unknown.
+    That is the number of cores, or what OPENBLAS_NUM_THREADS, MKL_NUM_THREADS or OMP_NUM_THREADS say.  Where NumPy's products
+    come from a library that cannot be asked (Apple's Accelerate, or without threadpoolctl), it is the number of cores that
+    this process may use, or what one of these variables, or VECLIB_MAXIMUM_THREADS, says.
     """
     global _number
     if _number is None:
-        _number = max((library.num_threads or 1 for library in _libraries()), default=1)
+        asked = [library.num_threads or 1 for library in _libraries()]
+        _number = max(asked) if asked else _from_environment() or _cores()
     return _number
 
 
@@ -70,7 +73,7 @@ def share(work: Callable[[Sequence[Any]], T], pieces: Sequence[Any], multiplicat
     try:
         mine = work(first)
     finally:
-        wait(waiting)  # nothing goes on behind an exception
+        wait(waiting)  # or they would go on writing after an exception left here
     return [mine, *(future.result() for future in waiting)]
 
 
@@ -81,6 +84,18 @@ def _take_over() -> ThreadPoolExecutor:
         library.set_num_threads(1)
     _pool = ThreadPoolExecutor(max(get_num_threads() - 1, 1), "tinygen")
     return _pool
+
+
+def _from_environment() -> int | None:
+    """The number of threads that the environment asks for, by the first of these variables that names one."""
+    names = ("VECLIB_MAXIMUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+    numbers = (os.environ.get(name, "").strip() for name in names)
+    return next((int(n) for n in numbers if n.isdecimal() and int(n) > 0), None)
+
+
+def _cores() -> int:
+    """The cores that this process may use: on a shared machine not all that there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _libraries() -> list[Any]:

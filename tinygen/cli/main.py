@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import tinygen as tg
 from tinygen import training
-from tinygen.cli import judge, runs, show
+from tinygen.cli import examples, judge, runs, show
 from tinygen.cli.kinds import KINDS, options
 from tinygen.cli.train import train
 
@@ -21,12 +20,15 @@ COMMANDS = {
     "interpolate RUN": "from one image to another",
     "evaluate RUN": "its numbers, beside baseline and floor",
     "compare RUN RUN": "curves on one plot, and a table",
+    "demo": "train seven models in a minute; pictures in runs/demo",
+    "examples": "list the examples; examples NAME ... runs one, with its own options",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0, 2 for what cannot be done as it was asked for, 130 after Ctrl-C."""
-    args = parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    args = parser().parse_args(["examples", *words] if words[:1] == ["demo"] else words)
     command, traceback, function = (vars(args).pop(key, None) for key in ("command", "traceback", "function"))
     if function is None:
         print(overview())
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser("python -m tinygen", description="Generative models, trained, shown and measured.")
+    p = argparse.ArgumentParser("tinygen", description="Generative models, trained, shown and measured.")
     p.add_argument("--version", action="version", version=f"tinygen {tg.__version__}")
     p.add_argument("--traceback", action="store_true", help="show where in the source an error comes from")
     commands = p.add_subparsers(dest="command", metavar="COMMAND")
@@ -72,6 +74,12 @@ def parser() -> argparse.ArgumentParser:
     q.set_defaults(function=_compare)
     q.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs")
     q.add_argument("--out", type=Path, default=Path("runs/compare.png"), help="the plot (default runs/compare.png)")
+    q = commands.add_parser("examples", help="list, run or copy the examples", description="The examples of tinygen.")
+    q.set_defaults(function=_examples)
+    q.add_argument("--copy", type=Path, metavar="FOLDER", help="copy them all to a new folder, to be changed")
+    q.add_argument("name", nargs="?", metavar="NAME", help="run this one")
+    q.add_argument("options", nargs=argparse.REMAINDER, metavar="...", help="its own options; try NAME --help")
+    commands.add_parser("demo", help=COMMANDS["demo"], add_help=False)  # `examples demo`: see main
     return p
 
 
@@ -104,24 +112,13 @@ def _train(commands: Any) -> None:
 def overview() -> str:
     """Models, examples and commands, a line each."""
     rows = [("models", "")] + [(f"  {name}", kind.summary) for name, kind in KINDS.items()]
-    if examples := _examples():
-        rows += [("", ""), (f"examples, in {examples[0].parent}", "")]
-        rows += [(f"  {file.name}", _first_line(file)) for file in examples]
-    rows += [("", ""), ("commands: python -m tinygen ...", "")] + [
+    rows += [("", ""), (f"examples, in {examples.folder()}", "")]
+    rows += [(f"  {name}", examples.summary(file)) for name, file in examples.files().items()]
+    rows += [("", ""), ("commands: tinygen ..., or python -m tinygen ...", "")] + [
         (f"  {name}", text) for name, text in COMMANDS.items()
     ]
     width = max(len(name) for name, text in rows if text) + 2
     return "\n".join(f"{name:<{width}}{text}".rstrip() for name, text in rows)
-
-
-def _examples() -> list[Path]:
-    """Those beside the package, in a checkout."""
-    folder = Path(tg.__file__).resolve().parent.parent / "examples"
-    return sorted(file for file in folder.glob("*.py") if file.name not in ("common.py", "report.py"))
-
-
-def _first_line(file: Path) -> str:
-    return (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").partition("\n")[0].rstrip(".")
 
 
 def _loaded(args: argparse.Namespace) -> tuple[runs.Trained, argparse.Namespace, Any]:
@@ -152,3 +149,15 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 def _compare(args: argparse.Namespace) -> None:
     judge.compare(args.runs, args.out, training.select_device("cpu"))
+
+
+def _examples(args: argparse.Namespace) -> None:
+    if args.copy is not None:
+        print(f"{len(examples.copy(args.copy))} files in {args.copy}")
+    if args.name is not None:
+        examples.run(args.name, args.options)
+    elif args.copy is None:
+        width = max(map(len, examples.files())) + 2
+        print(f"in {examples.folder()}; tinygen examples NAME runs one\n")
+        for name, file in examples.files().items():
+            print(f"  {name:<{width}}{examples.summary(file)}")
