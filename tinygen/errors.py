@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dis
 import os
+import sys
+import warnings
 from types import CodeType
 from typing import Any
 
@@ -52,6 +54,14 @@ def source_line(line: tuple[CodeType, int] | None) -> tuple[str, int] | None:
             break
         number = starts_line or number
     return code.co_filename, number
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """A warning that points to the user's line, however deep inside the library it is given."""
+    frame, level = sys._getframe(1), 2
+    while is_library[frame.f_code.co_filename] and frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 def at(node: Any) -> str:

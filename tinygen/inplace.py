@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygen import backend, engine
+from tinygen import backend, engine, memory
 from tinygen.backend import Array
 from tinygen.engine import Node, Op
 from tinygen.errors import ShapeError
@@ -44,6 +44,27 @@ def rebind(node: Node, op: Callable, *args: Any, **params: Any) -> None:
     for slot in ("requires_grad", "op", "edges", "line", "inputs", "arrays", "params"):
         setattr(node, slot, getattr(new, slot))
     node.time = next(clock)
+
+
+def become(node: Node, op: Callable, *args: Any, **params: Any) -> Node:
+    """op(node, ...) in the place of node, which is returned: what `relu(x, inplace=True)` and its like do.
+
+    A recorded result whose memory is nobody else's is exchanged for the new one, without any copy.
+    """
+    alone = node.memory is None or not node.memory.shared
+    if node.op is None or not alone or node.hooks or memory.recorder is not None or not engine.is_grad_enabled():
+        return in_place(op)(node, *args, **params)
+    old = Node.public(node.array)
+    for slot in ("requires_grad", *_MAKER):
+        setattr(old, slot, getattr(node, slot))
+    new = op(old, *args, **params)
+    for slot in ("array", "memory", "requires_grad", *_MAKER):
+        setattr(node, slot, getattr(new, slot))
+    return node
+
+
+_MAKER = ("op", "edges", "time", "line", "inputs", "arrays", "params")
+"""What a node knows of how it came about."""
 
 
 def write(node: Node, values: Array) -> None:

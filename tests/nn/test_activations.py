@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import special
 
 import tinygen as tg
-from tinygen import backend
+from tinygen import backend, nn
 from tinygen.nn import functional as F
 from tinygen.testing import assert_gradients
 from tinygen.testing import strategies as ts
@@ -35,10 +35,25 @@ ELEMENTWISE: dict[str, tuple[Callable, Callable]] = {
     "softplus":      (F.softplus,                          lambda x: np.logaddexp(0, x)),
     "softplus 3":    (lambda x: F.softplus(x, beta=3),     lambda x: np.logaddexp(0, 3 * x) / 3),
     "logsigmoid":    (F.logsigmoid,                        special.log_expit),
+    "softplus low":  (lambda x: F.softplus(x, 2, 1),       lambda x: np.where(2 * x > 1, x, np.logaddexp(0, 2 * x) / 2)),
+    "prelu":         (lambda x: F.prelu(x, tg.tensor(0.3, device=x.device, dtype=x.dtype)), lambda x: np.where(x > 0, x, np.float32(0.3) * x if x.dtype == np.float32 else 0.3 * x)),
+    "relu6":         (F.relu6,                             lambda x: np.clip(x, 0, 6)),
+    "hardtanh":      (lambda x: F.hardtanh(x, -0.1, 0.1),  lambda x: np.clip(x, -0.1, 0.1)),
+    "hardsigmoid":   (F.hardsigmoid,                       lambda x: np.clip(x / 6 + 0.5, 0, 1)),
+    "hardswish":     (F.hardswish,                         lambda x: x * np.clip(x / 6 + 0.5, 0, 1)),
+    "threshold":     (lambda x: F.threshold(x, 0, -3),     lambda x: np.where(x > 0, x, -3)),
+    "hardshrink":    (lambda x: F.hardshrink(x, 0.1),      lambda x: np.where(np.abs(x) > 0.1, x, 0)),
+    "softshrink":    (lambda x: F.softshrink(x, 0.1),      lambda x: np.sign(x) * np.maximum(np.abs(x) - 0.1, 0)),
+    "selu":          (F.selu,                              lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0)))),
+    "celu":          (lambda x: F.celu(x, 0.5),            lambda x: np.maximum(x, 0) + 0.5 * np.expm1(np.minimum(x, 0) / 0.5)),
+    "mish":          (F.mish,                              lambda x: x * np.tanh(np.logaddexp(0, x))),
+    "softsign":      (F.softsign,                          lambda x: x / (1 + np.abs(x))),
+    "tanhshrink":    (F.tanhshrink,                        lambda x: x - np.tanh(x)),
 }
 ALONG_A_DIMENSION: dict[str, tuple[Callable, Callable]] = {
     "softmax":     (F.softmax,      lambda x, dim: special.softmax(x, axis=dim)),
     "log_softmax": (F.log_softmax,  lambda x, dim: special.log_softmax(x, axis=dim)),
+    "softmin":     (F.softmin,      lambda x, dim: special.softmax(-x, axis=dim)),
     "normalize":   (lambda x, dim: F.normalize(x, dim=dim),  lambda x, dim: x / np.linalg.norm(x, axis=dim, keepdims=True)),
 }
 # fmt: on
@@ -89,11 +104,113 @@ def test_elementwise_in_float32_over_the_whole_range(name, device):
     assert np.isfinite(values(g)).all()
 
 
-@pytest.mark.parametrize(("f", "slope"), [(F.relu, 0.0), (F.leaky_relu, 0.01), (lambda x: F.elu(x, 0.5), 0.5)])
-def test_slope_at_the_kink_is_the_left_one(f, slope):
-    """As in PyTorch: what belongs to x <= 0."""
-    x = tg.zeros(3, dtype=tg.float64, requires_grad=True)
-    assert tg.grad(f(x).sum(), x)[0].tolist() == [slope] * 3
+KINKS = [
+    (F.relu, 0.0, 0.0),
+    (F.leaky_relu, 0.0, 0.01),
+    (lambda x: F.prelu(x, tg.tensor([0.25, 0.25, 0.25])), 0.0, 0.25),
+    (lambda x: F.elu(x, 0.5), 0.0, 0.5),
+    (lambda x: F.celu(x, 0.5), 0.0, 1.0),
+    (F.relu6, 0.0, 0.0),
+    (F.relu6, 6.0, 0.0),
+    (F.hardtanh, -1.0, 0.0),
+    (F.hardtanh, 1.0, 0.0),
+    (F.hardsigmoid, 3.0, 0.0),
+    (F.hardswish, -3.0, 0.0),
+    (F.hardswish, 3.0, 1.0),
+    (lambda x: F.threshold(x, 1.0, 5.0), 1.0, 0.0),
+    (F.hardshrink, 0.5, 0.0),
+    (F.softshrink, -0.5, 0.0),
+    (F.softsign, 0.0, 1.0),
+]
+
+
+@pytest.mark.parametrize(("f", "at", "slope"), KINKS)
+def test_slope_at_the_kink(f, at, slope):
+    """PyTorch's: that of the side where less is going on (tests/nn/test_torch.py compares them)."""
+    x = tg.full((1, 3), at, dtype=tg.float64, requires_grad=True)
+    assert tg.grad(f(x).sum(), x)[0].tolist() == [[slope] * 3]
+
+
+@pytest.mark.parametrize("name", ["celu", "elu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "relu", "relu6", "selu", "silu"])  # fmt: skip
+@given(x=ts.tensors(avoid=(0.0,)), recorded=st.booleans(), viewed=st.booleans())
+def test_inplace_overwrites_the_input(name, device, x, recorded, viewed):
+    """The input becomes the result, is what is returned, and passes on the same gradient."""
+    f = getattr(F, name)
+    leaf = on(device, x, requires_grad=recorded)
+    expected = f(leaf * 2)
+    y = leaf * 2
+    view = y.reshape(-1) if viewed else None
+    if recorded and viewed:
+        with pytest.raises(RuntimeError, match="shares its memory with a view"):
+            f(y, inplace=True)
+        return
+    assert f(y, inplace=True) is y and np.array_equal(values(y), values(expected))
+    assert view is None or np.array_equal(values(view), values(expected).reshape(-1))
+    if recorded:
+        assert np.array_equal(values(tg.grad(y.sum(), leaf)[0]), values(tg.grad(expected.sum(), leaf)[0]))
+
+
+def test_inplace_and_compile_agree():
+    """A recorded step either does what the plain one does, or says that it is not replayed."""
+    net = nn.Sequential(nn.Linear(2, 3, dtype=tg.float64), nn.ReLU(True), nn.Linear(3, 1, dtype=tg.float64))
+    step = tg.compile(lambda x: net(x).sum())
+    x = tg.randn(4, 2, dtype=tg.float64)
+    with pytest.warns(UserWarning, match="in place"):
+        results = [step(x).item() for _ in range(3)]
+    assert results == [net(x).sum().item()] * 3
+
+
+def test_inplace_on_a_leaf_says_what_to_do():
+    with pytest.raises(RuntimeError, match=r"relu_: a leaf that requires a gradient"):
+        F.relu(tg.ones(2, requires_grad=True), inplace=True)
+    with tg.no_grad():
+        x = tg.tensor([-1.0, 2.0], requires_grad=True)
+        assert F.relu(x, inplace=True) is x and x.tolist() == [0.0, 2.0]
+
+
+# Gumbel softmax
+
+
+def test_gumbel_softmax_draws_each_class_with_its_probability(device):
+    """The largest of logits + Gumbel noise is class c with probability softmax(logits)[c], whatever tau is."""
+    p = np.array([0.5, 0.2, 0.2, 0.1])
+    logits = on(device, np.tile(np.log(p), (20000, 1)))
+    generator = tg.Generator(device).manual_seed(0)
+    for tau in (0.1, 5.0):
+        counts = values(F.gumbel_softmax(logits, tau, hard=True, generator=generator)).mean(0)
+        np.testing.assert_allclose(counts, p, atol=4 * np.sqrt(0.25 / 20000))  # four standard deviations
+
+
+@given(x=ts.tensors(ts.shapes(min_dims=1, min_side=1)), seed=ts.seeds(), data=st.data())
+def test_hard_gumbel_softmax_is_one_hot_with_the_soft_gradient(x, seed, data):
+    dim = data.draw(ts.axes(x.ndim))
+    x = on("cpu", x, requires_grad=True)
+    w = tg.tensor(np.random.default_rng(seed).normal(size=x.shape))
+    soft, hard = (
+        F.gumbel_softmax(x, 0.7, h, dim=dim, generator=tg.Generator().manual_seed(seed)) for h in (False, True)
+    )
+    np.testing.assert_allclose(values(soft.sum(dim)), 1, rtol=1e-14)
+    one_hot = np.arange(x.shape[dim]).reshape([-1 if i == dim % x.ndim else 1 for i in range(x.ndim)]) == values(
+        soft
+    ).argmax(dim, keepdims=True)
+    np.testing.assert_allclose(values(hard), one_hot, atol=1e-15)  # 1 - y + y
+    np.testing.assert_array_equal(values(tg.grad((hard * w).sum(), x)[0]), values(tg.grad((soft * w).sum(), x)[0]))
+
+
+def test_gumbel_softmax_is_decided_by_the_seed(device):
+    x = on(device, np.zeros((3, 4), np.float32))
+    tg.manual_seed(1)
+    first, second = F.gumbel_softmax(x), F.gumbel_softmax(x)
+    tg.manual_seed(1)
+    assert tg.equal(F.gumbel_softmax(x), first) and not tg.equal(first, second)
+    assert first.dtype == np.float32 and first.device.type == device
+
+
+def test_glu_gates_one_half_with_the_other(device):
+    x = on(device, np.random.default_rng(0).normal(size=(3, 4, 2)))
+    for dim in (1, -1, 2):
+        a, b = np.split(values(x), 2, dim)
+        np.testing.assert_allclose(values(F.glu(x, dim)), a * special.expit(b), rtol=1e-14)
 
 
 @st.composite
@@ -131,8 +248,15 @@ def test_softmax_sums_to_one_at_the_ends_of_float32(device):
 
 @pytest.mark.parametrize(("shape", "dim"), [((4,), 0), ((2, 3), 1), ((2, 3, 4), 0), ((2, 3, 4, 5), 1)])
 def test_softmax_without_dim_takes_pytorchs(shape, dim):
+    """And warns at the caller's line, as it does."""
     x = tg.randn(*shape)
-    assert tg.equal(F.softmax(x), F.softmax(x, dim=dim)) and tg.equal(F.log_softmax(x), F.log_softmax(x, dim=dim))
+    for f in (F.softmax, F.softmin, F.log_softmax):
+        with pytest.warns(UserWarning, match=rf"{f.__name__}: no dim was given, so dim={dim} is taken") as caught:
+            assert tg.equal(f(x), f(x, dim=dim))
+        assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match="write dim") as caught:
+        nn.Softmax()(x)
+    assert caught[0].filename == __file__
 
 
 def test_normalize_leaves_zero_alone_and_scales_away():

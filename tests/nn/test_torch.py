@@ -21,7 +21,7 @@ P, Q = RNG.uniform(0.02, 0.98, (6, 4)), RNG.uniform(0.02, 0.98, (6, 4))
 LABELS = np.array([0, 3, 1, 1, 2, 0])
 IMAGE, IMAGE_LABELS = RNG.normal(size=(2, 4, 3, 5)), RNG.integers(0, 4, (2, 3, 5))
 W = RNG.uniform(0.5, 2.0, 4)
-KINKS = np.array([-1.0, -0.5, 0.0, 0.5, 1.0, 20.0, -20.0])
+KINKS = np.array([-1.0, -0.5, 0.0, 0.5, 1.0, 20.0, -20.0, 6.0, 3.0, -3.0])
 
 # fmt: off
 # what to call with the library's functional module and its tensors, and the arrays; floating ones are differentiated
@@ -33,6 +33,22 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "gelu":             (lambda f, x: f.gelu(x), (KINKS,)),
     "gelu tanh":        (lambda f, x: f.gelu(x, approximate="tanh"), (KINKS,)),
     "softplus":         (lambda f, x: f.softplus(x, beta=2), (X,)),
+    "softplus low":     (lambda f, x: f.softplus(x, 2, 1), (KINKS,)),
+    "selu":             (lambda f, x: f.selu(x), (KINKS,)),
+    "celu":             (lambda f, x: f.celu(x, 0.5), (KINKS,)),
+    "mish":             (lambda f, x: f.mish(x), (KINKS,)),
+    "relu6":            (lambda f, x: f.relu6(x), (KINKS,)),
+    "hardtanh":         (lambda f, x: f.hardtanh(x, -0.5, 1.0), (KINKS,)),
+    "hardswish":        (lambda f, x: f.hardswish(x), (KINKS,)),
+    "threshold":        (lambda f, x: f.threshold(x, 0.5, 20.0), (KINKS,)),
+    "hardshrink":       (lambda f, x: f.hardshrink(x), (KINKS,)),
+    "softshrink":       (lambda f, x: f.softshrink(x), (KINKS,)),
+    "softsign":         (lambda f, x: f.softsign(x), (KINKS,)),
+    "tanhshrink":       (lambda f, x: f.tanhshrink(x), (KINKS,)),
+    "prelu":            (lambda f, x, w: f.prelu(x, w), (X, W)),
+    "prelu one":        (lambda f, x, w: f.prelu(x, w), (KINKS, W[:1])),
+    "glu":              (lambda f, x: f.glu(x, 0), (X,)),
+    "softmin":          (lambda f, x: f.softmin(x, dim=0), (X,)),
     "logsigmoid":       (lambda f, x: f.logsigmoid(x), (KINKS,)),
     "softmax":          (lambda f, x: f.softmax(x, dim=0), (X,)),
     "log_softmax":      (lambda f, x: f.log_softmax(x, dim=-1), (X,)),
@@ -101,6 +117,7 @@ MODELS: list[Callable[[Any], Any]] = [
     lambda n: n.Linear(3, 4, bias=False),
     lambda n: n.Bilinear(2, 3, 4),
     lambda n: n.Embedding(5, 3),
+    lambda n: n.PReLU(3),
     lambda n: n.BatchNorm1d(3),
     lambda n: n.BatchNorm1d(3, affine=False),
     lambda n: n.BatchNorm1d(3, track_running_stats=False),
@@ -142,6 +159,15 @@ REPRS = [  # not of the normalisations: there PyTorch's versions differ
     lambda n: n.GELU(),
     lambda n: n.Softplus(),
     lambda n: n.ELU(),
+    lambda n: n.ReLU(True),
+    lambda n: n.LeakyReLU(0.2, True),
+    lambda n: n.Sequential(
+        n.ReLU6(), n.SELU(), n.CELU(0.5), n.Mish(), n.Hardswish(), n.Hardsigmoid(), n.Softsign()
+    ),
+    lambda n: n.Sequential(
+        n.Hardtanh(-1, 2), n.Threshold(0.1, 20), n.PReLU(4), n.GLU(), n.Softmin(dim=1), n.Softmax2d()
+    ),
+    lambda n: n.Sequential(n.Hardshrink(), n.Softshrink(0.3), n.Tanhshrink(), n.LogSigmoid()),
 ]
 
 

@@ -16,16 +16,40 @@ X = ts.tensors(SHAPE)
 AWAY = ts.tensors(SHAPE, avoid=(0.0,), gap=0.2)  # from the kink at 0
 POSITIVE = {"low": 0.5, "high": 2.0}  # differences step aside, and must not reach 0
 
-for name in ("relu", "leaky_relu", "elu"):
+for name in ("relu", "leaky_relu", "elu", "relu6", "selu", "celu", "softsign"):
     function(name, AWAY)
-for name in ("gelu", "logsigmoid", "sigmoid", "silu", "softplus", "tanh", "softmax", "log_softmax"):
-    function(name, X)
+for name in (
+    "gelu",
+    "logsigmoid",
+    "sigmoid",
+    "silu",
+    "softplus",
+    "tanh",
+    "mish",
+    "tanhshrink",
+    "hardsigmoid",
+    "hardswish",
+):
+    function(name, X)  # the last two have their kinks at -3 and 3
+for name in ("softmax", "softmin", "log_softmax"):
+    function(name, X, dim=-1)
+    function(f"{name} dim", ts.tensors(ts.shapes(min_dims=1)), dim=0)
+ONES = ts.tensors(SHAPE, avoid=(-1.0, 1.0), gap=0.2)  # away from there
+HALVES = ts.tensors(SHAPE, avoid=(-0.5, 0.5), gap=0.2)
+function("hardtanh", ONES)
+function("threshold", ONES, threshold=1.0, value=-3.0)
+function("hardshrink", HALVES)
+function("softshrink", HALVES)
+function("celu 0.5", AWAY, alpha=0.5)
+function("softplus low", HALVES, threshold=0.5)
+function("glu", ts.tensors(SHAPE.map(lambda s: (*s, 4))))
+function("glu dim", ts.tensors(SHAPE.map(lambda s: (2, *s))), dim=0)
+function("prelu", AWAY, tensor())
+function("prelu channels", rows(2, 3, avoid=(0.0,), gap=0.2), tensor(2))
 function("leaky_relu 0.2", AWAY, negative_slope=0.2)
 function("elu 0.5", AWAY, alpha=0.5)
 function("gelu tanh", X, approximate="tanh")
 function("softplus 2", X, beta=2.0)
-function("softmax dim", ts.tensors(ts.shapes(min_dims=1)), dim=-1)
-function("log_softmax dim", ts.tensors(ts.shapes(min_dims=1)), dim=0)
 
 function("linear", ts.tensors(ts.shapes().map(lambda s: (*s, 3))), tensor(2, 3), tensor(2))
 function("linear no bias", tensor(0, 3), tensor(2, 3))
@@ -76,6 +100,8 @@ class Drawing(nn.Module):
         return self.f(x, **self.options)
 
 
+drawing = lambda: Drawing(F.gumbel_softmax, tau=2.0)
+enter("functional.gumbel_softmax", Entry(check_module, drawing, (rows(3),), {"modes": ["train"]}))
 enter("functional.dropout", Entry(check_module, lambda: Drawing(F.dropout, p=0.3), (X,), {"modes": ["train"]}))
 for name, sizes in (("dropout1d", (2, 3)), ("dropout2d", (2, 3, 1)), ("dropout3d", (2, 1, 3, 1))):
     drawing = lambda name=name: Drawing(getattr(F, name), p=0.3)

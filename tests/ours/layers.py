@@ -10,10 +10,21 @@ from tinygen.nn.layers.normalization import BatchNorm, InstanceNorm
 
 # Elementwise, and what only rearranges.  Kinked ones are checked where they are smooth.
 AWAY = rows(3, avoid=(0.0,), gap=0.2)
-for activation in (nn.ReLU, nn.LeakyReLU, nn.ELU):
+for activation in (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.ReLU6, nn.SELU, nn.CELU, nn.Softsign, nn.PReLU):
     module(activation.__name__, activation, AWAY, kinks="raise")
-for activation in (nn.GELU, nn.Identity, nn.LogSigmoid, nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Tanh):
+for activation in (
+    *(nn.GELU, nn.Identity, nn.LogSigmoid, nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Tanh, nn.Mish, nn.Tanhshrink),
+    *(nn.Hardsigmoid, nn.Hardswish),  # their kinks are at -3 and 3
+):
     module(activation.__name__, activation, rows(3), kinks="raise")
+for activation in (nn.Hardshrink, nn.Softshrink):
+    module(activation.__name__, activation, rows(3, avoid=(-0.5, 0.5), gap=0.2))
+module("Hardtanh", lambda: nn.Hardtanh(-0.5, 0.5), rows(3, avoid=(-0.5, 0.5), gap=0.2))
+module("Threshold", lambda: nn.Threshold(0.0, 5.0), AWAY)
+module("PReLU channels", lambda: nn.PReLU(3), rows(3, 2, avoid=(0.0,), gap=0.2))
+module("GLU", lambda: nn.GLU(1), rows(4, 2))
+module("Softmin", lambda: nn.Softmin(dim=1), rows(3, 2), kinks="raise")
+module("Softmax2d", nn.Softmax2d, rows(2, 1, 2), kinks="raise")
 module("LeakyReLU 0.2", lambda: nn.LeakyReLU(0.2), AWAY)
 module("ELU 0.5", lambda: nn.ELU(0.5), AWAY)
 module("GELU tanh", lambda: nn.GELU("tanh"), rows(3))

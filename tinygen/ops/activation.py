@@ -15,6 +15,8 @@ leaky_relu = Fused(lambda xp, x, slope: _leaky_relu(xp, x, slope),     lambda g,
 # g where x > 0, slope·g elsewhere: linear in g, and constant in x but for the kink
 leaky_step = Fused(lambda xp, g, x, slope: _leaky_step(g, x, slope),   lambda h, _, _g, x, slope: leaky_step(h, x, slope=slope))
 elu        = Fused(lambda xp, x, alpha: _elu(xp, x, alpha),            lambda g, out, x, alpha: g * _elu_slope(x, out, alpha))
+# between two numbers; at either of them the slope is 0, where that of `clip` is 1: so PyTorch has it
+hardtanh   = Fused(lambda xp, x, low, high: xp.clip(x, low, high),     lambda g, _, x, low, high: where((x <= low) | (x >= high), 0.0, g))
 logsigmoid = Fused(lambda xp, x: -_softplus(xp, -x),                   lambda g, _, x: g * sigmoid(-x))
 # Φ, the distribution function of N(0, 1)
 normal_cdf = Fused(lambda xp, x: 0.5 * (1 + backend_of(x).erf(x * math.sqrt(0.5))),

@@ -29,6 +29,7 @@ def option(examples: st.SearchStrategy[Example], **options: Any) -> st.SearchStr
 domain("leaky_relu",  option(unary(**NONZERO), slope=[0.2, 0.0, 3.0, -1.0]),  lambda x, slope: np.where(x > 0, x, slope * x))
 domain("leaky_step",  option(broadcast(ANY, NONZERO), slope=[0.2, 3.0]),      lambda g, x, slope: np.where(x > 0, g, slope * g))
 domain("elu",         option(unary(**NONZERO), alpha=[1.0, 0.5]),             lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(x)))
+domain("hardtanh",    option(unary(**{**ANY, "avoid": (-1.0, 1.0), "gap": 0.2}), low=[-1.0], high=[1.0]),  lambda x, low, high: np.clip(x, low, high))
 domain("logsigmoid",  unary(**NONZERO),                                       special.log_expit)
 domain("normal_cdf",  unary(**ANY),                                           special.ndtr)
 domain("squared_error",    broadcast(ANY, ANY),                               lambda x, y: (x - y) ** 2)
