@@ -46,7 +46,7 @@ def rebind(node: Node, op: Callable, *args: Any, **params: Any) -> None:
     node.time = next(clock)
 
 
-def become(node: Node, op: Callable, *args: Any, **params: Any) -> Node:
+def become(node: Any, op: Callable, *args: Any, **params: Any) -> Any:
     """op(node, ...) in the place of node, which is returned: what `relu(x, inplace=True)` and its like do.
 
     A recorded result whose memory is nobody else's is exchanged for the new one, without any copy.

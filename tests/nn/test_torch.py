@@ -161,9 +161,7 @@ REPRS = [  # not of the normalisations: there PyTorch's versions differ
     lambda n: n.ELU(),
     lambda n: n.ReLU(True),
     lambda n: n.LeakyReLU(0.2, True),
-    lambda n: n.Sequential(
-        n.ReLU6(), n.SELU(), n.CELU(0.5), n.Mish(), n.Hardswish(), n.Hardsigmoid(), n.Softsign()
-    ),
+    lambda n: n.Sequential(n.ReLU6(), n.SELU(), n.CELU(0.5), n.Mish(), n.Hardswish(), n.Hardsigmoid(), n.Softsign()),
     lambda n: n.Sequential(
         n.Hardtanh(-1, 2), n.Threshold(0.1, 20), n.PReLU(4), n.GLU(), n.Softmin(dim=1), n.Softmax2d()
     ),
