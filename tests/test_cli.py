@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.processes import SECONDS
+from tests.processes import SECONDS, program
 from tinygen import models, training
 from tinygen.cli import examples, main
 from tinygen.cli.kinds import KINDS
@@ -210,3 +210,9 @@ def test_examples_are_listed_and_copied(tmp_path, capsys):
     assert run("examples --copy", tmp_path / "mine") == 0
     assert {*examples.files(), *examples.HELPERS} == {file.stem for file in (tmp_path / "mine").glob("*.py")}
     assert run("examples --copy", tmp_path / "mine") == 2 and "mine" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_read_enough_is_no_error():
+    with program(["-m", "tinygen", "examples"]) as process:
+        process.stdout.close()
+        assert process.wait(SECONDS) == 141 and process.stderr.read() == ""

@@ -131,7 +131,7 @@ def compare(folders: Sequence[Path], out: Path, device: Any) -> None:
     for name, run in trained.items():
         file = run.folder / "metrics.json"
         metrics = json.loads(file.read_text("utf-8")) if file.is_file() else {}
-        measured = metrics.get("evaluation") or [{"metric": f"not measured: python -m tinygen evaluate {run.folder}"}]
+        measured = metrics.get("evaluation") or [{"metric": f"not measured: tinygen evaluate {run.folder}"}]
         rows += [{"run": name} | {key: row.get(key) for key in HEADERS} for row in measured]
     print(training.table(rows, ("run", *HEADERS)))
     settings: dict[str, dict[str, Any]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0, 2 for what cannot be done as it was asked for, 130 after Ctrl-C."""
+    """Returns the exit status: 0, 2 for what cannot be done as it was asked for, 130 after Ctrl-C, 141 if nobody reads on."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     args = parser().parse_args(["examples", *words] if words[:1] == ["demo"] else words)
     command, traceback, function = (vars(args).pop(key, None) for key in ("command", "traceback", "function"))
@@ -35,9 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         function(args)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         return 130
+    except BrokenPipeError:  # `tinygen ... | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at the end
+        return 141
     except (ValueError, OSError, RuntimeError, FloatingPointError, ImportError) as error:
         if traceback:
             raise
@@ -114,9 +119,7 @@ def overview() -> str:
     rows = [("models", "")] + [(f"  {name}", kind.summary) for name, kind in KINDS.items()]
     rows += [("", ""), (f"examples, in {examples.folder()}", "")]
     rows += [(f"  {name}", examples.summary(file)) for name, file in examples.files().items()]
-    rows += [("", ""), ("commands: tinygen ..., or python -m tinygen ...", "")] + [
-        (f"  {name}", text) for name, text in COMMANDS.items()
-    ]
+    rows += [("", ""), ("commands: tinygen ...", "")] + [(f"  {name}", text) for name, text in COMMANDS.items()]
     width = max(len(name) for name, text in rows if text) + 2
     return "\n".join(f"{name:<{width}}{text}".rstrip() for name, text in rows)
 

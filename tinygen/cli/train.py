@@ -59,7 +59,7 @@ def train(args: argparse.Namespace) -> None:
     judge.measure(trained, x_train, x_test, sets, args)
     print(f"Trained for {keeper.seconds:.0f} s.  Weights, losses and pictures are in {run.folder}/; next:")
     for command in ("sample", "evaluate") if kind.points else ("sample", "interpolate", "evaluate"):
-        print(f"    python -m tinygen {command} {run.folder}")
+        print(f"    tinygen {command} {run.folder}")
 
 
 def held_out(model: Any, test: Samples) -> float:
