@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import wraps
 from itertools import chain
 from typing import Any, ClassVar, TypedDict
 
@@ -26,6 +27,18 @@ class Ignored(TypedDict, total=False):
     fused: bool | None
     capturable: bool
     differentiable: bool
+
+
+def counting_calls(step: Callable) -> Callable:
+    """A step that counts how often it was called, which a scheduler looks at."""
+
+    @wraps(step)
+    def counted(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        self.calls += 1
+        return step(self, *args, **kwargs)
+
+    counted.counts_calls = True  # type: ignore[attr-defined]
+    return counted
 
 
 class Optimizer:
@@ -165,12 +178,12 @@ class Optimizer:
                 p.grad.detach_().zero_()  # type: ignore[attr-defined]
 
     @as_a_whole
+    @counting_calls
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient.
 
         closure: if given, it is called first, to compute the loss and the gradients.  Returns what it returns.
         """
-        self.calls += 1
         loss = None
         if closure is not None:
             with enable_grad():
