@@ -12,7 +12,7 @@ The names, argument orders and defaults are PyTorch's.  To read the source, star
 import numpy as _np
 
 from tinygen import autograd, nn, optim
-from tinygen.autograd import enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled
+from tinygen.autograd import enable_grad, grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from tinygen.backend import (
     Device,
     Generator,
@@ -66,6 +66,7 @@ __all__ = [
     "get_rng_state",
     "grad",
     "half",
+    "inference_mode",
     "int",
     "int8",
     "int16",

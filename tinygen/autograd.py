@@ -11,9 +11,10 @@ from typing import Any
 from tinygen import engine, memory
 from tinygen.anomaly import AnomalyError, detect_anomaly
 from tinygen.backend import ARRAY_MODULES, is_array
-from tinygen.engine import Node, enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from tinygen.engine import Node
 from tinygen.errors import ShapeError
 from tinygen.memory import note_change
+from tinygen.modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from tinygen.ops import clone, reshape, stack
 from tinygen.recompute import checkpoint, checkpoint_invertible
 from tinygen.tracing import trace
@@ -28,6 +29,7 @@ __all__ = [
     "grad",
     "hessian",
     "hvp",
+    "inference_mode",
     "is_grad_enabled",
     "jacobian",
     "jvp",

@@ -28,6 +28,15 @@ from tinygen.backend import ARRAY_MODULES, Array
 from tinygen.errors import is_library
 from tinygen.layout import laid_out_like, sum_along
 from tinygen.memory import Memory, clock, share_memory
+from tinygen.modes import (  # noqa: F401  # noqa: F401
+    GradMode,
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_recording,
+    no_grad,
+    set_grad_enabled,
+)
 from tinygen.promotion import settle
 
 if TYPE_CHECKING:
@@ -112,7 +121,6 @@ def constant(array: Array) -> Node:
 
 
 _new = object.__new__
-_recording = True
 watcher: Any = None  # sees every operator's result and every rule's gradient while anomaly.detect_anomaly is on
 NOTHING: dict[Rule, Any] = {}
 NO_PARAMS: dict[str, Any] = {}  # one for all operators that were called without any
@@ -247,7 +255,7 @@ class Op:
         node = _new(public)
         node.array = out
         node.grad = node.hooks = node.memory = None
-        if is_float and edges and _recording:
+        if is_float and edges and is_recording():
             node.requires_grad = True
             node.op = self
             node.inputs = inputs
@@ -365,7 +373,7 @@ def backpropagate(
     for node, g in zip(outputs, cotangents, strict=True):
         pending[id(node)] = pending[id(node)] + g if id(node) in pending else g
 
-    with _Recording(create_graph):
+    with GradMode(create_graph):
         for node in order:
             key = id(node)
             g = pending.pop(key, None)
@@ -490,69 +498,6 @@ def _released_message(node: Node) -> str:
         f"backward: the graph through {getattr(node.op, 'name', '?')!r} (shape {node.shape}{errors.at(node)}) was released by an earlier "
         "backward pass; pass retain_graph=True to the first one, or run the forward pass again"
     )
-
-
-# Recording on and off.
-
-
-class _Recording:
-    """Context manager and decorator that turns recording on or off."""
-
-    def __init__(self, mode: bool):
-        self._mode = mode
-        self._previous: list[bool] = []  # a stack: one object may be entered several times
-
-    def __enter__(self) -> None:
-        global _recording
-        self._previous.append(_recording)
-        _recording = self._mode
-
-    def __exit__(self, *_: object) -> None:
-        global _recording
-        _recording = self._previous.pop()
-
-    def __call__(self, function: Callable) -> Callable:
-        from functools import wraps
-
-        @wraps(function)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with type(self)(self._mode):
-                return function(*args, **kwargs)
-
-        return wrapper
-
-
-class set_grad_enabled(_Recording):
-    """Record operators (True) or only compute (False), until changed or inside a `with` (torch.set_grad_enabled)."""
-
-    def __init__(self, mode: bool):
-        super().__init__(bool(mode))
-        super().__enter__()
-
-    def __enter__(self) -> None:
-        pass
-
-    def __call__(self, function: Callable) -> Callable:
-        self.__exit__()  # as a decorator it switches inside the function only
-        return super().__call__(function)
-
-
-class no_grad(_Recording):
-    """Inside `with no_grad():`, or in a function decorated with `@no_grad()`, operators compute but do not record."""
-
-    def __init__(self, mode: bool = False):
-        super().__init__(mode)
-
-
-class enable_grad(_Recording):
-    """Record again inside a `no_grad` block."""
-
-    def __init__(self, mode: bool = True):
-        super().__init__(mode)
-
-
-def is_grad_enabled() -> bool:
-    return _recording
 
 
 # The table of operators.
