@@ -111,7 +111,7 @@ def test_an_operator_with_more_inputs_than_rules_raises(inputs, rules):
     if inputs and (inputs <= rules or not rules):
         assert op(*xs).item() == sum(range(inputs))
     elif inputs:
-        with pytest.raises(TypeError, match=rf"total: {inputs} inputs, but {rules} derivative rule.*each="):
+        with pytest.raises(TypeError, match=rf"total: more inputs than the {rules} derivative rule.*each="):
             op(*xs)
     if inputs:
         each = Op(total, each=lambda i: lambda g, *_: g * i)

@@ -14,10 +14,11 @@ and when the gradient itself is to be differentiated (`create_graph=True`) it ru
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import count, islice
 from operator import iadd
+from sys import _getframe
 from types import CodeType, MethodType
 from typing import TYPE_CHECKING, Any, overload
 
@@ -165,8 +166,10 @@ class Op:
         self.rules: Iterable[Rule | None]
         if each or any_number and not rules:
             self.rules = EachRule(each or _no_rule)
-        else:
-            self.rules = rules + (None,) * (len(names) - len(rules))
+        elif any_number:
+            self.rules = EachRule(partial(_rule_of, self, rules))
+        else:  # one more: so that forward, which then complains, sees it when there is an input too many
+            self.rules = rules + (None,) * (len(names) + 1 - len(rules))
         self.together = together
         self.view = view
         self.any_dtype = any_dtype
@@ -232,8 +235,6 @@ class Op:
                     edges.append((x, rule))
                 x = x.array
             arrays.append(x)
-        if len(arrays) != len(inputs):
-            raise self._too_many(inputs)
         try:
             xp = ARRAY_MODULES.get(type(arrays[0])) or _library(arrays)
             out = self.forward(xp, *arrays, **params) if params else self.forward(xp, *arrays)
@@ -263,7 +264,7 @@ class Op:
             node.params = params or NO_PARAMS
             node.edges = edges
             node.time = next(clock)
-            frame = sys._getframe(1)
+            frame = _getframe(1)
             while is_library[frame.f_code.co_filename] and frame.f_back is not None:
                 frame = frame.f_back
             node.code = frame.f_code
@@ -279,18 +280,6 @@ class Op:
             watcher.forward(self, node, inputs, arrays, params, node.line or _users_line())
         return node
 
-    def _too_many(self, inputs: tuple) -> TypeError:
-        _, any_number = op_help.inputs_of(self.forward)
-        if not any_number:
-            return op_help.wrong_arguments(self, inputs, {}) or TypeError(
-                f"{self.name}: {len(inputs)} inputs are too many"
-            )
-        rules = sum(1 for _ in self.rules)
-        return TypeError(
-            f"{self.name}: {len(inputs)} inputs, but {rules} derivative rule{'s' * (rules != 1)}: the others would get no "
-            "gradient; give the operator one rule (or None) for every input, or each=lambda i: rule of input i"
-        )
-
 
 def _library(arrays: list) -> Any:
     """The library of the first array; NumPy if there are only Python numbers and NumPy scalars."""
@@ -299,7 +288,7 @@ def _library(arrays: list) -> Any:
 
 def _users_line() -> tuple[CodeType, int]:
     """(code, instruction) of the innermost call that is not the library's own."""
-    frame = sys._getframe(2)
+    frame = _getframe(2)
     while is_library[frame.f_code.co_filename] and frame.f_back is not None:
         frame = frame.f_back
     return frame.f_code, frame.f_lasti
@@ -307,6 +296,15 @@ def _users_line() -> tuple[CodeType, int]:
 
 def _no_rule(i: int) -> Any:
     return None
+
+
+def _rule_of(op: Op, rules: tuple[Rule | None, ...], i: int) -> Rule | None:
+    if i < len(rules):
+        return rules[i]
+    raise TypeError(
+        f"{op.name}: more inputs than the {len(rules)} derivative rule{'s' * (len(rules) != 1)}, so the last would get no "
+        "gradient; give the operator a rule (or None) for every input, or each=lambda i: rule of input i"
+    )
 
 
 class EachRule:
