@@ -195,7 +195,7 @@ class inference_mode(GradMode):
         super().__init__(not mode)
 
 
-def _with_or_without_parentheses(cls: type[GradMode], function: Any) -> Any:
+def _with_or_without_parentheses(cls: Any, function: Any) -> Any:
     if function is None:
         return object.__new__(cls)
     if not callable(function):
