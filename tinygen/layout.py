@@ -2,7 +2,11 @@
 
 PyTorch's shape of images is (N, C, H, W), but the results of convolutions lie in memory as (H, W, N, C): a transposed view
 (ops/conv/geometry.py).  NumPy's elementwise functions keep the order of their inputs and are quick if that is one; with two
-orders they take 5 to 30 times as long.  A sum is as slow over axes that are no neighbours in memory.
+orders they take 5 to 30 times as long.  A sum is as slow over axes that are not neighbours in memory.
+
+Sums of floats are blocked: no more than `_BLOCK` values are added up one after another, then the sums of the blocks are, and so
+on.  Added up in one go, the running sum of n values soon dwarfs each of them, and loses their last digits: the error grows with
+n, here with its logarithm.  Half precision is added up in float32, or it would stop at 2,048 ones and overflow at 65,504.
 
 All functions here take plain arrays.
 """
@@ -16,6 +20,10 @@ from typing import Any
 import numpy as np
 
 _FEW_PIXELS = 512
+_BLOCK = 256  # rows of a matrix that one product adds up
+_FEW = 512  # rows that need no blocks: float32 is then wrong by 6e-7 at most, and no batch of common size pays for more calls
+_ROW_BLOCK, _FEW_IN_ROW = 512, 1024  # the same along rows, where products add up several numbers at a time anyhow
+_DOT_BLOCK, _FEW_IN_DOT = 2048, 4096  # and for a product of vectors, which adds up 32 at a time
 _MOST_ONES = 4096  # that are kept: larger rows of ones cost less to make than the product they are for
 
 
@@ -62,39 +70,119 @@ def beside(xp: Any, p: Any, x: Any) -> Any:
     return p
 
 
+def accumulator(dtype: Any) -> Any:
+    """The dtype in which running sums and products of `dtype` are kept: one that is more exact, if there is one."""
+    return np.float64 if dtype.char in "ef" else np.int64 if dtype.kind == "u" else None  # as PyTorch; NumPy has uint64
+
+
 def sum_along(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
     """x.sum(axis).  Floats are summed several times faster by a row of ones times a matrix, or a matrix times ones."""
+    if x.dtype.char == "e":
+        return xp.asarray(sum_along(xp, x.astype(np.float32), axis)).astype(x.dtype)
     if x.ndim == 2 and len(axis) == 1 and x.dtype.char in "fd" and x.size:
-        return x.dot(_ones(xp, x.shape[1], x.dtype)) if axis == (1,) else _ones(xp, x.shape[0], x.dtype).dot(x)
+        if x.flags.f_contiguous and not x.flags.c_contiguous:
+            x, axis = x.T, (1 - axis[0],)
+        return _sum_of_columns(xp, x) if axis == (1,) else _sum_of_rows(xp, x)
     order = _kept_together(x, axis)
     if order is None:
-        return x.sum(axis)
+        return _sum_of_any(x, axis)
     slow, kept, fast = _sizes(x, axis, order)
     out = x.transpose(order)
     if fast > 1:
-        out = out.reshape(slow * kept, fast).dot(_ones(xp, fast, x.dtype))
+        out = _sum_of_columns(xp, out.reshape(slow * kept, fast))
     if slow > 1:
-        out = _ones(xp, slow, x.dtype).dot(out.reshape(slow, kept))
+        out = _sum_of_rows(xp, out.reshape(slow, kept))
     return _without(out, x, axis, order)
+
+
+def _sum_of_rows(xp: Any, x: Any) -> Any:
+    """x.sum(0) of a matrix: row i is added to rows i + m, i + 2m, ..., which leaves m rows; and so on."""
+    n, columns = x.shape
+    if n <= _FEW:
+        return _ones(xp, n, x.dtype).dot(x)
+    m = n // _BLOCK
+    head, rest = x[: m * _BLOCK], x[m * _BLOCK :]
+    if head.flags.c_contiguous:  # one product
+        head = _ones(xp, _BLOCK, x.dtype).dot(head.reshape(_BLOCK, m * columns)).reshape(m, columns)
+    else:
+        head = xp.matmul(_ones(xp, _BLOCK, x.dtype), head.reshape(m, _BLOCK, columns))
+    out = _sum_of_rows(xp, head)
+    return out + _ones(xp, len(rest), x.dtype).dot(rest) if len(rest) else out
+
+
+def _sum_of_columns(xp: Any, x: Any) -> Any:
+    """x.sum(1) of a matrix."""
+    rows, n = x.shape
+    if n <= _FEW_IN_ROW:
+        return x.dot(_ones(xp, n, x.dtype))
+    m = n // _ROW_BLOCK
+    head, rest = x[:, : m * _ROW_BLOCK], x[:, m * _ROW_BLOCK :]
+    out = _sum_of_columns(xp, xp.matmul(head.reshape(rows, m, _ROW_BLOCK), _ones(xp, _ROW_BLOCK, x.dtype)))
+    return out + rest.dot(_ones(xp, rest.shape[1], x.dtype)) if rest.shape[1] else out
+
+
+def _sum_of_any(x: Any, axis: tuple[int, ...]) -> Any:
+    """x.sum(axis) in any memory: of all values in a line NumPy adds up pairwise (as CuPy always does), else in float64."""
+    if x.dtype.kind != "f":
+        return x.sum(axis, dtype=accumulator(x.dtype))
+    if math.prod(x.shape[i] for i in axis) <= _FEW:
+        return x.sum(axis)
+    line = in_a_line(x) if len(axis) == x.ndim else None
+    return x.sum(axis, dtype=np.float64).astype(x.dtype) if line is None else line.sum()
+
+
+def inner(x: Any, y: Any) -> Any:
+    """Σ x y of two vectors of one dtype, a number: half precision comes back as float32."""
+    if x.dtype.char == "e":
+        x, y = x.astype(np.float32), y.astype(np.float32)
+    if len(x) <= _FEW_IN_DOT or not isinstance(x, np.ndarray):  # CuPy's adds up in blocks by itself
+        return x.dot(y)
+    end = len(x) // _DOT_BLOCK * _DOT_BLOCK
+    rows = np.vecdot(x[:end].reshape(-1, _DOT_BLOCK), y[:end].reshape(-1, _DOT_BLOCK))
+    return rows.sum() + x[end:].dot(y[end:])
 
 
 def dot_along(xp: Any, x: Any, y: Any, axis: tuple[int, ...]) -> Any:
     """(x * y).sum(axis) for arrays of one shape; on the CPU without an array of the products."""
+    if x.dtype.char == "e":
+        return xp.asarray(dot_along(xp, x.astype(np.float32), y.astype(np.float32), axis)).astype(x.dtype)
     order = _kept_together(x, axis) if xp is np and x.dtype == y.dtype else None
     if order is None:
         return sum_along(xp, x * y, axis)
     slow, kept, fast = _sizes(x, axis, order)
     left, right = x.transpose(order), laid_out_like(xp, y, x).transpose(order)
     if slow == 1:
-        out = np.einsum("kf,kf->k", left.reshape(kept, fast), right.reshape(kept, fast))
+        out = _dots_of_rows(left.reshape(kept, fast), right.reshape(kept, fast))
     else:  # in long rows: along the slow axes only, of which the fastest is kept for a while
         summed = [i for i in order if i in axis and x.shape[i] > 1]
         n = x.shape[summed[-1]] if fast == 1 and len(summed) > 1 else 1
         rows = slow // n, n * kept * fast
-        out = np.einsum("sk,sk->k", left.reshape(rows), right.reshape(rows))
+        out = _dots_of_columns(left.reshape(rows), right.reshape(rows))
         out = sum_along(xp, out.reshape(n, kept * fast), (0,)) if n > 1 else out
         out = sum_along(xp, out.reshape(kept, fast), (1,)) if fast > 1 else out
     return _without(out, x, axis, order)
+
+
+def _dots_of_rows(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(x * y).sum(1) of two matrices."""
+    rows, n = x.shape
+    if n <= _FEW_IN_DOT:
+        return np.vecdot(x, y)
+    m = n // _DOT_BLOCK
+    end = m * _DOT_BLOCK
+    blocks = np.vecdot(x[:, :end].reshape(rows, m, _DOT_BLOCK), y[:, :end].reshape(rows, m, _DOT_BLOCK))
+    return _sum_of_columns(np, blocks) + np.vecdot(x[:, end:], y[:, end:])
+
+
+def _dots_of_columns(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(x * y).sum(0) of two matrices."""
+    n, columns = x.shape
+    m = n // _BLOCK
+    if n <= _FEW:
+        return np.einsum("sk,sk->k", x, y)
+    end = m * _BLOCK
+    head = np.einsum("bsk,bsk->bk", x[:end].reshape(m, _BLOCK, columns), y[:end].reshape(m, _BLOCK, columns))
+    return _sum_of_rows(np, head) + np.einsum("sk,sk->k", x[end:], y[end:])
 
 
 def _kept_together(x: Any, axis: tuple[int, ...]) -> list[int] | None:

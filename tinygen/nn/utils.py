@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygen.backend import Array, array_module, device_of, fuse, to_device
 from tinygen.engine import Node
+from tinygen.layout import inner
 from tinygen.memory import as_a_whole, note_change
 from tinygen.nn.module import Module
 from tinygen.nn.parameter import Parameter
@@ -50,9 +51,10 @@ def _norm(xp: Any, x: Array, order: float) -> Array:
     """(Σ |xᵢ|^order)^(1/order), of all elements of x."""
     x = x.reshape(-1)
     if order == 2:
-        return xp.sqrt(x.dot(x))  # a BLAS call, where norm() would make an array of squares
+        return xp.sqrt(inner(x, x))  # a BLAS call, where norm() would make an array of squares
     if order == inf:
         return xp.abs(x).max() if x.size else xp.zeros((), x.dtype)
+    x = x.astype(np.float32) if x.dtype == np.float16 else x  # whose squares overflow
     return (xp.abs(x) ** order).sum() ** (1 / order)
 
 

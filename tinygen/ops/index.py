@@ -11,11 +11,14 @@ import numpy as np
 from tinygen.backend import backend_of, device_of, is_array, to_device
 from tinygen.engine import Node, Op, cast, expand, name_operators
 from tinygen.errors import ShapeError
+from tinygen.layout import accumulator
 from tinygen.ops.elementwise import where
 from tinygen.ops.shape import _slice, axis_of, flatten, reshape
 
 if TYPE_CHECKING:
     from tinygen.tensor import Tensor
+
+_FEW = 512  # values of float32 that may be added up one after another
 
 # fmt: off
 
@@ -30,9 +33,11 @@ put       = Op(lambda xp, x, y, at: _put(xp, x, y, at),           lambda g, _, _
 
 
 def _add_at(xp: Any, y: Any, at: Any, shape: tuple[int, ...]) -> Any:
-    x = xp.zeros(shape, y.dtype)
-    backend_of(x).add_at(x, at, y)
-    return x
+    """Zeros with y added at the index.  The same place may come up again and again: added up in a more exact dtype."""
+    wide = accumulator(y.dtype) if y.dtype.kind == "f" and (y.size > _FEW or y.dtype.char == "e") else None
+    x = xp.zeros(shape, wide or y.dtype)
+    backend_of(x).add_at(x, at, y if wide is None else y.astype(wide))
+    return x if wide is None else x.astype(y.dtype)
 
 
 def _put(xp: Any, x: Any, y: Any, at: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinygen.engine import name_operators
+from tinygen.layout import inner
 from tinygen.ops.elementwise import log, sigmoid, where
 from tinygen.ops.functions import clamp
 from tinygen.ops.fused import Fused
@@ -40,7 +41,7 @@ def _squared_error(x, y):
 
 def _squared_distance(x, y):
     d = (x - y).reshape(-1)
-    return d.dot(d)
+    return inner(d, d).astype(d.dtype)
 
 
 def _huber(xp, x, y, delta):

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tinygen.backend import fuse
 from tinygen.engine import Node, Op, name_operators
 from tinygen.layout import beside, dot_along, sum_along
 from tinygen.ops.elementwise import rsqrt, square
-from tinygen.ops.reduce import _inner, _kept, _size, mean
+from tinygen.ops.reduce import _inner, _kept, _size, in_single, mean
 from tinygen.ops.shape import reshape
 
 # fmt: off
 
 # z = (x - μ) r, where r = 1/√(σ² + eps) and μ, σ² are the moments of x along `axis`.  Source: Ioffe, Szegedy 2015, section 3.
-_standardize = Op(lambda xp, x, mu, r, axis, eps: _standardized(xp, x, mu, r),
+_standardize = Op(lambda xp, x, mu, r, axis, eps: _standardized(xp, x, mu, r).astype(x.dtype, copy=False),
                   lambda g, z, x, _mu, _r, axis, eps: _project(g, z, axis=axis) * _scale(x, _r, axis, eps))
 # g - mean(g) - z mean(g z): the gradient loses what shifting or scaling x would change, since z does not feel it.
 # Symmetric: <h, project(g, z)> = <project(h, z), g>
@@ -22,7 +24,7 @@ _project     = Op(lambda xp, g, z, axis: _without_shift_and_scale(xp, g, z, axis
                   lambda h, _, _g, z, axis: _project(h, z, axis=axis),
                   lambda h, _, g, z, axis: -(h * _mean_of_product(g, z, axis) + g * _mean_of_product(h, z, axis)))
 # z w + b, for w and b that do not vary along `axis`, without keeping z
-_normalize   = Op(lambda xp, x, w, b, mu, r, axis, eps: _normalized(xp, x, w, b, mu, r),
+_normalize   = Op(lambda xp, x, w, b, mu, r, axis, eps: _normalized(xp, x, w, b, mu, r).astype(x.dtype, copy=False),
                   lambda g, _, x, w, _b, mu, r, axis, eps: _project(g, _standardize(x, mu, r, axis=axis, eps=eps), axis=axis) * (_scale(x, r, axis, eps) * w),
                   lambda g, _, x, _w, _b, mu, r, axis, eps: _product_to(g, _standardize(x, mu, r, axis=axis, eps=eps), _w.shape),
                   lambda g, *_, axis, eps: g,
@@ -35,7 +37,8 @@ scale_shift  = Op(lambda xp, x, a, b: _scale_shift(xp, x, a, b),
 
 
 def moments(xp: Any, x: Any, axis: tuple[int, ...]) -> tuple[Any, Any]:
-    """Mean and variance (divided by N) of an array along `axis`, whose sizes become 1."""
+    """Mean and variance (divided by N) of an array along `axis`, whose sizes become 1: float32 for half precision."""
+    x = x.astype(np.float32) if x.dtype == np.float16 else x
     share = 1 / max(_size(x, axis), 1)
     kept = _kept(x.shape, axis)
     mu = (sum_along(xp, x, axis) * share).reshape(kept)
@@ -80,6 +83,7 @@ def _gradients_of_normalize(
     """What the three rules return, in a few passes: they share Σ g and Σ g z, and one array is enough."""
     share = 1 / max(_size(x, axis), 1)
     centred = x - beside(xp, mu, x)
+    g = g.astype(centred.dtype, copy=False)  # half precision meets moments of float32
     gw = dot_along(xp, g, centred, axis).reshape(r.shape) * r
     gb = sum_along(xp, g, axis).reshape(r.shape)
     return _projected(xp, centred, g, gw, gb, r, w, share, -share), gw, gb
@@ -95,6 +99,7 @@ def _projected(xp: Any, gx: Any, g: Any, gw: Any, gb: Any, r: Any, w: Any, share
     return gx
 
 
+@in_single
 def _without_shift_and_scale(xp: Any, g: Any, z: Any, axis: tuple[int, ...]) -> Any:
     share, kept = 1 / max(_size(z, axis), 1), _kept(z.shape, axis)
     gz, sum_g = dot_along(xp, g, z, axis).reshape(kept), sum_along(xp, g, axis).reshape(kept)

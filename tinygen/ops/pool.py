@@ -23,6 +23,7 @@ import numpy as np
 
 from tinygen.backend import array_module, device_of, to_device
 from tinygen.engine import Op, name_operators
+from tinygen.ops.reduce import in_single
 
 Sizes = tuple[int, ...]
 """One number per spatial dimension."""
@@ -100,6 +101,7 @@ def _unfold(xp: Any, x: Any, windows: Windows) -> Any:
     return out
 
 
+@in_single
 def _fold(xp: Any, y: Any, windows: Windows) -> Any:
     """(*, *kernel, *out) -> (*, *size): what the windows have at the same place adds up."""
     x = xp.zeros((*y.shape[: -2 * len(windows.size)], *windows.size), y.dtype)
@@ -111,6 +113,7 @@ def _fold(xp: Any, y: Any, windows: Windows) -> Any:
 # The results have the order of memory of the input: zeros_like(x, shape=...) sees to that.
 
 
+@in_single
 def _sum(xp: Any, x: Any, windows: Windows) -> Any:
     out = xp.zeros_like(x, shape=_of_windows(x, windows))
     for _, inside, places in windows.taps:
@@ -118,6 +121,7 @@ def _sum(xp: Any, x: Any, windows: Windows) -> Any:
     return out
 
 
+@in_single
 def _spread(xp: Any, y: Any, windows: Windows) -> Any:
     x = xp.zeros_like(y, shape=_of_input(y, windows))
     for _, inside, places in windows.taps:

@@ -6,16 +6,18 @@ The operators take `axis` as a tuple of non-negative integers; the public functi
 
 from __future__ import annotations
 
+import builtins
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
 from tinygen.backend import ARRAY_MODULES
 from tinygen.engine import Node, Op, cast, expand, name_operators
 from tinygen.errors import ShapeError
-from tinygen.layout import dot_along, sum_along
+from tinygen.layout import accumulator, dot_along, sum_along
 from tinygen.ops.elementwise import abs, exp, log, pow, sqrt, square, where
 from tinygen.ops.index import ValuesAndIndices, gather
 from tinygen.ops.shape import axis_of, flip, permute, reshape, unsqueeze
@@ -24,21 +26,45 @@ if TYPE_CHECKING:
     from tinygen.tensor import Tensor
 
 Dim = int | Sequence[int] | None
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def in_single(function: F) -> F:
+    """The function, computed in float32 where it is handed float16, and rounded to float16 at the end.
+
+    What it adds up on the way may be larger than float16's 65,504, though its result is an ordinary number; and constants such
+    as 1e-12 are 0 in float16.  Its arguments are arrays or tensors, and what else it takes.
+    """
+
+    @wraps(function)
+    def in_float32(*args: Any, **how: Any) -> Any:
+        if not builtins.any(_is_half(x) for x in args):
+            return function(*args, **how)
+        single = np.dtype(np.float32)
+        out = function(*(cast(x, dtype=single) if _is_half(x) else x for x in args), **how)
+        return cast(out, dtype=np.dtype(np.float16)) if out.dtype == single else out
+
+    return in_float32  # type: ignore[return-value]
+
+
+def _is_half(x: Any) -> bool:
+    return getattr(getattr(x, "dtype", None), "char", "") == "e"
+
 
 # fmt: off
 
-_sum    = Op(lambda xp, x, axis: _fast_sum(xp, x, axis),                   lambda g, _, _x, axis: _spread_out(g, _x, axis))
+_sum    = Op(lambda xp, x, axis: sum_along(xp, x, axis),                    lambda g, _, _x, axis: _spread_out(g, _x, axis))
 # y, the sum of an array like `like`, repeated over the axes that were summed: the sum's transpose
 _spread = Op(lambda xp, y, like, axis: _repeated(xp, y, like, axis),       lambda g, _, _y, _like, axis: _sum(g, axis=axis))
 # Σ x y, for two arrays of one shape
 _inner  = Op(lambda xp, x, y, axis: dot_along(xp, x, y, axis),             lambda g, _, _x, y, axis: _spread(g, y, axis=axis) * y,
                                                                            lambda g, _, x, _y, axis: _spread(g, x, axis=axis) * x)
-_mean   = Op(lambda xp, x, axis: _fast_sum(xp, x, axis) * (1 / _size(x, axis)),
+_mean   = Op(lambda xp, x, axis: _average(xp, x, axis),
                                                                            lambda g, _, _x, axis: _spread(g * (1 / _size(_x, axis)), _x, axis=axis))
-_prod   = Op(lambda xp, x, axis: x.prod(axis, dtype=_signed(x)),                             lambda g, out, x, axis: _spread(g, x, axis=axis) * _product_of_others(x, out, axis))
+_prod   = Op(lambda xp, x, axis: _product(x, axis),                           lambda g, out, x, axis: _spread(g, x, axis=axis) * _product_of_others(x, out, axis))
 _amax   = Op(lambda xp, x, axis: x.max(axis),                              lambda g, out, x, axis: _spread(g, x, axis=axis) * _share_of_ties(x, out, axis))
 _amin   = Op(lambda xp, x, axis: x.min(axis),                              lambda g, out, x, axis: _spread(g, x, axis=axis) * _share_of_ties(x, out, axis))
-_cumsum = Op(lambda xp, x, axis: xp.cumsum(x, axis, dtype=_signed(x)),                       lambda g, _, _x, axis: flip(_cumsum(flip(g, (axis,)), axis=axis), (axis,)))
+_cumsum = Op(lambda xp, x, axis: _running_sum(xp, x, axis),                   lambda g, _, _x, axis: flip(_cumsum(flip(g, (axis,)), axis=axis), (axis,)))
 _argmax = Op(lambda xp, x, axis: x.argmax(axis))
 _argmin = Op(lambda xp, x, axis: x.argmin(axis))
 _any    = Op(lambda xp, x, axis: x.any(axis))
@@ -47,7 +73,7 @@ _all    = Op(lambda xp, x, axis: x.all(axis))
 _logsumexp   = Op(lambda xp, x, axis: _stable_logsumexp(xp, x, axis),      lambda g, out, x, axis: _spread(g, x, axis=axis) * exp(x - _spread(out, x, axis=axis)))
 _softmax     = Op(lambda xp, x, axis: _stable_softmax(xp, x, axis),        lambda g, out, _x, axis: out * (g - _spread(_sum(g * out, axis=axis), _x, axis=axis)))
 _log_softmax = Op(lambda xp, x, axis: _stable_log_softmax(xp, x, axis),    lambda g, out, _x, axis: g - exp(out) * _spread(_sum(g, axis=axis), _x, axis=axis))
-_norm2       = Op(lambda xp, x, axis: xp.sqrt((x * x).sum(axis)),          lambda g, out, x, axis: _spread(g, x, axis=axis) * _direction(x, out, axis))
+_norm2       = Op(lambda xp, x, axis: _length(xp, x, axis),            lambda g, out, x, axis: _spread(g, x, axis=axis) * _direction(x, out, axis))
 
 # fmt: on
 
@@ -77,13 +103,25 @@ def _size(x: Any, axis: tuple[int, ...]) -> int:
     return math.prod(x.shape[i] for i in axis)
 
 
-def _fast_sum(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
-    return sum_along(xp, x, axis) if x.dtype.kind == "f" else x.sum(axis, dtype=_signed(x))
+@in_single
+def _average(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
+    return sum_along(xp, x, axis) * (1 / _size(x, axis))
 
 
-def _signed(x: Any) -> Any:
-    """Unsigned integers are added up as int64, as in PyTorch (NumPy has uint64); None: as NumPy does."""
-    return np.int64 if x.dtype.kind == "u" else None
+@in_single
+def _length(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
+    return xp.sqrt(dot_along(xp, x, x, axis))
+
+
+def _product(x: Any, axis: tuple[int, ...]) -> Any:
+    """The product, which is rounded once: kept in float64, as the running sum."""
+    out = x.prod(axis, dtype=accumulator(x.dtype))
+    return out.astype(x.dtype) if x.dtype.kind == "f" else out
+
+
+def _running_sum(xp: Any, x: Any, axis: int) -> Any:
+    out = xp.cumsum(x, axis, dtype=accumulator(x.dtype))
+    return out.astype(x.dtype) if x.dtype.kind == "f" else out
 
 
 def _product_of_others(x: Any, out: Any, axis: tuple[int, ...]) -> Any:
@@ -120,24 +158,27 @@ def _direction(x: Any, norm: Any, axis: tuple[int, ...]) -> Any:
     return where(norm == 0, 0.0, x / where(norm == 0, 1.0, norm))
 
 
+@in_single
 def _stable_logsumexp(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
     top = x.max(axis, keepdims=True)
     top = xp.where(xp.isfinite(top), top, x.dtype.type(0))
     with np.errstate(divide="ignore"):  # log 0 = -inf is the right value for a row of -inf
-        return (xp.log(xp.exp(x - top).sum(axis, keepdims=True)) + top).reshape(
+        return xp.log(sum_along(xp, xp.exp(x - top), axis)) + top.reshape(
             tuple(n for i, n in enumerate(x.shape) if i not in axis)
         )
 
 
+@in_single
 def _stable_softmax(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
     e = xp.exp(x - x.max(axis, keepdims=True))
-    return e / e.sum(axis, keepdims=True)
+    return e / sum_along(xp, e, axis).reshape(_kept(x.shape, axis))
 
 
+@in_single
 def _stable_log_softmax(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
     """x - max - log Σ exp(x - max): x - logsumexp(x) would lose digits where x is large."""
     x = x - x.max(axis, keepdims=True)
-    return x - xp.log(xp.exp(x).sum(axis, keepdims=True))
+    return x - xp.log(sum_along(xp, xp.exp(x), axis).reshape(_kept(x.shape, axis)))
 
 
 name_operators(globals())
@@ -180,6 +221,7 @@ def mean(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = Non
     return _reduce(_mean, "mean", input, dim, keepdim)
 
 
+@in_single
 def var(
     input: Any, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None
 ) -> Tensor:
@@ -190,6 +232,7 @@ def var(
     return total / (n - correction) if n > correction else total * math.nan
 
 
+@in_single
 def std(
     input: Any, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None
 ) -> Tensor:
@@ -316,6 +359,7 @@ def log_softmax(input: Any, dim: int, dtype: Any = None) -> Tensor:
     return _log_softmax(input, axis=axes("log_softmax", dim, input.ndim)) if math.prod(input.shape) else input * 1
 
 
+@in_single
 def norm(input: Any, p: float | str = "fro", dim: Dim = None, keepdim: bool = False) -> Tensor:
     """(Σ|x|^p)^(1/p) along `dim`, for p > 0, p = inf (the largest |x|) or "fro" (p = 2); its gradient at 0 is 0."""
     if p in ("fro", 2):

@@ -16,6 +16,7 @@ from tinygen.engine import Node
 from tinygen.errors import ShapeError
 from tinygen.memory import as_a_whole
 from tinygen.ops import loss as fused
+from tinygen.ops.reduce import in_single
 from tinygen.tensor import Tensor
 
 
@@ -38,6 +39,7 @@ def reduce(name: str, values: Any, reduction: str) -> Tensor:
     raise ValueError(f"{name}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
 
+@in_single
 def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Tensor:
     """(x - y)²."""
     same_shape("mse_loss", input, target)

@@ -10,9 +10,11 @@ from tinygen import ops
 from tinygen.backend import array_module
 from tinygen.engine import Node
 from tinygen.errors import ShapeError
+from tinygen.layout import sum_along
 from tinygen.memory import as_a_whole, note_change, on_device
 from tinygen.ops.normalization import moments, scale_shift, standardize
 from tinygen.ops.normalization import normalize as normalize_and_scale
+from tinygen.ops.reduce import in_single
 from tinygen.tensor import Tensor
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "normalize"]
@@ -174,10 +176,11 @@ def _of_each(
 ) -> tuple[Any, Any]:
     """The same for every element of the batch; the running statistics move towards the means over the batch."""
     x = _array(x)
-    mu, var = moments(array_module(x), x, axis)
+    xp = array_module(x)
+    mu, var = moments(xp, x, axis)
     if x.size and n:
-        _move(running_mean, mu.mean(0), momentum)
-        _move(running_var, var.mean(0) * (n / (n - 1)), momentum)
+        _move(running_mean, sum_along(xp, mu, (0,)) / len(mu), momentum)
+        _move(running_var, sum_along(xp, var, (0,)) / len(var) * (n / (n - 1)), momentum)
     return mu, (var + eps) ** -0.5
 
 
@@ -230,6 +233,7 @@ def layer_norm(
     return _affine(standardize(input, mu, r, axis, eps), weight, bias, last)
 
 
+@in_single
 def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """x / max(|x|_p, eps) along `dim`: vectors of length one."""
     return input / ops.clamp(ops.norm(input, p, dim, keepdim=True), min=eps)
