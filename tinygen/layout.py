@@ -20,8 +20,10 @@ from typing import Any
 import numpy as np
 
 _FEW_PIXELS = 512
-_BLOCK = 256  # rows of a matrix that one product adds up
-_FEW = 512  # rows that need no blocks: float32 is then wrong by 6e-7 at most, and no batch of common size pays for more calls
+_BLOCK = (
+    256  # values that are added up one after another: equal ones are then wrong by 8e-7 in float32, 512 of them by 4e-6
+)
+_FEW = 512  # rows of a matrix that need no blocks, as products add up four at a time: no batch of a common size pays for more
 _ROW_BLOCK, _FEW_IN_ROW = 512, 1024  # the same along rows, where products add up several numbers at a time anyhow
 _DOT_BLOCK, _FEW_IN_DOT = 2048, 4096  # and for a product of vectors, which adds up 32 at a time
 _MOST_ONES = 4096  # that are kept: larger rows of ones cost less to make than the product they are for
@@ -125,7 +127,7 @@ def _sum_of_any(x: Any, axis: tuple[int, ...]) -> Any:
     """x.sum(axis) in any memory: of all values in a line NumPy adds up pairwise (as CuPy always does), else in float64."""
     if x.dtype.kind != "f":
         return x.sum(axis, dtype=accumulator(x.dtype))
-    if math.prod(x.shape[i] for i in axis) <= _FEW:
+    if math.prod(x.shape[i] for i in axis) <= _BLOCK:
         return x.sum(axis)
     line = in_a_line(x) if len(axis) == x.ndim else None
     return x.sum(axis, dtype=np.float64).astype(x.dtype) if line is None else line.sum()
@@ -177,9 +179,9 @@ def _dots_of_rows(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def _dots_of_columns(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(x * y).sum(0) of two matrices."""
     n, columns = x.shape
-    m = n // _BLOCK
-    if n <= _FEW:
+    if n <= _BLOCK:
         return np.einsum("sk,sk->k", x, y)
+    m = n // _BLOCK
     end = m * _BLOCK
     head = np.einsum("bsk,bsk->bk", x[:end].reshape(m, _BLOCK, columns), y[:end].reshape(m, _BLOCK, columns))
     return _sum_of_rows(np, head) + np.einsum("sk,sk->k", x[end:], y[end:])

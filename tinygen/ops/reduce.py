@@ -103,8 +103,9 @@ def _size(x: Any, axis: tuple[int, ...]) -> int:
     return math.prod(x.shape[i] for i in axis)
 
 
-@in_single
 def _average(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
+    if x.dtype.char == "e":
+        return _average(xp, x.astype(np.float32), axis).astype(x.dtype)
     return sum_along(xp, x, axis) * (1 / _size(x, axis))
 
 
