@@ -237,7 +237,7 @@ def readers() -> dict[str, Reader]:
 
 def are_images(parts: Any) -> bool:
     return all(
-        isinstance(part, data.Dataset) and len(part) and 0 <= part.images.min() <= part.images.max() <= 1
+        isinstance(part, data.ImageDataset) and len(part) and 0 <= part.images.min() <= part.images.max() <= 1
         for part in parts
     )
 

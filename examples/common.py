@@ -18,7 +18,7 @@ from tinygen.models.vae import gaussian_log_prob
 
 def load(
     args: argparse.Namespace, fits: Callable[[int], bool] = lambda side: True, at_least: int = 1
-) -> tuple[data.Dataset, data.Dataset]:
+) -> tuple[data.ImageDataset, data.ImageDataset]:
     """The images of --data: (train, test).
 
     fits: whether the model takes images with a side of so many pixels.  at_least: in smaller ones every pixel is doubled.
@@ -39,20 +39,20 @@ def load(
     return train, test
 
 
-def is_small(dataset: data.Dataset) -> bool:
+def is_small(dataset: data.ImageDataset) -> bool:
     """Whether it is a set like the embedded 1,437 digits, which needs more epochs, and smaller networks will do."""
     return len(dataset) < 5000
 
 
-def enlarge(dataset: data.Dataset, side: int) -> data.Dataset:
+def enlarge(dataset: data.ImageDataset, side: int) -> data.ImageDataset:
     """The images with every pixel doubled, as often as it takes to have so many pixels in height and in width."""
     if min(dataset.image_shape[-2:]) >= side:
         return dataset
     images = dataset.images.repeat(2, -2).repeat(2, -1)
-    return enlarge(data.Dataset(dataset.name, images, dataset.labels), side)
+    return enlarge(data.ImageDataset(dataset.name, images, dataset.labels), side)
 
 
-def as_images(x: Any, like: data.Dataset) -> np.ndarray:
+def as_images(x: Any, like: data.ImageDataset) -> np.ndarray:
     """Rows of pixels as images: (..., H·W) -> (..., H, W), in colour (..., 3·H·W) -> (..., 3, H, W)."""
     x = x.detach().cpu().numpy() if isinstance(x, tg.Tensor) else x
     return x.reshape(*x.shape[:-1], *like.image_shape)
@@ -64,7 +64,7 @@ def between(start: tg.Tensor, end: tg.Tensor, steps: int = 11) -> tg.Tensor:
     return start.unsqueeze(1) * (1 - weight) + end.unsqueeze(1) * weight
 
 
-def to_show(dataset: data.Dataset, n: int = 10) -> np.ndarray:
+def to_show(dataset: data.ImageDataset, n: int = 10) -> np.ndarray:
     """The indices of n images: the first of every class in the order of the classes, as far as there are, then others."""
     labels = np.zeros(0) if dataset.labels is None else dataset.labels
     first = np.unique(labels, return_index=True)[1]

@@ -50,7 +50,7 @@ from tinygen.models import (
 )
 
 ROOT = Path(__file__).resolve().parent.parent
-Sets = tuple[data.Dataset, ...]
+Sets = tuple[data.ImageDataset, ...]
 
 
 def digits() -> Sets:
@@ -61,12 +61,12 @@ def digits() -> Sets:
 
 def byte_digits() -> Sets:
     """The same with pixels k/255, as images come in files."""
-    return tuple(data.Dataset(part.name, (255 * part.images).round() / 255, part.labels) for part in digits())
+    return tuple(data.ImageDataset(part.name, (255 * part.images).round() / 255, part.labels) for part in digits())
 
 
 def binary_digits() -> Sets:
     """The same in black and white, with some for validation."""
-    train, test = (data.Dataset(part.name, part.images.round(), part.labels) for part in digits())
+    train, test = (data.ImageDataset(part.name, part.images.round(), part.labels) for part in digits())
     return train.subset(slice(200)), train.subset(slice(200, 300)), test
 
 

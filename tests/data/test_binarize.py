@@ -68,7 +68,7 @@ def test_dynamic_binarization_draws_anew_at_every_access_and_belongs_to_its_seed
 
 
 def test_dynamic_binarization_in_a_data_loader(device):
-    images = data.Dataset("x", x.reshape(400, 5, 10), np.arange(400))
+    images = data.ImageDataset("x", x.reshape(400, 5, 10), np.arange(400))
     loader = data.DataLoader(data.DynamicBinarization(images, 0), 64, shuffle=True, generator=0, device=device)
     seen = {}
     for _ in range(2):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygen
-from tinygen.data import DataLoader, Dataset, TensorDataset, binarize
+from tinygen.data import DataLoader, ImageDataset, TensorDataset, binarize
 
 sizes = st.integers(0, 40)
 batch_sizes = st.integers(1, 12)
@@ -41,7 +41,10 @@ def test_drop_last_leaves_out_the_short_batch_only(n, batch_size, shuffle, seed)
 
 @given(n=sizes, batch_size=batch_sizes, seed=seeds)
 def test_the_order_belongs_to_the_seed_and_not_to_the_batch_size(n, batch_size, seed):
-    one, two = DataLoader(np.arange(n), batch_size, True, seed), DataLoader(np.arange(n), 1, True, seed)
+    one, two = (
+        DataLoader(np.arange(n), batch_size, True, generator=seed),
+        DataLoader(np.arange(n), 1, True, generator=seed),
+    )
     for _ in range(2):
         assert values(one) == values(two)
     reference = np.random.default_rng(seed)
@@ -69,7 +72,7 @@ def test_without_a_generator_manual_seed_decides():
 def test_arrays_stay_together(n, batch_size, seed):
     rng = np.random.default_rng(seed)
     x, y = rng.random((n, 2, 3), np.float32), rng.integers(0, 10, n)
-    for dataset in (TensorDataset(x, y), TensorDataset(tinygen.tensor(x), y), Dataset("d", x, y)):
+    for dataset in (TensorDataset(x, y), TensorDataset(tinygen.tensor(x), y), ImageDataset("d", x, y)):
         batches = list(DataLoader(dataset, batch_size, shuffle=True, generator=seed))
         order = np.random.default_rng(seed).permutation(n)
         for i, (xs, ys) in enumerate(batches):
@@ -84,7 +87,7 @@ def test_one_array_in_a_dataset_gives_tuples_and_a_bare_array_gives_tensors():
     assert only.shape == (3, 2)
     assert next(iter(DataLoader(np.zeros((4, 2)), 3))).shape == (3, 2)
     assert next(iter(DataLoader(tinygen.zeros(4, 2), 3))).shape == (3, 2)
-    unlabelled = Dataset("d", np.zeros((4, 2, 2), np.float32))
+    unlabelled = ImageDataset("d", np.zeros((4, 2, 2), np.float32))
     assert next(iter(DataLoader(unlabelled, 3))).shape == (3, 2, 2)
 
 
@@ -110,7 +113,7 @@ def test_a_loader_goes_on_from_its_state(n, batch_size, shuffle, drop_last, own,
     """Another loader of the same data gives what the first one was still to give, in this epoch and in the next."""
 
     def new():
-        return DataLoader(np.arange(n), batch_size, shuffle, seed if own else None, drop_last)
+        return DataLoader(np.arange(n), batch_size, shuffle, generator=seed if own else None, drop_last=drop_last)
 
     tinygen.manual_seed(seed)
     first = new()
@@ -204,7 +207,6 @@ def test_tensor_dataset_indexes_like_its_arrays():
         (lambda: DataLoader(np.arange(3), -2), ValueError, "batch_size >= 1 is expected, got -2"),
         (lambda: DataLoader(np.arange(3), 2.0), TypeError, "integer batch_size is expected, got 2.0"),
         (lambda: DataLoader(np.arange(3), True), TypeError, "integer batch_size is expected, got True"),
-        (lambda: DataLoader([1, 2, 3]), TypeError, r"a list cannot be indexed .* wrap its arrays in TensorDataset"),
         (lambda: DataLoader(3), TypeError, r"got int; wrap arrays in TensorDataset"),
         (lambda: DataLoader(np.arange(3), generator="0"), TypeError, "generator: .* expected, got '0'"),
         (lambda: DataLoader(np.arange(3), device="tpu"), ValueError, "tpu"),

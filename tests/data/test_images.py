@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from tinygen import data
-from tinygen.data import images
-from tinygen.data.dataset import Dataset
+from tinygen.data import ImageDataset, images
 
 needs_data = pytest.mark.skipif(
     not os.environ.get("TINYGEN_DATA"), reason="TINYGEN_DATA is not set: no folder with the real data sets"
@@ -120,22 +119,22 @@ def test_a_foreign_npz_is_refused_and_never_unpickled(monkeypatch, tmp_path, wri
 
 def test_dataset_checks_its_parts():
     pixels, labels = np.zeros((3, 2, 2), np.float32), np.zeros(3, np.int64)
-    assert len(Dataset("x", pixels, labels)) == 3
+    assert len(ImageDataset("x", pixels, labels)) == 3
     for bad_images, bad_labels in (
         (pixels.astype(np.float64), labels),
         (pixels[0], labels),
         (pixels, labels[:2]),
         (pixels, labels.astype(np.int32)),
     ):
-        with pytest.raises(ValueError, match="Dataset x"):
-            Dataset("x", bad_images, bad_labels)
+        with pytest.raises(ValueError, match="ImageDataset x"):
+            ImageDataset("x", bad_images, bad_labels)
 
 
 def test_dataset_subset_and_index():
     pixels = np.arange(12, dtype=np.float32).reshape(3, 2, 2) / 11
-    part = Dataset("x", pixels, np.arange(3)).subset([2, 0])
+    part = ImageDataset("x", pixels, np.arange(3)).subset([2, 0])
     np.testing.assert_array_equal(part.images, pixels[[2, 0]])
     image, label = part[0]
     np.testing.assert_array_equal(image, pixels[2])
     assert label == 2 and "2 images of 2×2" in repr(part)
-    np.testing.assert_array_equal(Dataset("y", pixels)[1], pixels[1])
+    np.testing.assert_array_equal(ImageDataset("y", pixels)[1], pixels[1])

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 import tinygen as tg
 from tinygen import data
-from tinygen.data import DataError, Dataset, images
+from tinygen.data import DataError, ImageDataset, images
 from tinygen.testing.devices import devices
 
 needs_data = pytest.mark.skipif(
@@ -69,7 +69,7 @@ def test_pixels_of_any_type_are_the_same(file, dtype):
     assert (
         train.images.dtype == np.float32
         and train.images.flags.c_contiguous
-        and repr(train).startswith("Dataset(mine train")
+        and repr(train).startswith("ImageDataset(mine train")
     )
 
 
@@ -201,13 +201,13 @@ def test_grey_levels(device, levels, expected):
 
 def test_a_dataset_in_colour():
     pixels = np.random.default_rng(0).random((3, 3, 4, 5), np.float32)
-    dataset = Dataset("x", pixels)
+    dataset = ImageDataset("x", pixels)
     assert dataset.flat.shape == (3, 60) and np.shares_memory(dataset.flat, pixels)
     assert dataset.image_shape == (3, 4, 5) and dataset.with_channels is pixels
-    assert repr(dataset) == "Dataset(x: 3 images of 4×5 in colour, no labels)"
+    assert repr(dataset) == "ImageDataset(x: 3 images of 4×5 in colour, no labels)"
     np.testing.assert_array_equal(dataset.subset([2]).images, pixels[2:])
-    grey = Dataset("x", pixels[:, 0])
+    grey = ImageDataset("x", pixels[:, 0])
     assert grey.with_channels.shape == (3, 1, 4, 5) and np.shares_memory(grey.with_channels, pixels)
     for bad in (pixels[:, :2], pixels - 1, pixels * np.nan, pixels[0, 0]):
-        with pytest.raises(ValueError, match="Dataset x: "):
-            Dataset("x", bad)
+        with pytest.raises(ValueError, match="ImageDataset x: "):
+            ImageDataset("x", bad)

@@ -59,4 +59,4 @@ def test_the_same_seed_gives_the_same_classifier():
 def test_a_data_set_without_labels_is_refused():
     train, _ = data.digits()
     with pytest.raises(ValueError, match="a data set with labels is expected, and digits has none"):
-        train_conv_classifier(data.Dataset("digits", train.images))
+        train_conv_classifier(data.ImageDataset("digits", train.images))

@@ -76,7 +76,7 @@ def test_vae_beats_independent_pixels(digits):
 
 
 def binary(dataset):
-    return data.Dataset(dataset.name, dataset.images.round(), dataset.labels)
+    return data.ImageDataset(dataset.name, dataset.images.round(), dataset.labels)
 
 
 @pytest.mark.parametrize("protocol", ["dynamic", "static"])

@@ -9,7 +9,14 @@ memory, threads.py shares large loops among the cores.
 from tinygen.backend.allocator import keep_memory
 from tinygen.backend.base import Array, Backend, Device
 from tinygen.backend.fuse import fuse
-from tinygen.backend.random import Generator, default_generator, get_rng_state, manual_seed, set_rng_state
+from tinygen.backend.random import (
+    Generator,
+    default_generator,
+    get_rng_state,
+    manual_seed,
+    own_generators,
+    set_rng_state,
+)
 from tinygen.backend.registry import (
     ARRAY_MODULES,
     allow_tf32,
@@ -53,6 +60,7 @@ __all__ = [
     "keep_memory",
     "manual_seed",
     "on_fusing",
+    "own_generators",
     "register",
     "resolve",
     "set_default_device",

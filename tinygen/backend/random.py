@@ -7,7 +7,9 @@ its state: put back, it goes on with the same numbers.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from tinygen.backend import registry
@@ -84,15 +86,37 @@ class Generator:
         return self._library.permutation(n)
 
 
-_defaults: dict[Device, Generator] = {}
-_seed = secrets.randbits(63)
+class _Defaults:
+    """The generators that are used when none is given: one per device, each made when it is first asked for."""
+
+    def __init__(self, seed: int):
+        self.seed = seed
+        self.generators: dict[Device, Generator] = {}
+
+
+_shared = _Defaults(secrets.randbits(63))
+_own: ContextVar[_Defaults | None] = ContextVar("tinygen_own_generators", default=None)
+
+
+@contextmanager
+def own_generators(seed: int) -> Iterator[None]:
+    """Inside, this thread has default generators of its own, of that seed; what it draws does not depend on other threads.
+
+    `manual_seed`, `get_rng_state` and `set_rng_state` are then about these, too.
+    """
+    token = _own.set(_Defaults(seed))
+    try:
+        yield
+    finally:
+        _own.reset(token)
 
 
 def default_generator(device: Device) -> Generator:
     """The generator that a device uses when none is given."""
-    if device not in _defaults:
-        _defaults[device] = Generator(device).manual_seed(_seed)
-    return _defaults[device]
+    defaults = _own.get() or _shared
+    if device not in defaults.generators:
+        defaults.generators[device] = Generator(device).manual_seed(defaults.seed)
+    return defaults.generators[device]
 
 
 def manual_seed(seed: int) -> Generator:
@@ -100,11 +124,11 @@ def manual_seed(seed: int) -> Generator:
 
     Returns the generator of the CPU.
     """
-    global _seed
+    defaults = _own.get() or _shared
     cpu = default_generator(registry.CPU).manual_seed(seed)
-    for generator in _defaults.values():
+    for generator in defaults.generators.values():
         generator.manual_seed(seed)
-    _seed = int(seed)
+    defaults.seed = int(seed)
     return cpu
 
 
@@ -113,7 +137,9 @@ def get_rng_state() -> dict[str, Any]:
 
     {"seed": the seed of those not yet in use, "devices": {"cpu": its Generator.get_state(), ...}}: copies.
     """
-    return {"seed": _seed, "devices": {str(device): g.get_state() for device, g in _defaults.items()}}
+    defaults = _own.get() or _shared
+    devices = {str(device): generator.get_state() for device, generator in defaults.generators.items()}
+    return {"seed": defaults.seed, "devices": devices}
 
 
 def set_rng_state(state: Mapping[str, Any]) -> None:
@@ -122,14 +148,14 @@ def set_rng_state(state: Mapping[str, Any]) -> None:
     One that was not in use then starts from the seed again, so what was drawn after `get_rng_state` is drawn again.
     Raises TypeError for what `get_rng_state` does not return, RuntimeError for the state of a GPU that is not here.
     """
-    global _seed
     if not isinstance(state, Mapping) or not {"seed", "devices"} <= state.keys():
         raise TypeError(f"set_rng_state: what get_rng_state() returned is expected, got {_shown(state)}")
     states = {registry.device(name): its_state for name, its_state in state["devices"].items()}
-    _seed = int(state["seed"])
-    for device in {**states, **_defaults}:
+    defaults = _own.get() or _shared
+    defaults.seed = int(state["seed"])
+    for device in {**states, **defaults.generators}:
         generator = default_generator(device)
-        generator.set_state(states[device]) if device in states else generator.manual_seed(_seed)
+        generator.set_state(states[device]) if device in states else generator.manual_seed(defaults.seed)
 
 
 def _shown(state: Any) -> str:

@@ -19,7 +19,7 @@ from tinygen.models.conv_autoencoder import judge
 from tinygen.models.flow import mean_bits_per_dim
 
 HEADERS = ("metric", "unit", "value", "baseline", "which is", "floor")
-Sets = tuple[data.Dataset, data.Dataset] | None
+Sets = tuple[data.ImageDataset, data.ImageDataset] | None
 
 
 def loss_unit(model: Any) -> str:

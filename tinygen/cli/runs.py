@@ -68,7 +68,7 @@ def read(path: Path, device: backend.Device | str = "cpu") -> Trained:
 
 def samples(
     args: argparse.Namespace, points: bool, model: Any = None
-) -> tuple[Samples, Samples, tuple[data.Dataset, data.Dataset] | None]:
+) -> tuple[Samples, Samples, tuple[data.ImageDataset, data.ImageDataset] | None]:
     """What is to be learned, and new samples of it: (train, test, the data sets if they are images).
 
     Points are two moons, with args.noise, or those in a .npy file.  model: one that has learned, whose images may be those
@@ -88,7 +88,7 @@ def samples(
     return train, test, sets
 
 
-def _enlarged(part: data.Dataset, image: tuple[int, ...] | None) -> data.Dataset:
+def _enlarged(part: data.ImageDataset, image: tuple[int, ...] | None) -> data.ImageDataset:
     """The images with every pixel repeated, so that they have the shape that a model takes: (channels, height, width).
 
     Raises UsageError if no number of repetitions does it.
@@ -102,7 +102,7 @@ def _enlarged(part: data.Dataset, image: tuple[int, ...] | None) -> data.Dataset
             f"the model has learned images of shape {tuple(image)}, and {part} has others: {channels, height, width}; give "
             "the --data of its training"
         )
-    return data.Dataset(part.name, part.images.repeat(times, -2).repeat(times, -1), part.labels)
+    return data.ImageDataset(part.name, part.images.repeat(times, -2).repeat(times, -1), part.labels)
 
 
 def _points(args: argparse.Namespace) -> tuple[Samples, Samples]:

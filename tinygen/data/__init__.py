@@ -5,19 +5,41 @@
     for (x,) in data.DataLoader(data.TensorDataset(train.flat), batch_size=100, shuffle=True):
         ...
 
-Read `images` for the data sets, `loading` for all of them and your own under one name, `toys` for the densities, `dataset`
-for the batching, `corrupt` for denoising, `binarize` for the four ways to make pixels binary; `sources` finds, downloads and
+Your own data: a subclass of Dataset with `__len__` and `__getitem__`, the sample of one number, as in PyTorch.
+
+Read `images` for the data sets, `loading` for all of them and your own under one name, `toys` for the densities; `dataset`,
+`sampler`, `collate` and `loader` (in this order) for the batching, `workers` for the threads that load ahead; `corrupt` for denoising, `binarize` for the four ways to make pixels binary; `sources` finds, downloads and
 verifies files; `idx` (MNIST's format), `files` (NumPy's) and `folder` (pictures) read them, and trust none.
 """
 
 from tinygen.data import binarize
 from tinygen.data.binarize import DynamicBinarization
+from tinygen.data.collate import default_collate, default_convert
 from tinygen.data.corrupt import gaussian_noise, masking_noise, salt_and_pepper
-from tinygen.data.dataset import DataLoader, Dataset, TensorDataset
+from tinygen.data.dataset import (
+    ChainDataset,
+    ConcatDataset,
+    Dataset,
+    IterableDataset,
+    StackDataset,
+    Subset,
+    TensorDataset,
+    random_split,
+)
 from tinygen.data.files import DataError, read_npy, read_npz
 from tinygen.data.idx import read_idx
+from tinygen.data.image_dataset import ImageDataset
 from tinygen.data.images import binarized_mnist, digits, fashion_mnist, frey_faces, mnist, olivetti_faces, usps
+from tinygen.data.loader import DataLoader
 from tinygen.data.loading import SETS, grey_levels, load
+from tinygen.data.sampler import (
+    BatchSampler,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 from tinygen.data.toys import (
     gaussian_mixture,
     gaussian_mixture_log_prob,
@@ -30,6 +52,7 @@ from tinygen.data.toys import (
     two_moons_entropy,
     two_moons_log_prob,
 )
+from tinygen.data.workers import WorkerInfo, get_worker_info
 
 __all__ = [
     # images
@@ -55,9 +78,26 @@ __all__ = [
     "ring_means",
     "rings",
     # batches
-    "Dataset",
-    "TensorDataset",
     "DataLoader",
+    "Dataset",
+    "ImageDataset",
+    "TensorDataset",
+    "Subset",
+    "random_split",
+    "ConcatDataset",
+    "StackDataset",
+    "IterableDataset",
+    "ChainDataset",
+    "Sampler",
+    "SequentialSampler",
+    "RandomSampler",
+    "SubsetRandomSampler",
+    "WeightedRandomSampler",
+    "BatchSampler",
+    "default_collate",
+    "default_convert",
+    "get_worker_info",
+    "WorkerInfo",
     # corruption
     "masking_noise",
     "gaussian_noise",

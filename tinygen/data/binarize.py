@@ -27,6 +27,7 @@ from tinygen import backend
 from tinygen.data.corrupt import corrupted, uniform
 from tinygen.data.dataset import Dataset, TensorDataset
 from tinygen.data.generators import AnyGenerator, library_generator
+from tinygen.data.image_dataset import ImageDataset
 from tinygen.data.images import binarized_mnist
 
 
@@ -53,7 +54,7 @@ def threshold(x: Any) -> Any:
     return _binarized("threshold", x, None, lambda xp, a, rng: a > 0.5)
 
 
-def static() -> tuple[Dataset, Dataset, Dataset]:
+def static() -> tuple[ImageDataset, ImageDataset, ImageDataset]:
     """The one published draw of MNIST, (train, valid, test): `data.binarized_mnist`, which says where it is from.
 
     Nobody's own draw with a fixed seed is this set.  This is not the number of grey, threshold or dynamic images.
@@ -75,17 +76,17 @@ def dynamic(x: Any, generator: AnyGenerator = None) -> Any:
     return _binarized("dynamic", x, generator, lambda xp, a, rng: uniform(rng, a) < a)
 
 
-class DynamicBinarization:
+class DynamicBinarization(Dataset[Any]):
     """A data set for DataLoader whose every access draws its images' pixels anew with `dynamic`.
 
-    images: an array or Tensor (N, ...), or a Dataset, whose labels then come along as they are.
+    images: an array or Tensor (N, ...), or an ImageDataset, whose labels then come along as they are.
     generator: a seed starts one stream of draws here, so two epochs differ and two data sets of one seed agree;
         None is tinygen's default generator.
     Raises ValueError for grey values outside [0, 1], TypeError for integers, when they are used.
     """
 
     def __init__(self, images: Any, generator: AnyGenerator = None):
-        self._dataset = images if isinstance(images, Dataset) else TensorDataset(images)
+        self._dataset = images if isinstance(images, ImageDataset) else TensorDataset(images)
         array = images.array if isinstance(images, tinygen.Tensor) else images
         self._device = device = backend.device_of(array) if backend.is_array(array) else backend.device("cpu")
         library_generator(generator, device)  # whether it is one, and of this device, is said here
@@ -99,11 +100,13 @@ class DynamicBinarization:
 
     def __getitem__(self, index: Any) -> Any:
         batch = self._dataset[index]
-        if not isinstance(batch, tuple):  # a Dataset without labels
+        if not isinstance(batch, tuple):  # an ImageDataset without labels
             return dynamic(batch, self._generator)
         images, *labels = batch
         bits = dynamic(images, self._generator)
         return (bits, *labels) if labels else bits
+
+    __getitems__ = __getitem__  # a whole batch at once
 
     def state_dict(self) -> dict[str, Any]:
         """Where its own stream of draws is, if it has one; a DataLoader's state includes it."""

@@ -1,4 +1,4 @@
-"""The image data sets: (train, test), each a Dataset of float32 images in [0, 1]."""
+"""The image data sets: (train, test), each an ImageDataset of float32 images in [0, 1]."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tinygen.data.dataset import Dataset
 from tinygen.data.files import DataError, looks_like, read_npz, read_pieces
 from tinygen.data.idx import read_idx
+from tinygen.data.image_dataset import ImageDataset
 from tinygen.data.sources import Source, find, local
 
 _IDX_FILES = (
@@ -67,7 +67,7 @@ OLIVETTI_FACES = Source(
 )
 
 
-def digits() -> tuple[Dataset, Dataset]:
+def digits() -> tuple[ImageDataset, ImageDataset]:
     """1797 real handwritten digits of 8×8 pixels, 17 grey levels: 1437 for training, 360 for testing, ten classes.
 
     They come with scikit-learn, so nothing is downloaded.  The split is fixed and its halves share writers, so a test
@@ -87,12 +87,12 @@ def digits() -> tuple[Dataset, Dataset]:
     order = np.random.RandomState(0).permutation(len(images))
     test = 360  # a fifth
     return (
-        Dataset("digits train", images[order[test:]], labels[order[test:]]),
-        Dataset("digits test", images[order[:test]], labels[order[:test]]),
+        ImageDataset("digits train", images[order[test:]], labels[order[test:]]),
+        ImageDataset("digits test", images[order[:test]], labels[order[:test]]),
     )
 
 
-def mnist() -> tuple[Dataset, Dataset]:
+def mnist() -> tuple[ImageDataset, ImageDataset]:
     """MNIST: 60,000 and 10,000 handwritten digits of 28×28 pixels, ten classes.
 
     Taken from TINYGEN_DATA, else from the cache, else downloaded (11 MB), with the published MD5 verified.
@@ -102,7 +102,7 @@ def mnist() -> tuple[Dataset, Dataset]:
     return _from_idx("mnist", MNIST)
 
 
-def fashion_mnist() -> tuple[Dataset, Dataset]:
+def fashion_mnist() -> tuple[ImageDataset, ImageDataset]:
     """Fashion-MNIST: 60,000 and 10,000 articles of clothing of 28×28 pixels, ten classes; found as `mnist` is (30 MB).
 
     Source: Xiao, Rasul, Vollgraf 2017; https://github.com/zalandoresearch/fashion-mnist.
@@ -111,7 +111,7 @@ def fashion_mnist() -> tuple[Dataset, Dataset]:
     return _from_idx("fashion_mnist", FASHION_MNIST)
 
 
-def usps() -> tuple[Dataset, Dataset]:
+def usps() -> tuple[ImageDataset, ImageDataset]:
     """USPS: 7291 and 2007 digits of 16×16 pixels from envelopes, ten classes, published in [-1, 1], here in [0, 1].
 
     Taken from usps/usps.npz in TINYGEN_DATA, else from the cache, else downloaded in the form of the LIBSVM
@@ -126,11 +126,11 @@ def usps() -> tuple[Dataset, Dataset]:
             labels = _npz_array(file, f"{split}_labels", (n,), np.uint8)
         else:
             images, labels = _read_libsvm(find(source), n)
-        parts.append(Dataset(f"usps {split}", (images + 1) / 2, labels.astype(np.int64)))
+        parts.append(ImageDataset(f"usps {split}", (images + 1) / 2, labels.astype(np.int64)))
     return parts[0], parts[1]
 
 
-def frey_faces() -> tuple[Dataset, Dataset]:
+def frey_faces() -> tuple[ImageDataset, ImageDataset]:
     """Frey faces: 1965 frames of a film of one man's face, 28×20 grey pixels: the first 1572, the last 393; no labels.
 
     Neighbouring frames are almost the same picture, so a random split would test the memory of a model.  This one is the
@@ -150,10 +150,10 @@ def frey_faces() -> tuple[Dataset, Dataset]:
             "    np.savez('frey_faces.npz', images=faces.T.reshape(1965, 28, 20))"
         )
     images = np.divide(_npz_array(file, "images", (1965, 28, 20), np.uint8), 255, dtype=np.float32)
-    return Dataset("frey_faces train", images[:1572]), Dataset("frey_faces test", images[1572:])
+    return ImageDataset("frey_faces train", images[:1572]), ImageDataset("frey_faces test", images[1572:])
 
 
-def olivetti_faces() -> tuple[Dataset, Dataset]:
+def olivetti_faces() -> tuple[ImageDataset, ImageDataset]:
     """Olivetti faces: 40 people, ten pictures of each, 64×64 grey pixels: the first eight for training (320), two to test (80).
 
     A test score says how well a model generalises to new pictures of known people.  The labels are the people.
@@ -175,12 +175,12 @@ def olivetti_faces() -> tuple[Dataset, Dataset]:
     tests = np.arange(400) % 10 >= 8
     whole = _grey("olivetti_faces", images, labels)
     return tuple(  # type: ignore[return-value]
-        Dataset(f"{whole.name} {name}", whole.images[part], whole.labels[part])  # type: ignore[index]
+        ImageDataset(f"{whole.name} {name}", whole.images[part], whole.labels[part])  # type: ignore[index]
         for name, part in (("train", ~tests), ("test", tests))
     )
 
 
-def binarized_mnist() -> tuple[Dataset, Dataset, Dataset]:
+def binarized_mnist() -> tuple[ImageDataset, ImageDataset, ImageDataset]:
     """Larochelle's fixed binarisation of MNIST: (train, valid, test) of 50,000, 10,000 and 10,000 images of 28×28.
 
     Every pixel is 0 or 1, drawn once with the grey value as its probability: the set behind the published likelihoods
@@ -197,17 +197,17 @@ def binarized_mnist() -> tuple[Dataset, Dataset, Dataset]:
             bits = _npz_array(file, split, (n, 784), np.uint8)
         else:
             bits = _read_amat(find(source), n)
-        parts.append(Dataset(f"binarized_mnist {split}", bits.reshape(n, 28, 28).astype(np.float32)))
+        parts.append(ImageDataset(f"binarized_mnist {split}", bits.reshape(n, 28, 28).astype(np.float32)))
     return parts[0], parts[1], parts[2]
 
 
-def _from_idx(name: str, sources: list[Source]) -> tuple[Dataset, Dataset]:
+def _from_idx(name: str, sources: list[Source]) -> tuple[ImageDataset, ImageDataset]:
     train_images, train_labels, test_images, test_labels = (read_idx(find(source)) for source in sources)
     return _grey(f"{name} train", train_images, train_labels), _grey(f"{name} test", test_images, test_labels)
 
 
-def _grey(name: str, images: np.ndarray, labels: np.ndarray) -> Dataset:
-    return Dataset(name, np.divide(images, 255, dtype=np.float32), labels.astype(np.int64))
+def _grey(name: str, images: np.ndarray, labels: np.ndarray) -> ImageDataset:
+    return ImageDataset(name, np.divide(images, 255, dtype=np.float32), labels.astype(np.int64))
 
 
 def _npz_array(file: Path, name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:

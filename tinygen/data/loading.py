@@ -10,11 +10,11 @@ import numpy as np
 
 from tinygen import backend
 from tinygen.data import folder
-from tinygen.data.dataset import Dataset, check_pixels
 from tinygen.data.files import DataError, npz_names, read_npy, read_npz
+from tinygen.data.image_dataset import ImageDataset, check_pixels
 from tinygen.data.images import digits, fashion_mnist, frey_faces, mnist, olivetti_faces, usps
 
-SETS: dict[str, Callable[[], tuple[Dataset, Dataset]]] = {
+SETS: dict[str, Callable[[], tuple[ImageDataset, ImageDataset]]] = {
     "digits": digits,
     "mnist": mnist,
     "fashion": fashion_mnist,
@@ -31,7 +31,7 @@ def load(
     test: float = 0.2,
     seed: int = 0,
     grey: bool = False,
-) -> tuple[Dataset, Dataset]:
+) -> tuple[ImageDataset, ImageDataset]:
     """Images for training and for testing, from anywhere: (train, test).
 
     source: a name in `data.SETS`: "digits", "mnist", "fashion", "usps", "frey" or "olivetti"; or a path to
@@ -110,7 +110,7 @@ def _size(size: Any) -> tuple[int, int] | None:
     return int(pair[0]), int(pair[1])
 
 
-def _from_folder(path: Path, size: tuple[int, int] | None, test: float, seed: int) -> tuple[Dataset, Dataset]:
+def _from_folder(path: Path, size: tuple[int, int] | None, test: float, seed: int) -> tuple[ImageDataset, ImageDataset]:
     names = {p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")}
     if names != {"train", "test"}:
         found = folder.find(path)
@@ -126,7 +126,7 @@ def _from_folder(path: Path, size: tuple[int, int] | None, test: float, seed: in
     return _pair(path, images[:n], _labels(train.labels, n), images[n:], _labels(test_part.labels, len(images) - n))
 
 
-def _from_npz(path: Path, test: float, seed: int) -> tuple[Dataset, Dataset]:
+def _from_npz(path: Path, test: float, seed: int) -> tuple[ImageDataset, ImageDataset]:
     names = npz_names(path)
 
     def part(prefix: str) -> tuple[np.ndarray, np.ndarray | None]:
@@ -192,7 +192,7 @@ def _labels(labels: Any, n: int, where: str = "") -> np.ndarray | None:
     return whole
 
 
-def _split(path: Path, images: np.ndarray, labels: Any, test: float, seed: int) -> tuple[Dataset, Dataset]:
+def _split(path: Path, images: np.ndarray, labels: Any, test: float, seed: int) -> tuple[ImageDataset, ImageDataset]:
     n = len(images)
     if n < 2:
         raise DataError(
@@ -206,12 +206,14 @@ def _split(path: Path, images: np.ndarray, labels: Any, test: float, seed: int) 
     return _pair(path, *chosen[0], *chosen[1])
 
 
-def _pair(path: Path, images: Any, labels: Any, test_images: Any, test_labels: Any) -> tuple[Dataset, Dataset]:
+def _pair(
+    path: Path, images: Any, labels: Any, test_images: Any, test_labels: Any
+) -> tuple[ImageDataset, ImageDataset]:
     name = path.resolve().stem
-    return Dataset(f"{name} train", images, labels), Dataset(f"{name} test", test_images, test_labels)
+    return ImageDataset(f"{name} train", images, labels), ImageDataset(f"{name} test", test_images, test_labels)
 
 
-def _finished(part: Dataset, size: tuple[int, int] | None, grey: bool) -> Dataset:
+def _finished(part: ImageDataset, size: tuple[int, int] | None, grey: bool) -> ImageDataset:
     """The images at the size asked for, and in grey if asked for."""
     turn = grey and part.images.ndim == 4
     if not turn and (size is None or size == part.image_shape[-2:]):
@@ -224,4 +226,4 @@ def _finished(part: Dataset, size: tuple[int, int] | None, grey: bool) -> Datase
         rows = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
         out.append(rows if size is None else folder.resize(rows, size))
     images = np.stack(out)
-    return Dataset(part.name, _bytes(images if images.ndim == 3 else images.transpose(0, 3, 1, 2)), part.labels)
+    return ImageDataset(part.name, _bytes(images if images.ndim == 3 else images.transpose(0, 3, 1, 2)), part.labels)

@@ -118,7 +118,7 @@ def mlp(
 
 
 def reproduce(
-    dataset: tuple[data.Dataset, data.Dataset] | None = None,
+    dataset: tuple[data.ImageDataset, data.ImageDataset] | None = None,
     hidden: int = 256,
     code: int = 10,
     epochs: int = 20,
@@ -173,7 +173,7 @@ def reproduce(
 
 
 def reproduce_linear(
-    dataset: tuple[data.Dataset, data.Dataset] | None = None,
+    dataset: tuple[data.ImageDataset, data.ImageDataset] | None = None,
     code: int = 8,
     epochs: int = 60,
     batch_size: int = 256,
@@ -220,7 +220,7 @@ def reproduce_linear(
 
 def fit(
     model: Autoencoder,
-    train: data.Dataset,
+    train: data.ImageDataset,
     epochs: int,
     batch_size: int,
     lr: float,

@@ -21,7 +21,7 @@ from tinygen.models.vae import VAE, BernoulliVAE, fit
 
 
 def reproduce_dynamic(
-    dataset: tuple[data.Dataset, data.Dataset] | None = None,
+    dataset: tuple[data.ImageDataset, data.ImageDataset] | None = None,
     hidden: int = 400,
     latent: int = 20,
     epochs: int = 15,
@@ -70,7 +70,7 @@ def reproduce_dynamic(
 
 
 def reproduce_static(
-    dataset: tuple[data.Dataset, data.Dataset, data.Dataset] | None = None,
+    dataset: tuple[data.ImageDataset, data.ImageDataset, data.ImageDataset] | None = None,
     hidden: int = 400,
     latent: int = 20,
     epochs: int = 50,

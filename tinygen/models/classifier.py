@@ -54,7 +54,7 @@ class Classifier(Model):
         with tg.no_grad():
             return self.network[:-1](self._images(self._here(x)))
 
-    def accuracy(self, dataset: data.Dataset) -> float:
+    def accuracy(self, dataset: data.ImageDataset) -> float:
         """The share of images that are classified right, in percent."""
         loader = data.DataLoader(data.TensorDataset(dataset.flat, _labels(dataset)), 1000)
         right = sum((self.predict(x).cpu() == y.cpu()).sum().item() for x, y in loader)
@@ -109,14 +109,14 @@ class ConvClassifier(Classifier):
 C = TypeVar("C", bound=Classifier)
 
 
-def _labels(dataset: data.Dataset) -> np.ndarray:
+def _labels(dataset: data.ImageDataset) -> np.ndarray:
     if dataset.labels is None:
         raise ValueError(f"Classifier: a data set with labels is expected, and {dataset.name} has none")
     return dataset.labels
 
 
 def train_classifier(
-    train: data.Dataset,
+    train: data.ImageDataset,
     hidden: int = 256,
     epochs: int = 8,
     batch_size: int = 128,
@@ -131,7 +131,7 @@ def train_classifier(
 
 
 def train_conv_classifier(
-    train: data.Dataset,
+    train: data.ImageDataset,
     hidden: int = 128,
     epochs: int | None = None,
     batch_size: int = 128,
@@ -150,7 +150,7 @@ def train_conv_classifier(
     return _fit(model, train, epochs, batch_size, lr, seed, device)
 
 
-def _fit(model: C, train: data.Dataset, epochs: int, batch_size: int, lr: float, seed: int, device: str) -> C:
+def _fit(model: C, train: data.ImageDataset, epochs: int, batch_size: int, lr: float, seed: int, device: str) -> C:
     pairs = data.TensorDataset(train.flat, _labels(train))
     loader = data.DataLoader(pairs, batch_size, shuffle=True, generator=seed, device=device)
     optimizer = optim.Adam(model.parameters(), lr=lr)
@@ -167,7 +167,7 @@ def _fit(model: C, train: data.Dataset, epochs: int, batch_size: int, lr: float,
 
 
 def reproduce(
-    dataset: tuple[data.Dataset, data.Dataset] | None = None,
+    dataset: tuple[data.ImageDataset, data.ImageDataset] | None = None,
     hidden: int = 256,
     epochs: int = 8,
     batch_size: int = 128,

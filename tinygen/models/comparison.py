@@ -53,7 +53,7 @@ def gaussian_on_codes(model: Autoencoder, images: np.ndarray) -> Sampler:
 
 
 def train_gan(
-    train: data.Dataset, epochs: int, seed: int, device: str, keeper: training.Keeper, **sizes: Any
+    train: data.ImageDataset, epochs: int, seed: int, device: str, keeper: training.Keeper, **sizes: Any
 ) -> Sampler:
     """Deck D0's GAN.  sizes: latent, hidden."""
     model = GAN(size=train.flat.shape[1], **sizes).to(device)
@@ -63,7 +63,13 @@ def train_gan(
 
 
 def train_autoencoder(
-    train: data.Dataset, epochs: int, seed: int, device: str, keeper: training.Keeper, hidden: int = 256, code: int = 10
+    train: data.ImageDataset,
+    epochs: int,
+    seed: int,
+    device: str,
+    keeper: training.Keeper,
+    hidden: int = 256,
+    code: int = 10,
 ) -> Sampler:
     """784-256-10-256-784 with a code that may take any value, and the Gaussian on it."""
     model = Autoencoder((train.flat.shape[1], hidden, code), code_activation=nn.Identity()).to(device)
@@ -72,7 +78,7 @@ def train_autoencoder(
 
 
 def train_vae(
-    train: data.Dataset, epochs: int, seed: int, device: str, keeper: training.Keeper, **sizes: Any
+    train: data.ImageDataset, epochs: int, seed: int, device: str, keeper: training.Keeper, **sizes: Any
 ) -> Sampler:
     """784-400-20 with grey targets; its samples are the means of the pixels.  sizes: hidden, latent."""
     model = BernoulliVAE(train.flat.shape[1], **sizes).to(device)
@@ -90,7 +96,7 @@ MODELS: dict[str, tuple[Callable[..., Sampler], int]] = {
 
 
 def reproduce_samples(
-    dataset: tuple[data.Dataset, data.Dataset] | None = None,
+    dataset: tuple[data.ImageDataset, data.ImageDataset] | None = None,
     epochs: int | None = None,
     samples: int = 10_000,
     sizes: dict[str, dict[str, Any]] | None = None,

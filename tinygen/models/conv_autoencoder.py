@@ -188,7 +188,7 @@ def in_batches(function: Callable[[tg.Tensor], tg.Tensor], x: Any, like: tg.Tens
         return ops.cat([function(tg.as_tensor(part, dtype=like.dtype, device=like.device)) for part in parts])
 
 
-def images_of(dataset: data.Dataset) -> np.ndarray:
+def images_of(dataset: data.ImageDataset) -> np.ndarray:
     """The images with their channels: (N, 1, H, W), in colour (N, 3, H, W)."""
     return dataset.images[:, None] if dataset.images.ndim == 3 else dataset.images
 
@@ -233,7 +233,7 @@ def train_epochs(
 
 
 def reproduce(
-    dataset: tuple[data.Dataset, data.Dataset] | None = None,
+    dataset: tuple[data.ImageDataset, data.ImageDataset] | None = None,
     codes: Sequence[int] = (8, 16, 32),
     epochs: int = 10,
     early: int = 3,
@@ -306,7 +306,7 @@ def reproduce(
 
 
 def judge(
-    train: data.Dataset, test: data.Dataset, samples: int, seed: int, device: str
+    train: data.ImageDataset, test: data.ImageDataset, samples: int, seed: int, device: str
 ) -> tuple[evaluate.FeatureDistance, float, dict[str, Any]]:
     """How samples are judged: the distance, that of images of independent pixels, and notes that say what it is.
 

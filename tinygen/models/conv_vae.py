@@ -117,7 +117,7 @@ class ConvVAE(VAE):
 
 
 def reproduce(
-    dataset: tuple[data.Dataset, data.Dataset] | None = None,
+    dataset: tuple[data.ImageDataset, data.ImageDataset] | None = None,
     latent: int = 32,
     epochs: int = 10,
     batch_size: int = 100,

@@ -234,7 +234,7 @@ def train_epochs(
 
 
 def reproduce(
-    dataset: tuple[data.Dataset, data.Dataset] | None = None,
+    dataset: tuple[data.ImageDataset, data.ImageDataset] | None = None,
     latent: int = 100,
     channels: Sequence[int] = (128, 64),
     epochs: int = 10,
@@ -308,7 +308,7 @@ def reproduce(
     )
 
 
-def reproduce_fashion(dataset: tuple[data.Dataset, data.Dataset] | None = None, **options: Any) -> Result:
+def reproduce_fashion(dataset: tuple[data.ImageDataset, data.ImageDataset] | None = None, **options: Any) -> Result:
     """The same as `reproduce` for Fashion-MNIST, whose classes are kinds of clothes.  Lower is better.
 
     dataset: (train, test), with labels; Fashion-MNIST by default.  options: those of `reproduce`.

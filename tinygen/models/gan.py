@@ -183,7 +183,7 @@ def _mean_probability(logits: tg.Tensor) -> tg.Tensor:
 
 
 def reproduce(
-    dataset: tuple[data.Dataset, data.Dataset] | None = None,
+    dataset: tuple[data.ImageDataset, data.ImageDataset] | None = None,
     latent: int = 100,
     hidden: Sequence[int] = (256, 512, 1024),
     epochs: int = 50,

@@ -172,7 +172,7 @@ def check_image(name: str, image: Image, scales: int) -> None:
 
 
 def reproduce(
-    dataset: tuple[data.Dataset, data.Dataset] | None = None,
+    dataset: tuple[data.ImageDataset, data.ImageDataset] | None = None,
     scales: int = 2,
     hidden: int = 32,
     blocks: int = 1,

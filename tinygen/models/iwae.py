@@ -68,7 +68,7 @@ class IWAE(BernoulliVAE):
 
 
 def reproduce(
-    dataset: tuple[data.Dataset, data.Dataset] | None = None,
+    dataset: tuple[data.ImageDataset, data.ImageDataset] | None = None,
     hidden: int = 200,
     latent: int = 50,
     k: int = 5,

@@ -78,7 +78,7 @@ class ImageNICE(ImageFlow):
 
 
 def reproduce(
-    dataset: tuple[data.Dataset, data.Dataset] | None = None,
+    dataset: tuple[data.ImageDataset, data.ImageDataset] | None = None,
     hidden: Sequence[int] = (1000,) * 5,
     depth: int = 4,
     epochs: int = 10,

@@ -237,7 +237,7 @@ def fit(
 
 
 def reproduce(
-    dataset: tuple[data.Dataset, data.Dataset] | None = None,
+    dataset: tuple[data.ImageDataset, data.ImageDataset] | None = None,
     hidden: int = 400,
     latent: int = 20,
     epochs: int = 10,

@@ -19,7 +19,6 @@ import numpy as np
 from tinygen import backend
 from tinygen.autograd import enable_grad, grad
 from tinygen.backend import Device
-from tinygen.backend import random as default_random
 from tinygen.engine import Node
 from tinygen.memory import note_change
 from tinygen.tensor import Tensor
@@ -200,15 +199,8 @@ def _set(x: Any, array: Any) -> None:
 @contextmanager
 def same_draws(seed: int) -> Iterator[None]:
     """Inside, the default generators start from `seed`; outside they go on as if nothing had been drawn."""
-    saved, saved_seed = dict(default_random._defaults), default_random._seed
-    default_random._defaults.clear()
-    default_random._seed = seed
-    try:
+    with backend.own_generators(seed):
         yield
-    finally:
-        default_random._defaults.clear()
-        default_random._defaults.update(saved)
-        default_random._seed = saved_seed
 
 
 # Buffers: state that forward changes (the running mean of a batch normalisation in training), or reads (in evaluation).

@@ -78,7 +78,7 @@ def parser(
     return p
 
 
-def load_images(args: argparse.Namespace) -> tuple[data.Dataset, data.Dataset]:
+def load_images(args: argparse.Namespace) -> tuple[data.ImageDataset, data.ImageDataset]:
     """The images of --data: (train, test).  Without --data MNIST, or the embedded digits where MNIST cannot be had.
 
     With --dry-run only a few images of it, and args.epochs becomes 2.  Raises UsageError when they cannot be had.

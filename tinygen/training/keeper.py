@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygen import backend, checkpoint
+from tinygen.data.loader import Epoch
 from tinygen.errors import UsageError
 from tinygen.tensor import Tensor
 from tinygen.training.interrupts import interrupts
@@ -219,17 +220,22 @@ class Keeper:
     def _loop(self, loader: Any) -> Iterator[Any]:
         resumable = self.file is not None and hasattr(loader, "state_dict")
         self._since = time.perf_counter()
+        batches = iter(loader)
+        if isinstance(batches, Epoch):  # its own position, which other loops over the loader leave alone
+            self._loader = batches
         try:
             with interrupts(resumable) as interrupted:
-                for batch in loader:
+                for batch in batches:
                     self.step += 1
                     yield batch
-                    if resumable and (interrupted or self._is_due) and not _is_over(loader):
+                    if resumable and (interrupted or self._is_due) and not _is_over(loader, self._loader):
                         if interrupted:
                             self._stop(self._epoch, inside=True)
                         self._save(self._epoch, inside=True, must=False)
         finally:
             self._before, self._since, self._stopping = self.seconds, None, bool(interrupted)
+            if isinstance(batches, Epoch):
+                batches.close()
 
     def _stop(self, epoch: int, inside: bool) -> None:
         """What Ctrl-C asks for."""
@@ -346,11 +352,14 @@ class _Batches:
         return self._keeper._loop(self._loader)
 
 
-def _is_over(loader: Any) -> bool:
+def _is_over(loader: Any, position: Any) -> bool:
     """Whether that was the epoch's last batch.  Then it is saved when the epoch is done: what stands behind the loop may use
     its variables, as the last loss, so that a run must go on with a batch or behind them.
     """
-    return hasattr(loader, "__len__") and loader.state_dict()["given"] == len(loader)
+    try:
+        return position.state_dict()["given"] == len(loader)
+    except TypeError:  # a stream, of which nobody knows the length
+        return False
 
 
 def _save_every() -> float:

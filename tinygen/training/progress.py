@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ class Progress(Generic[T]):
         delay: float = 0.0,
     ):
         self._iterable, self._description, self._every, self._delay = iterable, description, every, delay
-        self._total = len(iterable) if total is None and isinstance(iterable, Sized) else total
+        self._total = _length(iterable) if total is None else total
         self._metrics = ""
         self._bar = _bar(iterable, description, self._total, delay)
 
@@ -60,6 +60,13 @@ class Progress(Generic[T]):
         prefix = f"{self._description}: " if self._description else ""
         sys.stderr.write(prefix + ", ".join(parts) + "\n")
         sys.stderr.flush()
+
+
+def _length(iterable: Any) -> int | None:
+    try:
+        return len(iterable)
+    except TypeError:  # nobody knows, as of a DataLoader that reads a stream
+        return None
 
 
 def progress(
