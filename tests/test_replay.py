@@ -298,7 +298,7 @@ def test_arguments_that_want_gradients_and_anomalies_run_as_they_are():
 
 def test_the_program_can_be_read():
     """One line per call; what is not needed any more is let go of."""
-    w = tg.ones(2, requires_grad=True)
+    w = tg.ones(2)
     compiled = tg.compile(lambda x: (x * w).tanh().sum())
     for _ in range(2):
         compiled(tg.ones(2))

@@ -65,8 +65,8 @@ def _cotangents(name: str, outputs: Sequence[Node], given: Any, create_graph: bo
                     f"{y.shape}; reduce it with sum() or mean(), or pass a gradient of that shape"
                 )
             g = ARRAY_MODULES[type(y.array)].ones(y.shape, y.dtype)
-            if memory.recorder is not None:
-                memory.recorder.constant(g)
+            if memory.here.recorder is not None:
+                memory.here.recorder.constant(g)
         if is_array(g):
             g = Node.public(g)
         if not isinstance(g, Node):
@@ -135,8 +135,8 @@ def backward(tensors: Any, gradient: Any = None, retain_graph: bool | None = Non
 
 def accumulate(leaf: Node, g: Any) -> None:
     """leaf.grad += g, in place unless one of the two is part of a graph."""
-    if memory.recorder is not None and not isinstance(g, Node):
-        return memory.recorder.accumulate(leaf, g)
+    if memory.here.recorder is not None:
+        return memory.here.recorder.accumulate(leaf, g)
     if leaf.grad is None:
         leaf.grad = clone(g) if isinstance(g, Node) else engine.constant(g)  # two leaves may get one node
     elif isinstance(g, Node) or leaf.grad.requires_grad:

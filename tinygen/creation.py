@@ -56,16 +56,28 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     Python floats become float32 (the default dtype), integers int64, truth values bool.
     """
     if isinstance(data, Node):
-        device, data = device or backend.device_of(data.array), data.array
-    array = data.copy() if backend.is_array(data) else _from_python(data, dtype)
+        device = device or backend.device_of(data.array)
+    elif not backend.is_array(data):
+        return _new(_placed(_from_python(data, dtype), dtype, device), requires_grad)
+    array = memory.copied(_copy, data, dtype, device)
+    return Tensor(array).requires_grad_() if requires_grad else Tensor(array)
+
+
+def _copy(array: Any, dtype: Any, device: Any) -> Any:
+    return _placed(array.copy(), dtype, device)
+
+
+def _placed(array: Any, dtype: Any, device: Any) -> Any:
+    """The array with that dtype on that device; what NumPy made is moved to the default one."""
     array = array if dtype is None else array.astype(np.dtype(dtype), copy=False)
-    if device is not None or isinstance(array, np.ndarray):
-        array = to_device(array, resolve(device))
-    return _new(array, requires_grad)
+    return to_device(array, resolve(device)) if device is not None or isinstance(array, np.ndarray) else array
 
 
 def _from_python(data: Any, dtype: Any) -> np.ndarray:
     if isinstance(data, list | tuple) and data and any(isinstance(x, Node) for x in data):
+        for x in data:
+            if isinstance(x, Node):
+                x._looked_at()  # type: ignore[attr-defined]
         data = [backend.to_numpy(x.array) if isinstance(x, Node) else x for x in data]
     try:
         array = np.array(data, dtype=dtype)
@@ -81,8 +93,8 @@ def _from_python(data: Any, dtype: Any) -> np.ndarray:
 
 
 def _new(array: Any, requires_grad: bool) -> Tensor:
-    if memory.recorder is not None:
-        memory.recorder.constant(array)
+    if memory.here.recorder is not None:
+        memory.here.recorder.constant(array)
     return Tensor(array).requires_grad_() if requires_grad else Tensor(array)
 
 
@@ -198,6 +210,7 @@ def _random(
     return Tensor(array).requires_grad_() if requires_grad else Tensor(array)
 
 
+@memory.on_device
 def _draw(source: Generator, draw: Callable, shape: tuple[int, ...], wide: Any, dtype: Any, where: Any) -> Any:
     return to_device(draw(source, shape, wide).astype(dtype, copy=False), where)
 
@@ -240,15 +253,23 @@ def randint(
     if low >= high:
         raise ValueError(f"randint: low must be below high, got {low} and {high}")
     where = resolve(device) if device is not None or generator is None else generator.device
-    array = (generator or default_generator(where)).integers(low, high, _shape("randint", (size,)))
-    return Tensor(to_device(array.astype(np.int64 if dtype is None else dtype, copy=False), where))
+    source, shape = generator or default_generator(where), _shape("randint", (size,))
+    dtype = np.dtype(np.int64 if dtype is None else dtype)
+    return Tensor(memory.drawn(partial(_draw_integers, source, low, high, shape, dtype, where)))
+
+
+def _draw_integers(source: Generator, low: int, high: int, shape: tuple[int, ...], dtype: Any, where: Any) -> Any:
+    return to_device(source.integers(low, high, shape).astype(dtype, copy=False), where)
 
 
 def randperm(n: int, *, generator: Generator | None = None, device: Any = None) -> Tensor:
     """The numbers 0, ..., n - 1 in random order, int64."""
     where = resolve(device) if device is not None or generator is None else generator.device
-    array = (generator or default_generator(where)).permutation(n)
-    return Tensor(to_device(array.astype(np.int64, copy=False), where))
+    return Tensor(memory.drawn(partial(_permutation, generator or default_generator(where), n, where)))
+
+
+def _permutation(source: Generator, n: int, where: Any) -> Any:
+    return to_device(source.permutation(n).astype(np.int64, copy=False), where)
 
 
 def bernoulli(input: Any, *, generator: Generator | None = None) -> Tensor:

@@ -358,8 +358,8 @@ def backpropagate(
     The cotangents are arrays, or nodes if create_graph.  Returns {id(node): (node, gradient)} with gradients of the same
     kind; no two of them share memory.  With `release` the graph lets go of its arrays as it is walked.
     """
-    if memory.recorder is not None and not create_graph:  # the same walk, written down
-        return memory.recorder.backpropagate(outputs, cotangents, targets, release)
+    if memory.here.recorder is not None and not create_graph:  # the same walk, written down
+        return memory.here.recorder.backpropagate(outputs, cotangents, targets, release)
     order = _newest_first(outputs)
     wanted = None if targets is None else {id(t) for t in targets}
     leading = None if wanted is None else _leading_to(wanted, order)

@@ -52,7 +52,7 @@ def become(node: Any, op: Callable, *args: Any, **params: Any) -> Any:
     A recorded result whose memory is nobody else's is exchanged for the new one, without any copy.
     """
     alone = node.memory is None or not node.memory.shared
-    if node.op is None or not alone or node.hooks or memory.recorder is not None or not engine.is_grad_enabled():
+    if node.op is None or not alone or node.hooks or memory.here.recorder is not None or not engine.is_grad_enabled():
         return in_place(op)(node, *args, **params)
     old = Node.public(node.array)
     for slot in ("requires_grad", *_MAKER):

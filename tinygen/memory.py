@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import wraps
 from itertools import count
+from threading import local
 from typing import TYPE_CHECKING, Any
 
 from tinygen import errors
@@ -21,13 +22,25 @@ clock = count(1)
 last_change = 0
 """The time of the most recent change of any memory."""
 
-recorder: Any = None
-"""Watches a step while `replay` records it."""
+
+class _Here(local):
+    recorder: Any = None
+
+
+here = _Here()
+"""`here.recorder` watches a step of this thread while `replay` records it; else it is None."""
 
 
 def drawn(draw: Callable[[], Any]) -> Any:
     """draw(), random numbers, which a recorded step draws anew every time."""
-    return draw() if recorder is None else recorder.drawn(draw)
+    return draw() if here.recorder is None else here.recorder.drawn(draw)
+
+
+def copied(copy: Callable, source: Any, dtype: Any, device: Any) -> Any:
+    """copy(array, dtype, device) of a tensor or an array: a recorded step copies what it holds then."""
+    if here.recorder is not None:
+        return here.recorder.copied(copy, source, dtype, device)
+    return copy(getattr(source, "array", source), dtype, device)
 
 
 def as_a_whole(function: Callable) -> Callable:
@@ -35,7 +48,9 @@ def as_a_whole(function: Callable) -> Callable:
 
     @wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        return function(*args, **kwargs) if recorder is None else recorder.call(function, args, kwargs)
+        if here.recorder is None:
+            return function(*args, **kwargs)
+        return here.recorder.call(function, args, kwargs)
 
     return wrapper
 
@@ -68,8 +83,8 @@ def share_memory(x: Node, view: Node) -> None:
 def note_change(node: Node) -> None:
     """Remember that the array of `node` was written to just now."""
     global last_change
-    if recorder is not None:
-        recorder.changed(node)
+    if here.recorder is not None:
+        here.recorder.changed(node)
     if node.memory is None:
         node.memory = Memory()
     node.memory.changed = last_change = next(clock)

@@ -191,8 +191,8 @@ class Tensor(Node):
 
     def _looked_at(self) -> Any:
         """The array, when its numbers leave the library: a recorded step could not follow them."""
-        if memory.recorder is not None:
-            memory.recorder.looked_at(self.array)
+        if memory.here.recorder is not None:
+            memory.here.recorder.looked_at(self.array)
         return self.array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -220,6 +220,8 @@ class Tensor(Node):
         """The same values, in the same memory, as a constant: no gradient flows through."""
         out = Tensor(self.array)
         share_memory(self, out)
+        if memory.here.recorder is not None:
+            memory.here.recorder.detached(self, out)
         return out
 
     def detach_(self) -> Tensor:

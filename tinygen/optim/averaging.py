@@ -11,7 +11,7 @@ import numpy as np
 from tinygen.backend import device_of, is_array, to_device
 from tinygen.engine import Node
 from tinygen.errors import ShapeError
-from tinygen.memory import note_change
+from tinygen.memory import as_a_whole, note_change
 from tinygen.tensor import Tensor
 
 
@@ -46,6 +46,7 @@ class ExponentialMovingAverage:
         self.averages = [Tensor(p.array.copy()) for p in self.parameters]
         self.updates = 0
 
+    @as_a_whole
     def update(self) -> None:
         """Take the current values into the average: once after every step of the optimizer."""
         for p, average in zip(self.parameters, self.averages, strict=True):

@@ -17,13 +17,16 @@ same, that list is written down as a plain function, one line per call of an ope
 compute what the plain step computes, bit for bit, but no node is made, nothing is sorted, and no array outlives its last use.
 
 What may change from call to call: the numbers in the arguments, in parameters and buffers, and whatever the generators draw.
-What may not, without a new recording: shapes and dtypes of the arguments, arguments that are no tensors, the modes of the
-modules, dtypes of parameters and which of them require gradients.  For all of these a step is recorded anew, by itself.
+What may not, without a new recording (see guards.py): structure, shapes, dtypes and layout of the arguments, which of them are
+one tensor, arguments that are not tensors, the grad mode, the modes and hooks of the modules that were called, dtypes of
+parameters and which of them require gradients.  For all of these a step is recorded anew, by itself.
 What cannot be seen: a Python number that the step reads from elsewhere, such as a weight that grows from epoch to epoch
 (make it an argument); a module or a parameter that another one takes the place of (compile the step anew).
 
 A step that cannot be replayed is run as it is, with a warning that says why: one that looks at a number (`loss.item()`, `if
-x.mean() > 0`), that computes on arrays behind the operators' backs, or that does not do the same twice.
+x.mean() > 0`), that computes on arrays behind the operators' backs, that returns a tensor which still has a graph (call
+backward() inside, or detach it), that changes tensors in place, prints, or does not do the same twice.  Inside of
+`detect_anomaly` every step runs as it is.
 
 On a GPU what lies between calls that must run on the host, such as optimizer.step(), is captured as CUDA graphs: see graphs.py.
 There `p.grad` is overwritten by the next call; copy it if it is to be kept.
@@ -31,21 +34,33 @@ There `p.grad` is overwritten by the next call; copy it if it is to be kept.
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Callable
 from functools import update_wrapper
-from typing import Any
+from types import MethodType
+from typing import Any, NamedTuple
 
 from tinygen import engine, memory
-from tinygen.backend import ARRAY_MODULES
 from tinygen.engine import Node
-from tinygen.nn.module import Module
 from tinygen.replay import graphs
-from tinygen.replay.program import Program, compare, is_same
-from tinygen.replay.recorder import CannotReplay, Recorder
+from tinygen.replay.calls import Calls
+from tinygen.replay.guards import Call, Guard, StandIns
+from tinygen.replay.instructions import CannotReplay, compare, is_same_result, let_go
+from tinygen.replay.program import Program
+from tinygen.replay.recorder import Recorder
 
 __all__ = ["CompiledStep", "Program", "compile"]
+
+MOST = 16
+"""So many recordings are kept for arguments of one kind."""
+
+
+class Entry(NamedTuple):
+    """What came of calls with one key, in one state of what is around: a program, a first recording, or (neither) a refusal."""
+
+    guard: Guard
+    program: Program | None = None
+    first: tuple[Recorder, Any] | None = None
 
 
 class CompiledStep:
@@ -54,88 +69,112 @@ class CompiledStep:
     def __init__(self, step: Callable[..., Any]):
         update_wrapper(self, step)
         self._step = step
-        self._recorded: dict[Any, Any] = {}
-        self._programs: dict[Any, Program | None] = {}
-        self._modules: list[Any] | None = None
+        self._entries: dict[Any, list[Entry]] = {}
+        self._warned: set[str] = set()
 
-    def __call__(self, *args: Any) -> Any:
-        key, nodes = self._key(args)
-        program = self._programs.get(key)
-        if program is not None:
-            return program(*[x.array for x in nodes])
-        if key in self._programs or memory.recorder is not None or engine.watcher is not None:
-            return self._step(*args)
-        return self._record(key, args, nodes)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if (
+            engine.watcher is not None or memory.here.recorder is not None
+        ):  # for anomalies, or by the recording of another step
+            return self._step(*args, **kwargs)
+        call = Call(args, kwargs)
+        entry = self._entry(call)
+        if entry is not None and entry.program is not None:
+            return entry.program(call.tensors)
+        if entry is not None and entry.first is None:
+            return self._step(*args, **kwargs)
+        return self._record(call, entry, args, kwargs)
 
-    def program(self, *args: Any) -> Program | None:
-        """The program for arguments such as these: None before it was recorded, or if it could not be."""
-        return self._programs.get(self._key(args)[0])
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """As a method: each object has a compiled step of its own, among its attributes."""
+        if instance is None:
+            return self
+        own = getattr(instance, "__dict__", None)
+        if own is None:
+            return MethodType(self, instance)
+        name = f"compiled {self._step.__qualname__}"
+        if name not in own:
+            own[name] = CompiledStep(MethodType(self._step, instance))
+        return own[name]
 
-    def _record(self, key: Any, args: tuple, nodes: list[Node]) -> Any:
+    def __reduce__(self) -> Any:
+        """A copy begins without recordings."""
+        return CompiledStep, (self._step,)
+
+    def program(self, *args: Any, **kwargs: Any) -> Program | None:
+        """The latest program for arguments such as these: None before it was recorded, or if it could not be."""
+        entries = self._entries.get(Call(args, kwargs).key, ())
+        return next((entry.program for entry in entries if entry.program is not None), None)
+
+    def _entry(self, call: Call) -> Entry | None:
+        for entry in self._entries.get(call.key, ()):
+            if entry.guard.holds():
+                return entry
+        return None
+
+    def _record(self, call: Call, entry: Entry | None, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Call the step and watch; after the second time there is a program, or a reason why there is none."""
-        recorder = Recorder(nodes)
-        before = self._recorded.pop(key, None)
-        if before is not None:
-            show_what_is_cleared(before[0].leaves)
-        with recorder:
-            if any(x.requires_grad for x in nodes):
-                recorder.refuse("an argument requires a gradient")
-            result = self._step(*args)
+        if reason := call.refusal((args, tuple(kwargs.values()))):
+            self._keep(call, None, Entry(Guard((), ())), reason)
+            return self._step(*args, **kwargs)
+        if not Calls.possible():
+            self._warn("a profiler is running, and steps are not recorded meanwhile")
+            return self._step(*args, **kwargs)
+        given = StandIns(call, args, kwargs)
+        first = entry.first if entry else None
+        recorder = Recorder(given.tensors, first and first[0])
         try:
-            if recorder.reason:
-                raise CannotReplay(recorder.reason)
+            with recorder:
+                result = self._step(*given.args, **given.kwargs)
+        finally:
+            effects = given.effects()
+        program = returned = None
+        try:
+            if recorder.reason or effects:
+                raise CannotReplay(recorder.reason or f"it changes its arguments: {effects}")
             returned = recorder.output(result)
-            if before is None:
-                self._recorded[key] = recorder, returned
-                return result
-            compare(before[0], recorder)
-            if not is_same(before[1], returned):
-                raise CannotReplay("it returns something that no operator made, and that is not the same every time")
-            self._programs[key] = graphs.write(recorder, len(nodes), returned)
-        except CannotReplay as reason:
-            self._programs[key] = None
-            warnings.warn(f"compile: {self._step.__qualname__} is run as it is: {reason}", stacklevel=3)
-        return result
+            if first is not None:
+                compare(first[0], recorder)
+                if not is_same_result(first[1], let_go(returned)):
+                    raise CannotReplay(
+                        "it returns something that no operator made, and that is not the same every time"
+                    )
+                program = graphs.write(recorder, len(given.tensors), returned)
+        except CannotReplay as refusal:
+            reason = str(refusal)
+        leaves = {id(x): x for m in recorder.calls.modules.values() for x in vars(m).values() if isinstance(x, Node)}
+        if program is not None:
+            leaves |= recorder.leaves
+        cleared = recorder.cleared
+        recorder.let_go()
+        leaves |= {key: x for key, x in recorder.leaves.items() if x.requires_grad}
+        guard = Guard(recorder.calls.modules.values(), leaves.values(), cleared if program else ())
+        if reason or program is not None:
+            self._keep(call, entry, Entry(guard, program), reason)
+        else:
+            self._keep(call, entry, Entry(guard, None, (recorder, let_go(returned))))
+        return given.original(result)
 
-    def _key(self, args: tuple) -> tuple[Any, list[Node]]:
-        """What a recording is good for."""
-        nodes = [x for x in args if isinstance(x, Node)]
-        if self._modules is None:
-            self._modules = _modules_of(self._step)
-            self._parameters = [p for m in self._modules for p in vars(m).values() if isinstance(p, Node)]
-        return (
-            tuple((x.array.shape, x.array.dtype, type(x.array)) if isinstance(x, Node) else x for x in args),
-            tuple([m.training for m in self._modules]),
-            tuple([p.requires_grad for p in self._parameters]),
-            tuple([p.array.dtype for p in self._parameters]),
-        ), nodes
+    def _keep(self, call: Call, before: Entry | None, entry: Entry, reason: str = "") -> None:
+        """Remember what came of a call.  The latest come first, and not too many."""
+        others = [x for x in self._entries.get(call.key, ()) if x is not before]
+        self._entries[call.key] = [entry, *others[: MOST - 1]]
+        if reason:
+            self._warn(reason)
 
-
-def show_what_is_cleared(leaves: list[Node]) -> None:
-    """Give leaves that have no gradient one of −0, which no sum can tell from none.
-
-    If there is none when the step's own arrives, it was the step that has cleared it, and a replay has to do so too.
-    """
-    for leaf in leaves:
-        if leaf.grad is None:
-            zeros = ARRAY_MODULES[type(leaf.array)].zeros_like(leaf.array)
-            leaf.grad = engine.constant(-zeros)
-
-
-def _modules_of(step: Callable[..., Any]) -> list[Any]:
-    """All modules that the function's own names lead to, those of the object whose method it is included."""
-    seen = inspect.getclosurevars(inspect.unwrap(getattr(step, "__func__", step)))
-    owner = getattr(step, "__self__", None)
-    values = [owner, *getattr(owner, "__dict__", {}).values(), *seen.nonlocals.values(), *seen.globals.values()]
-    values += [part for value in values if isinstance(value, list | tuple) for part in value]
-    found = {id(m): m for value in values if isinstance(value, Module) for m in value.modules()}
-    return list(found.values())
+    def _warn(self, reason: str) -> None:
+        if reason not in self._warned:
+            self._warned.add(reason)
+            warnings.warn(f"compile: {self._step.__qualname__} is run as it is: {reason}", stacklevel=5)
 
 
 def compile(step: Callable[..., Any]) -> CompiledStep:
     """A function that does what `step` does, and does it faster when it is called again: see the module.
 
-    step: takes tensors (and hashable values), returns tensors, in tuples, lists and dicts if you like.
+    step: a function or a method; takes tensors and anything else, also by name, and returns tensors and anything else, in tuples,
+        lists and dicts if you like.  As a decorator of a method it compiles the step of every object on its own.
+
+    Warns, once for each reason, when the step cannot be replayed and is run as it is.
     PyTorch's torch.compile makes other, fused kernels; here the operators stay the same, and with them every bit.
     """
     return CompiledStep(step)

@@ -21,10 +21,11 @@ from typing import Any
 from tinygen.backend import ARRAY_MODULES, Array, Backend, Generator, backend_of
 from tinygen.backend.base import Graph
 from tinygen.engine import Node
+from tinygen.replay.instructions import Instruction, Leaf, Slot
 from tinygen.replay.program import Program
-from tinygen.replay.recorder import Instruction, Leaf, Recorder, Slot
+from tinygen.replay.recorder import Recorder
 
-ON_HOST = ("constant", "first gradient", "accumulate")
+ON_HOST = ("constant", "alias", "first gradient", "accumulate")
 """Kinds of lines that are no work for the device, or work on arrays that the program does not know."""
 WORTH = 2
 """So many lines, at least, are worth a graph."""
@@ -104,7 +105,6 @@ class GraphProgram(Program):
         super().__init__(recorder, arguments, returned)
 
     def _write(self, recorder: Recorder, arguments: list[str], results: list[str]) -> None:
-        library = self._bind(self._backend.xp)
         functions: list[str] = []
         lines: list[str] = []
         known: list[tuple[list[bool], list[Node]]] = []
@@ -126,7 +126,7 @@ class GraphProgram(Program):
             leaves = {id(y.node): y.node for _, x in group for y in x.operands if isinstance(y, Leaf)}
             known.append(([s in static for s in inputs], list(leaves.values())))
             static |= set(outputs)
-        returned = [f"{library}.array({s}, order='K')" if s in static else s for s in results]
+        returned = [self._copy(s, recorder) if s in static or s in self._constant else s for s in results]
         self.source = "\n\n\n".join([*functions, self._function("replay", arguments, lines, returned)])
         exec(builtins.compile(self.source, "<replayed step>", "exec"), self._names)
         self.runs = [Run(self._names[f"graph{i}"], *given, self._backend) for i, given in enumerate(known)]
@@ -176,7 +176,8 @@ class GraphProgram(Program):
 
 def _draws_on(backend: Backend, draw: Any) -> bool:
     """Whether the generator's state is on the device too: then every launch goes on with its stream."""
-    given = (getattr(getattr(draw, "func", None), "__self__", None), *getattr(draw, "args", ()))
+    own = getattr(draw.func, "__self__", None)
+    given = (own, *draw.args) if getattr(draw.func, "on_device", False) else (own,)
     return any(isinstance(x, Generator) and x.device.type == backend.type for x in given)
 
 

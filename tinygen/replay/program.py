@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from tinygen import engine
 from tinygen.autograd import accumulate
 from tinygen.backend import ARRAY_MODULES
 from tinygen.engine import Node, constant
 from tinygen.layout import laid_out_like
+from tinygen.memory import clock, share_memory
 from tinygen.promotion import settle
-from tinygen.replay.recorder import CannotReplay, Instruction, Leaf, Operand, Recorder, Slot, Value
+from tinygen.replay.guards import rebuilt
+from tinygen.replay.instructions import OPERANDS, Argument, Instruction, Leaf, Operand, Returned, Slot
+from tinygen.replay.recorder import Recorder
 
 
 class Program:
@@ -26,7 +30,10 @@ class Program:
         }
         self._bound: dict[int, str] = {}  # id(object) -> its name in the program
         self._returned = returned
-        results = [x for x in _flat(returned) if isinstance(x, Slot)]
+        found: list[Returned] = []
+        rebuilt(returned, lambda x: found.append(x) if isinstance(x, Returned) else None, OPERANDS)
+        results = [x.slot for x in found]
+        self._constant = {f"s{x.slot.number}" for x in found if x.copy}
         last = {
             x.number: i
             for i, instruction in enumerate(recorder.instructions)
@@ -43,9 +50,15 @@ class Program:
 
     def _write(self, recorder: Recorder, arguments: list[str], results: list[str]) -> None:
         """Set `source`, and the function that it defines."""
-        self.source = self._function("replay", arguments, self._lines(enumerate(recorder.instructions)), results)
+        lines = self._lines(enumerate(recorder.instructions))
+        returned = [self._copy(s, recorder) if s in self._constant else s for s in results]
+        self.source = self._function("replay", arguments, lines, returned)
         exec(builtins.compile(self.source, "<replayed step>", "exec"), self._names)
         self._replay = self._names["replay"]
+
+    def _copy(self, slot: str, recorder: Recorder) -> str:
+        """The text of a copy, for what the program itself is to keep."""
+        return f"{self._bind(ARRAY_MODULES[type(recorder.alive[int(slot[1:])])])}.array({slot}, order='K')"
 
     def _lines(self, instructions: Iterable[tuple[int, Instruction]]) -> list[str]:
         """Of numbered instructions.  Arrays are let go of after their last use."""
@@ -61,9 +74,18 @@ class Program:
         tail = "".join(f"{x}, " for x in results)
         return "\n    ".join([f"def {name}({', '.join(arguments)}):", *lines, f"return ({tail})"])
 
-    def __call__(self, *arrays: Any) -> Any:
-        results = iter(self._replay(*arrays))
-        return _rebuilt(self._returned, results)
+    def __call__(self, tensors: Sequence[Node]) -> Any:
+        """What the step returns when it is called with these tensors."""
+        results = iter(self._replay(*[x.array for x in tensors]))
+
+        def result(x: Any) -> Any:
+            if type(x) is Returned:
+                return _tensor(next(results), x, tensors)
+            if type(x) is Argument:
+                return tensors[x.number]
+            return x.node if type(x) is Leaf else x.value
+
+        return rebuilt(self._returned, result, OPERANDS)
 
     def _line(self, instruction: Instruction) -> list[str]:
         kind, function, operands, params, slot, _, library = instruction
@@ -92,9 +114,10 @@ class Program:
             return [f"{out} = {args[0]}[{function}]"]
         if kind == "unaliased":
             return [f"{out} = {xp}.array({args[0]}, order='K')"]
-        if kind == "first gradient":  # one tensor, from call to call
-            leaf, grad = self._bind(function), self._bind(constant(function.array))
-            return [f"{leaf}.grad = {grad}; {grad}.array = {args[0]}"]
+        if kind == "alias":
+            return [f"{out} = {args[0]}"]
+        if kind == "first gradient":
+            return [f"{self._bind(function)}.grad = constant({args[0]})"]
         if kind == "accumulate":
             return [f"accumulate({self._bind(function)}, {args[0]})"]
         call, nodes, returns_node = function
@@ -119,76 +142,12 @@ class Program:
         return self._bound[id(value)]
 
 
-def _flat(returned: Any) -> Any:
-    if isinstance(returned, tuple | list) and not isinstance(returned, Slot | Leaf | Value):
-        for part in returned:
-            yield from _flat(part)
-    elif isinstance(returned, dict):
-        yield from _flat(list(returned.values()))
-    else:
-        yield returned
-
-
-def _rebuilt(returned: Any, arrays: Any) -> Any:
-    if isinstance(returned, Slot):
-        return constant(next(arrays))
-    if isinstance(returned, Leaf):
-        return returned.node
-    if isinstance(returned, Value):
-        return returned.value
-    if isinstance(returned, dict):
-        return {key: _rebuilt(value, arrays) for key, value in returned.items()}
-    return type(returned)(_rebuilt(value, arrays) for value in returned)
-
-
-def compare(first: Recorder, second: Recorder) -> None:
-    """Raises CannotReplay, naming the first operator at which they differ."""
-    for a, b in zip(first.instructions, second.instructions):
-        same = (
-            (a.kind == b.kind or a.kind == "first gradient")
-            and a.slot == b.slot
-            and len(a.operands) == len(b.operands)
-            and a.params.keys() == b.params.keys()
-        )
-        if a.kind == "constant":
-            same = same and _equal(a.function, b.function)
-        elif a.kind != "draw":
-            same = same and (a.function is b.function or a.function == b.function)
-        if not same:
-            raise CannotReplay(f"it does not call the same operators every time: {a.name} at first, then {b.name}")
-        pairs = [*zip(a.operands, b.operands), *((Value(a.params[key]), Value(b.params[key])) for key in a.params)]
-        for x, y in pairs:
-            if isinstance(x, Leaf) and isinstance(y, Leaf) and x.node is y.node or isinstance(x, Slot) and x == y:
-                continue
-            if not (isinstance(x, Value) and isinstance(y, Value) and is_same(x.value, y.value)):
-                raise CannotReplay(
-                    f"{a.name} is called with something that is not the same every time and was not made by an operator"
-                )
-    if len(first.instructions) != len(second.instructions):
-        raise CannotReplay(
-            "it does not call the same operators every time: there are more of them in one call than in the other"
-        )
-
-
-def is_same(x: Any, y: Any) -> bool:
-    """Whether both are one thing, or equal Python values."""
-    if x is y:
-        return True
-    if isinstance(x, tuple | list):
-        return type(x) is type(y) and len(x) == len(y) and all(map(is_same, x, y))
-    if type(x) in ARRAY_MODULES or isinstance(x, Node) or type(x) is not type(y):
-        return False
-    try:
-        return bool(x == y)
-    except Exception:
-        return False
-
-
-def _equal(x: Any, y: Any) -> bool:
-    """Whether two arrays hold the same numbers."""
-    return (
-        type(x) is type(y)
-        and x.shape == y.shape
-        and x.dtype == y.dtype
-        and bool((x == y).all() or x.tobytes() == y.tobytes())
-    )
+def _tensor(array: Any, x: Returned, tensors: Any) -> Node:
+    """A returned tensor with this array, as the step would have left it."""
+    out = constant(array)
+    if x.op is not None:
+        out.requires_grad, out.op, out.edges, out.time = True, x.op, engine.RELEASED, next(clock)
+        out.inputs, out.arrays, out.params = (), engine.RELEASED, engine.NO_PARAMS
+    if x.shares is not None:
+        share_memory(tensors[x.shares.number] if isinstance(x.shares, Argument) else x.shares.node, out)
+    return out

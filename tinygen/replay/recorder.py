@@ -2,91 +2,142 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import keyword
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import add, iadd
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from tinygen import engine, memory
 from tinygen.autograd import accumulate
-from tinygen.backend import ARRAY_MODULES
+from tinygen.backend import ARRAY_MODULES, Device, Generator, default_generator
 from tinygen.engine import Node, Op
 from tinygen.layout import laid_out_like
+from tinygen.replay.calls import Calls
+from tinygen.replay.guards import rebuilt
+from tinygen.replay.instructions import (
+    Argument,
+    CannotReplay,
+    Instruction,
+    Leaf,
+    Operand,
+    Returned,
+    Slot,
+    Value,
+    digest,
+    let_go,
+)
 
-
-class CannotReplay(RuntimeError):
-    """Why a step is run as it is."""
-
-
-class Slot(NamedTuple):
-    """An array of the step: the number of the instruction that makes it."""
-
-    number: int
-
-
-class Leaf(NamedTuple):
-    """The array of a tensor that outlives the step: a parameter, a buffer."""
-
-    node: Node
-
-
-class Value(NamedTuple):
-    """Anything else, the same in every call."""
-
-    value: Any
-
-
-Operand = Slot | Leaf | Value
-
-
-class Instruction(NamedTuple):
-    """One line of the program: slot = function(operands, params); how exactly, says `kind` (see `_line`)."""
-
-    kind: str
-    function: Any
-    operands: tuple[Operand, ...]
-    params: Mapping[str, Any]
-    slot: int
-    name: str
-    xp: Any
+DREW = "it draws random numbers, or seeds a generator, in a way that a replay would not"
 
 
 class Recorder:
-    """Watches one call of a step, which runs as it would without it."""
+    """Watches one call of a step, which runs as it would without it.
 
-    def __init__(self, arguments: list[Node]):
+    arguments: the tensors handed to the step.
+    began: the recording before, if there is one: its leaves and generators are looked at as the step begins.
+    """
+
+    def __init__(self, arguments: Sequence[Node], began: Recorder | None = None):
         self.instructions: list[Instruction] = []
         self.slots: dict[int, int] = {}  # id(array) -> slot
         self.alive: list[Any] = []  # so that no id is given twice
         self.made: set[int] = set()  # the tensors that the step has made
-        self.leaves: list[Node] = []  # where gradients arrive
+        self.leaves: dict[int, Node] = {}  # the tensors that outlive the step, by id
+        self.trained: dict[int, Node] = {}  # where gradients arrive
         self.reason = ""  # why the step cannot be replayed, if it cannot
+        self.calls = Calls(self.refuse)
+        self.began = began
+        self._arguments = list(arguments)
+        self._detached: dict[int, Node] = {}  # id(x.detach()) -> x
+        self._constants: set[int] = set()
+        self._streams: dict[int, tuple[Generator, Any]] = {}  # the generators, and where they should be
+        self._known = dict(began.leaves) if began else {}  # leaves whose gradients are watched,
+        self._grads = {key: x.grad for key, x in self._known.items()}  # and what they should be
+        self.cleared = [x for x in self._known.values() if x.requires_grad and x.grad is None]
         for x in arguments:
             self._slot(x.array)
 
     def __enter__(self) -> Recorder:
-        self._previous = engine.watcher
-        engine.watcher = memory.recorder = self
+        self._watcher, self._mode = engine.watcher, engine.is_grad_enabled()
+        generators = (
+            [default_generator(Device("cpu")), *(g for g, _ in self.began._streams.values())] if self.began else []
+        )
+        for generator in generators:
+            self._streams[id(generator)] = generator, generator.get_state()
+        engine.watcher = memory.here.recorder = self
+        self.calls.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        engine.watcher, memory.recorder = self._previous, None
+    def __exit__(self, kind: Any = None, *_: object) -> None:
+        if memory.here.recorder is self:
+            self._stop()
+        if kind is None and not self.reason:
+            self._check_end()
+
+    def _stop(self) -> None:
+        self.calls.stop()
+        engine.watcher, memory.here.recorder = self._watcher, None
 
     def refuse(self, reason: str) -> None:
         """Stop watching.  The step goes on as it would have."""
         self.reason = self.reason or reason
-        self.__exit__()
+        if memory.here.recorder is self:
+            self._stop()
+
+    def _check_end(self) -> None:
+        """What the step has changed that a replay would not change."""
+        if engine.is_grad_enabled() is not self._mode:
+            return self.refuse("it switches the recording of gradients on or off, and leaves it so")
+        for generator, state in self._streams.values():
+            if not _same_state(generator.get_state(), state):
+                return self.refuse(DREW)
+        self._check_grads(at_end=True)
+        for leaf in self.leaves.values():
+            if leaf.requires_grad and leaf.op is not None:
+                return self.refuse(
+                    f"it uses a tensor of shape {leaf.shape} that still has the graph of another computation"
+                )
+            if leaf.hooks:
+                return self.refuse("a tensor has a hook on its gradient")
+
+    def _check_grads(self, at_end: bool = False) -> None:
+        """Refuse if gradients of leaves are others than they were left.  Cleared ones may just not have arrived yet."""
+        for key, leaf in self._known.items():
+            if leaf.grad is not self._grads[key] and (at_end or leaf.grad is not None or key in self.trained):
+                self.refuse(f"it sets the .grad of a tensor of shape {leaf.shape} itself")
+
+    def let_go(self) -> None:
+        """Forget all arrays: what is left says what was called on what."""
+        self.alive, self.slots, self._arguments, self._detached, self._grads, self._known = [], {}, [], {}, {}, {}
+        self.began = None
+        self.instructions = [
+            Instruction(
+                x.kind,
+                digest(x.function) if x.kind == "constant" else let_go(x.function),
+                let_go(x.operands),
+                let_go(x.params),
+                *x[4:],
+            )
+            for x in self.instructions
+        ]
+        nodes = [weakref.ref(x) for x in self.leaves.values()]
+        self.leaves, self.trained = {}, {}
+        self.leaves = {id(x): x for ref in nodes if (x := ref()) is not None}
 
     # What the engine tells
 
     def forward(self, op: Op, node: Node, inputs: Any, arrays: list, params: dict[str, Any], _line: Any) -> None:
         """An operator was called."""
+        if memory.here.recorder is not self:  # by another thread
+            return
         operands = tuple(self._operand(a, x) for a, x in zip(arrays, inputs, strict=True))
         self.made.add(id(node))
         if id(node.array) not in self.slots:  # else it handed an array on
-            is_plain = node.array.dtype.char == "f" and node.array.ndim > 0
+            is_plain = node.array.dtype.char == "f" and node.array.ndim > 0 and _is_float32(arrays, params)
             self._emit("forward" if is_plain else "settled", op, operands, params, node.array, op.name)
         self.alive.append(node)
 
@@ -95,25 +146,57 @@ class Recorder:
 
     def drawn(self, draw: Callable[[], Any]) -> Any:
         """An array of random numbers, to be drawn anew in every call."""
+        for g in draw_from(draw):
+            if id(g) in self._streams and not _same_state(g.get_state(), self._streams[id(g)][1]):
+                self.refuse(DREW)
         array = draw()
+        for g in draw_from(draw):
+            self._streams[id(g)] = g, g.get_state()
+        if self.reason:
+            return array
         self._emit("draw", draw, (Value(array.shape), Value(array.dtype)), {}, array, "random numbers")
         return array
 
     def constant(self, array: Any) -> None:
         """An array of numbers that are the same in every call."""
-        self._emit("constant", array, (), {}, array, "constant")
+        self._constants.add(self._emit("constant", array, (), {}, array, "constant"))
+
+    def copied(self, copy: Callable, source: Any, dtype: Any, device: Any) -> Any:
+        """A copy of a tensor or an array was made."""
+        array = source.array if isinstance(source, Node) else source
+        operand = self._operand(array, source)
+        out = copy(array, dtype, device)
+        self._emit("plain", copy, (operand,), {"dtype": dtype, "device": device}, out, "tensor")
+        return out
+
+    def detached(self, x: Node, view: Node) -> None:
+        """view = x.detach(), the same array."""
+        self._detached[id(view)] = self._detached.get(id(x), x)
+        self.alive += [x, view]
 
     def call(self, function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
         """What is called as a whole, whatever it does: an optimizer's step.  Arrays among its arguments and results are seen."""
+        name = getattr(function, "__qualname__", "a call")
         args = tuple(list(x) if isinstance(x, Iterator) else x for x in args)
+        self._check_grads()
+        if any(id(a) in self.slots for x in args if not isinstance(x, Node) for a in _parts(x)):
+            self.refuse(f"{name} is called with a list of computed tensors")
+        if self.reason:
+            return function(*args, **kwargs)
         operands = tuple(self._operand(*((x.array, x) if isinstance(x, Node) else (x, None))) for x in args)
+        before = {key: leaf.grad for key, leaf in self._known.items()}
         with self._looking_away():
             result = function(*args, **kwargs)
+        for key, leaf in self._known.items():
+            if leaf.grad is not before[key]:
+                self._grads[key] = leaf.grad
         nodes = tuple(isinstance(x, Node) for x in args)
         several = isinstance(result, tuple)
         array = result.array if isinstance(result, Node) else result
         array = array if type(array) in ARRAY_MODULES else None
-        name = getattr(function, "__qualname__", "a call")
+        if not (result is None or array is not None or several and all(type(x) in ARRAY_MODULES for x in result)):
+            self.refuse(f"{name} returns something that is neither a tensor nor an array")
+            return result
         number = self._emit("call", (function, nodes, isinstance(result, Node)), operands, kwargs, array, name)
         for i, part in enumerate(result if several else ()):
             self._emit("part", i, (Slot(number),), {}, part, "part")
@@ -121,20 +204,29 @@ class Recorder:
 
     def accumulate(self, leaf: Node, g: Any) -> None:
         """A gradient has arrived at a leaf: it is the first, or is added to what is there."""
+        known = self._grads.get(id(leaf), leaf.grad)
+        if isinstance(g, Node) or leaf.grad is not None and leaf.grad.requires_grad:
+            self.refuse("backward(create_graph=True) leaves gradients that have a graph; use grad()")
+        elif leaf.grad is not None and leaf.grad is not known:
+            self._check_grads()
+        if self.reason:
+            return accumulate(leaf, g)
+        self._use(leaf)
+        self.trained[id(leaf)] = leaf
         kind = "first gradient" if leaf.grad is None else "accumulate"
         self._emit(kind, leaf, (self._operand(g, None),), {}, None, "accumulate")
-        self.leaves.append(leaf)
         with self._looking_away():
             accumulate(leaf, g)
+        self._known[id(leaf)], self._grads[id(leaf)] = leaf, leaf.grad
 
     @contextmanager
     def _looking_away(self) -> Iterator[None]:
-        engine.watcher, memory.recorder = self._previous, None
+        engine.watcher, memory.here.recorder, self.calls.paused = self._watcher, None, True
         try:
             yield
         finally:
-            if not self.reason:
-                engine.watcher = memory.recorder = self
+            self.calls.paused = False
+            engine.watcher = memory.here.recorder = self
 
     def changed(self, node: Node) -> None:
         """A tensor was changed in place."""
@@ -151,7 +243,7 @@ class Recorder:
         """`engine.backpropagate` on arrays, and every call of a rule written down.  In the same order, with the same sums."""
         order = engine._newest_first(outputs)
         for node in order:
-            if node.hooks is not None:
+            if node.hooks:
                 self.refuse("a tensor has a hook on its gradient")
             elif node.edges is engine.RELEASED:
                 self.refuse("it walks back through one graph twice")
@@ -223,7 +315,7 @@ class Recorder:
     def _rule(self, node: Node, rule: Callable, g: Any) -> Any:
         gx = rule(g, node.array, *node.arrays, **node.params)
         if id(gx) not in self.slots:
-            operands = (self._operand(g, None), *self._arguments(node))
+            operands = (self._operand(g, None), *self._of_rule(node))
             self._emit("plain", rule, operands, node.params, gx, f"the derivative of {_name(node)}")
         return gx
 
@@ -233,13 +325,13 @@ class Recorder:
             return engine.NOTHING
         known = engine._at_once(node, g, needed)
         if known:
-            operands = (self._operand(g, None), *self._arguments(node))
+            operands = (self._operand(g, None), *self._of_rule(node))
             number = self._emit("together", op, operands, node.params, object(), f"the derivatives of {op.name}")
             for i, gx in enumerate(known.values()):
                 self._emit("part", i, (Slot(number),), {}, gx, "part")
         return known
 
-    def _arguments(self, node: Node) -> list[Operand]:
+    def _of_rule(self, node: Node) -> list[Operand]:
         """Of a rule, after g: the output and the inputs."""
         return [
             self._operand(node.array, node),
@@ -267,9 +359,12 @@ class Recorder:
         if slot is not None:
             return Slot(slot)
         if isinstance(x, Node) and id(x) not in self.made:
-            self.alive.append(x)
-            return Leaf(x)
+            return Leaf(self._use(self._detached.get(id(x), x)))
         return Value(array)
+
+    def _use(self, leaf: Node) -> Node:
+        self.leaves[id(leaf)] = leaf
+        return leaf
 
     def _slot(self, array: Any) -> int:
         number = len(self.alive)
@@ -279,9 +374,11 @@ class Recorder:
         return number
 
     def _emit(self, kind: str, function: Any, operands: tuple, params: Mapping, result: Any, name: str) -> int:
-        for value in params.values():
+        for key, value in params.items():
             if any(id(part) in self.slots for part in _parts(value)):
                 self.refuse(f"{name} has a computed tensor among its options")
+            if not key.isidentifier() or keyword.iskeyword(key):
+                self.refuse(f"{name} has an option named {key!r:.40}, which is not an identifier")
         libraries = (ARRAY_MODULES.get(type(self._array(x))) for x in operands)
         xp = next((library for library in libraries if library is not None), np)
         number = self._slot(result)
@@ -295,18 +392,84 @@ class Recorder:
 
     def output(self, value: Any) -> Any:
         """What the step returns, with operands in place of tensors."""
-        if isinstance(value, Node):
-            return self._operand(value.array, value)
-        if isinstance(value, tuple | list):
-            return type(value)(self.output(v) for v in value)
-        if isinstance(value, Mapping):
-            return {key: self.output(v) for key, v in value.items()}
-        return Value(value)
+        return rebuilt(value, self._returned)
+
+    def _returned(self, x: Any) -> Any:
+        if not isinstance(x, Node):
+            return Value(x)
+        for i, argument in enumerate(self._arguments):
+            if x is argument:
+                return Argument(i)
+        if id(x) in self.leaves:
+            return Leaf(x)
+        if x.requires_grad and not _is_released(x):
+            raise CannotReplay(
+                "it returns a tensor with a graph, through which gradients could flow to what it was computed from; "
+                "call backward() inside, or return it detached"
+            )
+        operand = self._operand(x.array, x)
+        if isinstance(operand, Leaf) and id(x) in self._detached:
+            operand = Slot(self._emit("alias", None, (operand,), {}, x.array, "detach"))
+        if not isinstance(operand, Slot):
+            raise CannotReplay("it returns a tensor that no operator made, and that is not the same every time")
+        return Returned(operand, x.op if x.requires_grad else None, self._owner(x), self._is_constant(operand))
+
+    def _owner(self, x: Node) -> Argument | Leaf | None:
+        """Of the memory that a returned tensor may be a view of."""
+        if x.memory is None:
+            return None
+        known = ((Argument(i), a) for i, a in enumerate(self._arguments))
+        leaves = ((Leaf(a), a) for a in self.leaves.values())
+        return next((operand for operand, a in (*known, *leaves) if a.memory is x.memory), None)
+
+    def _is_constant(self, slot: Slot) -> bool:
+        """Whether this is one of the program's constants, or a view of one."""
+        by_slot = {x.slot: x for x in self.instructions}
+        while slot.number in by_slot and by_slot[slot.number].kind in ("forward", "settled"):
+            made = by_slot[slot.number]
+            if not made.function.view or not isinstance(made.operands[0], Slot):
+                return False
+            slot = made.operands[0]
+        return slot.number in self._constants
+
+
+def _is_released(node: Node) -> bool:
+    """Whether every way back through the graph ends where backward() has let go of it."""
+    stack = [node]
+    while stack:
+        x = stack.pop()
+        if x.edges is engine.RELEASED:
+            continue
+        if x.op is None:
+            return False
+        stack += [y for y, _ in x.edges]
+    return True
+
+
+def _is_float32(arrays: Sequence[Any], params: Mapping[str, Any]) -> bool:
+    """Whether NumPy itself computes float32 from these, so that `settle` has nothing to do."""
+    given = [x for x in (*arrays, *params.values()) if hasattr(x, "dtype")]
+    return all(x.dtype.char in "f?" and not isinstance(x, np.generic) for x in given)
+
+
+def draw_from(draw: Any) -> list[Generator]:
+    """The generators that a draw uses."""
+    given = (getattr(getattr(draw, "func", None), "__self__", None), *getattr(draw, "args", ()))
+    return [x for x in given if isinstance(x, Generator)]
+
+
+def _same_state(a: Any, b: Any) -> bool:
+    if isinstance(a, Mapping):
+        return a.keys() == b.keys() and all(_same_state(a[key], b[key]) for key in a)
+    return bool((a == b).all()) if type(a) in ARRAY_MODULES else a == b
 
 
 def _parts(value: Any) -> Any:
-    if isinstance(value, tuple | list):
+    if isinstance(value, tuple | list | set):
         for part in value:
+            yield from _parts(part)
+    elif isinstance(value, Mapping):
+        for part in value.values():
             yield from _parts(part)
     elif isinstance(value, Node):
         yield value.array

@@ -36,7 +36,7 @@ STRICT = Device("strict")
 
 
 class StrictArray:
-    __slots__ = ("_a",)
+    __slots__ = ("__weakref__", "_a")
     __array_ufunc__ = None  # ndarray + strict asks strict.__radd__, which refuses
     __hash__ = None  # type: ignore[assignment]
 

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tinygen.memory import as_a_whole
 from tinygen.optim.optimizer import Optimizer
 
 
@@ -57,6 +58,7 @@ class LRScheduler:
         """
         return self.get_lr()
 
+    @as_a_whole
     def step(self, epoch: int | None = None) -> None:
         """Begin the next epoch.
 
@@ -77,7 +79,7 @@ class LRScheduler:
             warnings.warn(
                 f"{self._name}.step() was called before optimizer.step(): the first learning rate of the schedule was never "
                 "used.  Call optimizer.step() first, and the scheduler's step() after it",
-                stacklevel=3,
+                stacklevel=4,  # past the wrapper of step()
             )
         self._step_count += 1
 

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tinygen.memory import as_a_whole
 from tinygen.optim.lr_scheduler.base import LRScheduler
 from tinygen.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from tinygen.optim.optimizer import Optimizer
@@ -35,6 +36,7 @@ class _Composed(LRScheduler):
         self._step_count = 1
         return optimizer
 
+    @as_a_whole
     def step(self, epoch: int | None = None) -> None:
         """Begin the next epoch; or begin from the initial rates again, and go on to this one."""
         self._warn_if_early()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import cos, floor, isclose, pi
 
+from tinygen.memory import as_a_whole
 from tinygen.optim.lr_scheduler.base import LRScheduler, positive_integer
 from tinygen.optim.optimizer import Optimizer
 
@@ -77,6 +78,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             self.T_cur -= self.T_i
             self.T_i *= self.T_mult
 
+    @as_a_whole
     def step(self, epoch: float | None = None) -> None:
         """Begin the next epoch, or the point in time `epoch`, which may be a fraction, as in 2.5."""
         if epoch is not None and epoch < 0:

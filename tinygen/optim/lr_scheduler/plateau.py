@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
+from tinygen.memory import as_a_whole
 from tinygen.optim.lr_scheduler.base import LRScheduler
 from tinygen.optim.optimizer import Optimizer
 
@@ -64,6 +65,7 @@ class ReduceLROnPlateau(LRScheduler):
             return sign * a < sign * best - self.threshold
         return sign * a < sign * best * (1 - sign * self.threshold)
 
+    @as_a_whole
     def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]
         """End an epoch.
 
