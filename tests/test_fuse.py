@@ -29,6 +29,12 @@ OPTIMIZERS = {
     "AdamW": {"amsgrad": True},
     "RMSprop": {"momentum": 0.5, "centered": True},
     "Adagrad": {"lr_decay": 0.1},
+    "NAdam": {"decoupled_weight_decay": True, "weight_decay": 0.1},
+    "RAdam": {"betas": (0.9, 0.99)},
+    "Adamax": {"weight_decay": 0.1},
+    "Adadelta": {},
+    "Rprop": {"maximize": True},
+    "ASGD": {"t0": 0},
 }
 
 

@@ -49,6 +49,76 @@ def ref_adagrad(theta, g, s, t, lr, lr_decay=0, weight_decay=0, initial_accumula
     return theta - lr / (1 + (t - 1) * lr_decay) * g / (np.sqrt(s["v"]) + eps)
 
 
+def decayed(theta, g, lr, weight_decay, decoupled):
+    """θ and the gradient after either kind of weight decay."""
+    return (theta * (1 - lr * weight_decay), g) if decoupled else (theta, g + weight_decay * theta)
+
+
+def ref_nadam(
+    theta,
+    g,
+    s,
+    t,
+    lr,
+    betas=(0.9, 0.999),
+    eps=1e-8,
+    weight_decay=0,
+    momentum_decay=4e-3,
+    decoupled_weight_decay=False,
+):
+    theta, g = decayed(theta, g, lr, weight_decay, decoupled_weight_decay)
+    mu, after = (betas[0] * (1 - 0.5 * 0.96 ** (n * momentum_decay)) for n in (t, t + 1))
+    s["product"] = s.get("product", 1) * mu
+    s["m"] = betas[0] * s.get("m", 0) + (1 - betas[0]) * g
+    s["v"] = betas[1] * s.get("v", 0) + (1 - betas[1]) * g**2
+    m = after * s["m"] / (1 - s["product"] * after) + (1 - mu) * g / (1 - s["product"])
+    return theta - lr * m / (np.sqrt(s["v"] / (1 - betas[1] ** t)) + eps)
+
+
+def ref_radam(theta, g, s, t, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, decoupled_weight_decay=False):
+    theta, g = decayed(theta, g, lr, weight_decay, decoupled_weight_decay)
+    s["m"] = betas[0] * s.get("m", 0) + (1 - betas[0]) * g
+    s["v"] = betas[1] * s.get("v", 0) + (1 - betas[1]) * g**2
+    m = s["m"] / (1 - betas[0] ** t)
+    top = 2 / (1 - betas[1]) - 1
+    rho = top - 2 * t * betas[1] ** t / (1 - betas[1] ** t)
+    if rho <= 5:
+        return theta - lr * m
+    r = np.sqrt((rho - 4) * (rho - 2) * top / ((top - 4) * (top - 2) * rho))
+    return theta - lr * m * r * np.sqrt(1 - betas[1] ** t) / (np.sqrt(s["v"]) + eps)
+
+
+def ref_adamax(theta, g, s, t, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0):
+    g = g + weight_decay * theta
+    s["m"] = betas[0] * s.get("m", 0) + (1 - betas[0]) * g
+    s["u"] = np.maximum(betas[1] * s.get("u", 0), np.abs(g) + eps)
+    return theta - lr / (1 - betas[0] ** t) * s["m"] / s["u"]
+
+
+def ref_adadelta(theta, g, s, t, lr, rho=0.9, eps=1e-6, weight_decay=0):
+    g = g + weight_decay * theta
+    s["v"] = rho * s.get("v", 0) + (1 - rho) * g**2
+    delta = np.sqrt(s.get("u", 0) + eps) / np.sqrt(s["v"] + eps) * g
+    s["u"] = rho * s.get("u", 0) + (1 - rho) * delta**2
+    return theta - lr * delta
+
+
+def ref_rprop(theta, g, s, t, lr, etas=(0.5, 1.2), step_sizes=(1e-6, 50)):
+    sign = np.sign(g * s.get("before", 0.0))
+    size = s.get("size", np.full_like(g, lr))
+    s["size"] = np.clip(np.select([sign > 0, sign < 0], [etas[1] * size, etas[0] * size], size), *step_sizes)
+    s["before"] = np.where(sign < 0, 0, g)
+    return theta - np.sign(s["before"]) * s["size"]
+
+
+def ref_asgd(theta, g, s, t, lr, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0):
+    g = g + weight_decay * theta
+    eta = lr / (1 + lambd * lr * (t - 1)) ** alpha
+    theta = theta * (1 - lambd * eta) - eta * g
+    s["ax"] = s.get("ax", 0) + (theta - s.get("ax", 0)) / max(1, t - 1 - t0)
+    return theta
+
+
 CASES = [
     ("SGD", ref_sgd, {"lr": 0.1}),
     ("SGD", ref_sgd, {"lr": 0.1, "weight_decay": 0.3}),
@@ -71,8 +141,27 @@ CASES = [
         ref_adagrad,
         {"lr": 0.1, "lr_decay": 0.2, "weight_decay": 0.3, "initial_accumulator_value": 0.5, "eps": 0.01},
     ),
+    ("NAdam", ref_nadam, {"lr": 0.1}),
+    ("NAdam", ref_nadam, {"lr": 0.1, "betas": (0.5, 0.9), "weight_decay": 0.3, "momentum_decay": 2.0}),
+    ("NAdam", ref_nadam, {"lr": 0.1, "eps": 0.1, "weight_decay": 0.3, "decoupled_weight_decay": True}),
+    ("RAdam", ref_radam, {"lr": 0.1}),  # 5 steps along the average, and one with the rectified rate
+    ("RAdam", ref_radam, {"lr": 0.1, "betas": (0.5, 0.6), "weight_decay": 0.3}),  # never enough to divide by
+    ("RAdam", ref_radam, {"lr": 0.1, "betas": (0.9, 0.99), "weight_decay": 0.3, "decoupled_weight_decay": True}),
+    ("Adamax", ref_adamax, {"lr": 0.1}),
+    ("Adamax", ref_adamax, {"lr": 0.1, "betas": (0.5, 0.6), "eps": 0.1, "weight_decay": 0.3}),
+    ("Adadelta", ref_adadelta, {"lr": 1.0}),
+    ("Adadelta", ref_adadelta, {"lr": 0.5, "rho": 0.5, "eps": 0.1, "weight_decay": 0.3}),
+    ("Rprop", ref_rprop, {"lr": 0.1}),
+    ("Rprop", ref_rprop, {"lr": 0.1, "etas": (0.3, 3.0), "step_sizes": (0.09, 0.2)}),
+    ("ASGD", ref_asgd, {"lr": 0.1}),
+    ("ASGD", ref_asgd, {"lr": 0.1, "lambd": 0.5, "alpha": 0.6, "t0": 2, "weight_decay": 0.3}),
 ]
 IDS = [f"{name}-{'-'.join(key for key in args if key != 'lr')}" for name, _, args in CASES]
+
+
+def of_pytorch(name):
+    """PyTorch keeps these optimizers' numbers (products of momenta, rates) as float32 tensors."""
+    return {"rtol": 1e-6, "atol": 1e-6} if name in ("NAdam", "ASGD") else {"rtol": 1e-11, "atol": 1e-12}
 
 
 def leaves(values, device="cpu", dtype=np.float64):
@@ -150,7 +239,7 @@ def test_agrees_with_pytorch(name, reference, args):
             p.grad = None if g is None else torch.tensor(g)
         optimizer.step()
         oracle.step()
-    assert_same(params, [p.detach().numpy() for p in theirs], rtol=1e-11, atol=1e-12)
+    assert_same(params, [p.detach().numpy() for p in theirs], **of_pytorch(name))
 
 
 @pytest.mark.parametrize("name,reference,args", CASES, ids=IDS)
@@ -184,16 +273,15 @@ def test_state_has_pytorchs_layout_and_can_be_exchanged(name, reference, args):
         give_theirs(gradients)
         optimizer.step()
         oracle.step()
-    assert_same(params, [p.detach().numpy() for p in theirs], rtol=1e-11, atol=1e-12)
+    assert_same(params, [p.detach().numpy() for p in theirs], **of_pytorch(name))
 
 
 @pytest.mark.parametrize("name,reference,args", CASES, ids=IDS)
 def test_keeps_the_dtype(name, reference, args):
     (p,) = leaves([[1.0, -2.0]], dtype=np.float32)
     optimizer = getattr(optim, name)([p], **args)
-    optimizer.param_groups[0]["lr"] = np.float64(
-        0.1
-    )  # as NumPy functions return it; it must not make float64 of the step
+    # as NumPy functions return it; it must not make float64 of the step
+    optimizer.param_groups[0]["lr"] = np.float64(args["lr"])
     give([p], [[0.5, 1.0]])
     optimizer.step()
     assert p.dtype == np.float32

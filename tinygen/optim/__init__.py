@@ -6,21 +6,33 @@ over time, `averaging.py` averages weights.
 """
 
 from tinygen.optim import lr_scheduler
+from tinygen.optim.adadelta import Adadelta
 from tinygen.optim.adagrad import Adagrad
 from tinygen.optim.adam import Adam, AdamW
+from tinygen.optim.adamax import Adamax
+from tinygen.optim.asgd import ASGD
 from tinygen.optim.averaging import EMA, ExponentialMovingAverage
+from tinygen.optim.nadam import NAdam
 from tinygen.optim.optimizer import Optimizer
+from tinygen.optim.radam import RAdam
 from tinygen.optim.rmsprop import RMSprop
+from tinygen.optim.rprop import Rprop
 from tinygen.optim.sgd import SGD
 
 __all__ = [
+    "ASGD",
     "EMA",
     "SGD",
+    "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
     "ExponentialMovingAverage",
+    "NAdam",
     "Optimizer",
+    "RAdam",
     "RMSprop",
+    "Rprop",
     "lr_scheduler",
 ]
