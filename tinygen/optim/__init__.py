@@ -2,7 +2,7 @@
 
 Every optimizer is one update rule, a function on arrays written as in its paper (`sgd`, `adam`, ...), and a class with
 PyTorch's arguments.  `optimizer.py` holds what they share, `flat.py` makes it fast, `lr_scheduler.py` changes learning rates
-over time, `averaging.py` averages weights.
+over time, `averaging.py` averages weights.  `LBFGS` is no rule for every element by itself: it has a step of its own.
 """
 
 from tinygen.optim import lr_scheduler
@@ -12,6 +12,7 @@ from tinygen.optim.adam import Adam, AdamW
 from tinygen.optim.adamax import Adamax
 from tinygen.optim.asgd import ASGD
 from tinygen.optim.averaging import EMA, ExponentialMovingAverage
+from tinygen.optim.lbfgs import LBFGS
 from tinygen.optim.nadam import NAdam
 from tinygen.optim.optimizer import Optimizer
 from tinygen.optim.radam import RAdam
@@ -22,6 +23,7 @@ from tinygen.optim.sgd import SGD
 __all__ = [
     "ASGD",
     "EMA",
+    "LBFGS",
     "SGD",
     "Adadelta",
     "Adagrad",

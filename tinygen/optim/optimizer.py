@@ -275,23 +275,30 @@ class Optimizer:
             "param_groups": [{**group, "params": [number[p] for p in group["params"]]} for group in self.param_groups],
         }
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a state_dict of an optimizer with the same groups; tensors, arrays and PyTorch's tensors are understood.
-
-        The values are copied.  Raises ValueError if groups, shapes or the names of the state do not fit.
-        """
-        groups, state = state_dict["param_groups"], state_dict["state"]
+    def _updated_groups(self, state_dict: Mapping[str, Any]) -> list[Group]:
+        """The groups with the hyper-parameters that were saved, checked."""
+        groups = state_dict["param_groups"]
         sizes, expected = ([len(g["params"]) for g in gs] for gs in (groups, self.param_groups))
         if sizes != expected:
             raise ValueError(
                 f"{self._name}.load_state_dict: the state has groups of {sizes} parameters, this optimizer has {expected}"
             )
-        saved = {}
         updated = [
             {**own, **group, "params": own["params"]} for own, group in zip(self.param_groups, groups, strict=True)
         ]
+        for group in updated:
+            self.check(group)
+        return updated
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from a state_dict of an optimizer with the same groups; tensors, arrays and PyTorch's tensors are understood.
+
+        The values are copied.  Raises ValueError if groups, shapes or the names of the state do not fit.
+        """
+        updated = self._updated_groups(state_dict)
+        groups, state = state_dict["param_groups"], state_dict["state"]
+        saved = {}
         for own, group in zip(updated, groups, strict=True):
-            self.check(own)
             names = self.initial_state(own).keys()
             for p, number in zip(own["params"], group["params"], strict=True):
                 if number in state:
