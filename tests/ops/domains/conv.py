@@ -102,7 +102,7 @@ def by_frequencies(arguments: str) -> Any:
     """Small convolutions are not done in the Fourier basis, the one way that gives two gradients together: here they are."""
     examples = family(arguments, ndim=2, max_stride=1, max_groups=1)
 
-    def way(_xp: Any, _geo: Geometry, batch: int, *_: Any) -> choose.Way:
+    def way(_xp: Any, _geo: Geometry, batch: int, *_: Any, **__: Any) -> choose.Way:
         return choose.FOURIER if batch else choose.TAPS
 
     return examples, lambda: mock.patch.object(conv.family, "way", way)

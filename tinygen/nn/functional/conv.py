@@ -53,9 +53,11 @@ def conv2d(
 ) -> Tensor:
     """As conv1d, for images.  input: (N, C, H, W) or (C, H, W), weight: (out channels, C / groups, kernel H, kernel W).
 
-    Large kernels with many channels and stride 1 may be computed by way of frequencies (ops/conv/fourier.py), as may
-    conv_transpose2d and the derivatives of both.  Then the rounding error of a pixel is relative to the largest values of its
-    image, not to those under the kernel, and a NaN or an infinity fills the whole result of its image.
+    Some ways to compute it (Winograd's; by frequencies, for large kernels) round relative to the largest values of an image, not to
+    those under the kernel.  They are used only where no pixel is more than 1024 times larger than the middle one of its image, and
+    all are finite (ops/conv/evenness.py): so a large value, a NaN or an infinity is felt by the results that use it, and by
+    no others.  That holds for all convolutions and transposes; not on a GPU, where looking would mean waiting, and not in
+    gradients of weights, which are sums over all pixels.
     """
     return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 

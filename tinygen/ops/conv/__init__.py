@@ -10,8 +10,10 @@ rows.py       the same loops in the order that a CPU's cache likes
 columns.py    one matrix product for all taps: few channels on one side ("im2col")
 depthwise.py  no matrix at all: one input channel per group
 winograd.py   fewer multiplications for kernels of two or three taps in a row, as 3x3, or 4x4 with stride 2
-fourier.py    the convolution theorem: large kernels and many channels
+fourier.py    the convolution theorem, by matrix products: large kernels and many channels
+fft.py        the same by fast Fourier transforms: kernels as large as the image
 choose.py     which of them, by an estimate of their time
+evenness.py   for which images winograd, fourier and fft will do: their rounding errors spread
 """
 
 from tinygen.ops.conv.family import conv, conv_bias, conv_transpose, conv_transpose_bias, conv_weight

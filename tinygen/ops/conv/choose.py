@@ -4,6 +4,8 @@ All ways give the same sums (tests hold each of them against a naive loop); they
 shape they make, what they copy, and how many calls it takes.  The constants were measured with NumPy and OpenBLAS on
 one core of a recent x86 server, and are rough: a neighbouring way that is 20 % slower does no harm, a wrong kind of way
 can be ten times slower.  For a GPU on_gpu.py estimates.
+
+What a way needs on its way counts too: it may take MOST_MEMORY times what comes in and goes out, and a little.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any, NamedTuple
 from tinygen.backend.base import Limits
 from tinygen.backend.registry import LIMITS
 from tinygen.backend.threads import ENOUGH, get_num_threads
-from tinygen.ops.conv import columns, depthwise, fourier, on_gpu, rows, taps, windows, winograd
+from tinygen.ops.conv import columns, depthwise, fft, fourier, on_gpu, rows, taps, windows, winograd
 from tinygen.ops.conv.geometry import Geometry
 
 _MULTIPLY = 0.009
@@ -31,10 +33,22 @@ _CALL = 2000.0
 """A line of Python with a matrix product."""
 _PRODUCT = 150.0
 """Every further product of a stack of matrices."""
+_WAVE = 0.4
+"""To transform an element by a fast Fourier transform, per doubling of its length."""
+_ENTRY = 2.0
+"""A sine or a cosine: 20, but they are kept, and most convolutions are done ten times and more."""
+
+MOST_MEMORY = 8
+"""Memory on the way, over that of input, kernel and output together ..."""
+LITTLE = 16 * 1024 * 1024
+"""... and bytes that do not matter."""
 
 
 class Way(NamedTuple):
-    """The three functions (xp, array, array, geo), and where they exist, the two for both gradients at once."""
+    """The three functions (xp, array, array, geo), and where they exist, the two for both gradients at once.
+
+    spreads: whether errors of a result are relative to values that it does not use, see evenness.py.
+    """
 
     name: str
     conv: Callable[..., Any]
@@ -42,6 +56,7 @@ class Way(NamedTuple):
     conv_weight: Callable[..., Any]
     transpose_and_weight: Callable[..., tuple[Any, Any]] | None = None
     conv_and_weight: Callable[..., tuple[Any, Any]] | None = None
+    spreads: bool = False
 
 
 TAPS = Way("taps", taps.conv, taps.conv_transpose, taps.conv_weight)
@@ -50,7 +65,8 @@ COLUMNS = Way("columns", columns.conv, columns.conv_transpose, columns.conv_weig
 MIRRORED = Way("mirrored", columns.mirrored_conv, columns.mirrored_conv_transpose, columns.mirrored_conv_weight)
 WINDOWS = Way("windows", windows.conv, windows.conv_transpose, windows.conv_weight)
 DEPTHWISE = Way("depthwise", depthwise.conv, depthwise.conv_transpose, depthwise.conv_weight)
-WINOGRAD = Way("winograd", winograd.conv, winograd.conv_transpose, winograd.conv_weight)
+WINOGRAD = Way("winograd", winograd.conv, winograd.conv_transpose, winograd.conv_weight, spreads=True)
+FFT = Way("fft", fft.conv, fft.conv_transpose, fft.conv_weight, spreads=True)
 FOURIER = Way(
     "fourier",
     fourier.conv,
@@ -58,34 +74,52 @@ FOURIER = Way(
     fourier.conv_weight,
     fourier.transpose_and_weight,
     fourier.conv_and_weight,
+    spreads=True,
 )
 
 ON_GPU = {way.name: way for way in (TAPS, WINDOWS, MIRRORED, FOURIER)}
 
 
-def way(xp: Any, geo: Geometry, batch: int, n_in: int, n_out: int, dtype: Any) -> Way:
-    """The way that is likely to be fastest."""
+def way(xp: Any, geo: Geometry, batch: int, n_in: int, n_out: int, dtype: Any, spreading: bool = True) -> Way:
+    """The way that is likely to be fastest; without `spreading`, of those whose errors do not spread."""
     if not batch or dtype.kind != "f":
         return TAPS
     limits = LIMITS[xp]
-    return _way(limits, 0 if limits else get_num_threads(), geo, batch, n_in, n_out, dtype.itemsize)
+    return _way(limits, 0 if limits else get_num_threads(), geo, batch, n_in, n_out, dtype.itemsize, spreading)
 
 
 @lru_cache(4096)
-def _way(limits: Limits | None, threads: int, geo: Geometry, batch: int, n_in: int, n_out: int, itemsize: int) -> Way:
+def _way(
+    limits: Limits | None,
+    threads: int,
+    geo: Geometry,
+    batch: int,
+    n_in: int,
+    n_out: int,
+    itemsize: int,
+    spreading: bool,
+) -> Way:
     if depthwise.takes(geo, n_in) and geo.groups > 1:
         return DEPTHWISE
     if limits:
         named = on_gpu.estimates(limits, geo, batch, n_in, n_out, itemsize)
-        return ON_GPU[min(named, key=named.__getitem__)]
+        return min(
+            (way for way in map(ON_GPU.__getitem__, named) if spreading or not way.spreads), key=lambda w: named[w.name]
+        )
     costs = estimates(geo, batch, n_in, n_out, itemsize, threads)
-    return min(costs, key=costs.__getitem__)
+    return min((way for way in costs if spreading or not way.spreads), key=costs.__getitem__)
 
 
 def estimates(
     geo: Geometry, batch: int, n_in: int, n_out: int, itemsize: int = 4, threads: int = 1
 ) -> dict[Way, float]:
-    """Nanoseconds for one of the three operators, by each way that knows the geometry; a mean of the three."""
+    """Nanoseconds for one of the three operators, by each way that knows the geometry; a mean of the three.
+
+    Ways that would take too much memory are left out.
+    """
+    numbers = batch * (math.prod(geo.size) * n_in + math.prod(geo.out) * n_out)
+    numbers += math.prod(geo.kernel) * n_in * n_out // geo.groups
+    most = MOST_MEMORY * numbers + LITTLE // itemsize
     is_shared = threads > 1 and math.prod(geo.out) * batch * n_out * n_in // geo.groups >= ENOUGH
     share = 1 / threads if is_shared else 1.0
     a, b = n_in // geo.groups, n_out // geo.groups
@@ -128,13 +162,21 @@ def estimates(
     if fourier.takes(geo) and itemsize >= 4:
         n, last = fourier.lengths(geo)
         r = last // 2 + 1
-        once = geo.size[0] * geo.size[1] * 2 * r * n_in + geo.out[0] * geo.out[1] * 2 * r * n_out
-        twice = 6 * n * r * (geo.size[0] * n_in + geo.out[0] * n_out)
-        middle = _product(3 * n * r * batch, min(batch, 25), n_in, n_out)
-        kernel = 3.0 * n * r * n_in * n_out
-        kernel *= 2 * n_taps * _MULTIPLY + (4 * _FAR if kernel * itemsize > 1 << 26 else _FAR)
-        written = 8 * n * r * batch * (n_in + n_out) * _ADD  # and read
-        costs[FOURIER] = share * (1.25 * (batch * (once + twice) * _MULTIPLY + middle) + written) + kernel + 8 * _CALL
+        frequencies, matrices = 3.0 * n * r, fourier.numbers(geo)
+        if matrices + frequencies * (n_in * n_out + 2 * (n_in + n_out)) <= most:
+            once = geo.size[0] * geo.size[1] * 2 * r * n_in + geo.out[0] * geo.out[1] * 2 * r * n_out
+            twice = 6 * n * r * (geo.size[0] * n_in + geo.out[0] * n_out)
+            middle = _product(frequencies * batch, min(batch, 25), n_in, n_out)
+            kernel = frequencies * n_in * n_out
+            kernel *= 8 * geo.kernel[0] * _MULTIPLY + (4 * _FAR if kernel * itemsize > 1 << 26 else _FAR)
+            written = 8 * n * r * batch * (n_in + n_out) * _ADD  # and read
+            costs[FOURIER] = share * (1.25 * (batch * (once + twice) * _MULTIPLY + middle) + written)
+            costs[FOURIER] += kernel + matrices * _ENTRY + 10 * _CALL
+    if itemsize >= 4 and fft.memory(geo, batch, n_in, n_out) <= most:
+        n = math.prod(fft.lengths(geo))
+        channels = batch * (n_in + n_out) + n_in * b
+        middle = 4 * _product(n / 2 * geo.groups * batch, batch, a, b)
+        costs[FFT] = n * channels * _WAVE * math.log2(n + 1) + middle + 20 * _CALL
     return costs
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,9 @@ from tinygen.ops.conv.geometry import Geometry, channels_first, phases, pixel_ma
 
 BLOCK_BYTES = 4 * 1024 * 1024
 """Columns are made for so many rows of the output at a time: that they stay in the cache, but calls are not too short."""
+
+Block = tuple[tuple[int, int], ...]
+"""Positions of the output: (first, the one after the last) along every dimension."""
 
 
 def takes(geo: Geometry) -> bool:
@@ -45,12 +49,12 @@ def conv(xp: Any, x: Any, w: Any, geo: Geometry) -> Any:
     lines = _lines(xp, x, geo)
     y = xp.empty((*geo.out, batch, w.shape[0]), xp.result_type(x, w))
 
-    def some(blocks: Sequence[slice]) -> None:
+    def some(blocks: Sequence[Block]) -> None:
         memory = None
         for block in blocks:
             memory, columns = _columns(xp, memory, geo, block, len(kernel), batch, y.dtype)
             _fill(columns, lines, block, geo, batch)
-            xp.matmul(columns.reshape(len(kernel), -1).T, kernel, out=y[block].reshape(-1, y.shape[-1]))
+            xp.matmul(columns.reshape(len(kernel), -1).T, kernel, out=y[_at(block)].reshape(-1, y.shape[-1]))
 
     share(some, _blocks(xp, geo, len(kernel), batch, y.dtype), y.size * len(kernel))
     return channels_first(y)
@@ -61,12 +65,12 @@ def conv_transpose(xp: Any, y: Any, w: Any, geo: Geometry) -> Any:
     batch, kernel = y.shape[0], _matrix(w)
     y, dtype = pixel_major(xp, y), xp.result_type(y, w)
 
-    def some(blocks: Sequence[slice]) -> Any:
+    def some(blocks: Sequence[Block]) -> Any:
         lines, memory = xp.zeros(_shape_of_lines(geo, batch, w.shape[1]), dtype), None
         for block in blocks:
             memory, columns = _columns(xp, memory, geo, block, len(kernel), batch, dtype)
-            xp.matmul(kernel, y[block].reshape(-1, y.shape[-1]).T, out=columns.reshape(len(kernel), -1))
-            for tap, met in zip(columns, _met(block.start, block.stop, geo, batch), strict=True):
+            xp.matmul(kernel, y[_at(block)].reshape(-1, y.shape[-1]).T, out=columns.reshape(len(kernel), -1))
+            for tap, met in zip(columns, _met(block, geo, batch), strict=True):
                 lines[met] += _pixels_first(tap)
         return lines
 
@@ -82,12 +86,12 @@ def conv_weight(xp: Any, x: Any, y: Any, geo: Geometry) -> Any:
     lines, y, dtype = _lines(xp, x, geo), pixel_major(xp, y), xp.result_type(x, y)
     height = math.prod(geo.kernel) * channels
 
-    def some(blocks: Sequence[slice]) -> Any:
+    def some(blocks: Sequence[Block]) -> Any:
         kernel, memory = xp.zeros((height, y.shape[-1]), dtype), None
         for block in blocks:
             memory, columns = _columns(xp, memory, geo, block, height, batch, dtype)
             _fill(columns, lines, block, geo, batch)
-            kernel += xp.matmul(columns.reshape(height, -1), y[block].reshape(-1, y.shape[-1]))
+            kernel += xp.matmul(columns.reshape(height, -1), y[_at(block)].reshape(-1, y.shape[-1]))
         return kernel
 
     kernel, *others = share(some, _blocks(xp, geo, height, batch, dtype), y.size * height)
@@ -157,26 +161,36 @@ def _from_lines(xp: Any, lines: Any, geo: Geometry, batch: int) -> Any:
     return x
 
 
-def _blocks(xp: Any, geo: Geometry, height: int, batch: int, dtype: Any) -> list[slice]:
-    """The output positions along the first dimension, a few at a time."""
-    n = step = geo.out[0]
-    if xp is np and len(geo.out) > 1:  # the last dimension is never cut
-        one = height * math.prod(geo.out[1:]) * batch * dtype.itemsize
-        step = max(1, min(-(-n // get_num_threads()), BLOCK_BYTES // max(one, 1)))
-    return [slice(a, min(a + step, n)) for a in range(0, n, step)]
+def _blocks(xp: Any, geo: Geometry, height: int, batch: int, dtype: Any) -> list[Block]:
+    """The output positions, a few at a time: neighbours in memory, for one place along the first dimensions if it must be."""
+    n, size = geo.out[0], height * math.prod(geo.out) * batch * dtype.itemsize
+    if xp is not np or len(geo.out) == 1 and size <= 4 * BLOCK_BYTES:
+        return [tuple((0, m) for m in geo.out)]
+    axis, one = 0, size // n  # bytes for one place along the axis
+    while axis < len(geo.out) - 1 and one > 4 * BLOCK_BYTES:
+        axis += 1
+        one //= geo.out[axis]
+    n, rest = geo.out[axis], tuple((0, m) for m in geo.out[axis + 1 :])
+    step = max(1, min(-(-n // get_num_threads()) if axis == 0 else n, BLOCK_BYTES // max(one, 1)))
+    ahead = product(*(range(m) for m in geo.out[:axis]))
+    return [(*((i, i + 1) for i in at), (a, min(a + step, n)), *rest) for at in ahead for a in range(0, n, step)]
 
 
-def _columns(xp: Any, memory: Any, geo: Geometry, block: slice, height: int, batch: int, dtype: Any) -> tuple[Any, Any]:
+def _at(block: Block) -> tuple[slice, ...]:
+    return tuple(slice(a, b) for a, b in block)
+
+
+def _columns(xp: Any, memory: Any, geo: Geometry, block: Block, height: int, batch: int, dtype: Any) -> tuple[Any, Any]:
     """Memory for columns, and an array in it for those of a block: (taps, channels, *rows, pixels · batch)."""
-    taps, rows = math.prod(geo.kernel), (block.stop - block.start, *geo.out[1:])
+    taps, rows = math.prod(geo.kernel), [b - a for a, b in block]
     size = height * math.prod(rows) * batch
     if memory is None or memory.size < size:
         memory = xp.empty(size, dtype)
     return memory, memory[:size].reshape(taps, height // taps, *rows[:-1], rows[-1] * batch)
 
 
-def _fill(columns: Any, lines: Any, block: slice, geo: Geometry, batch: int) -> None:
-    for tap, met in zip(columns, _met(block.start, block.stop, geo, batch), strict=True):
+def _fill(columns: Any, lines: Any, block: Block, geo: Geometry, batch: int) -> None:
+    for tap, met in zip(columns, _met(block, geo, batch), strict=True):
         _pixels_first(tap)[...] = lines[met]
 
 
@@ -186,14 +200,13 @@ def _pixels_first(tap: Any) -> Any:
 
 
 @lru_cache(1024)
-def _met(first: int, last: int, geo: Geometry, batch: int) -> list[tuple[Any, ...]]:
+def _met(block: Block, geo: Geometry, batch: int) -> list[tuple[Any, ...]]:
     """For every tap: which part of the lines it meets as the kernel moves over these output positions."""
-    rows = [(first, last), *((0, n) for n in geo.out[1:])][: len(geo.out) - 1]
-    s, d = geo.stride[-1], geo.dilation[-1]
+    s, d, (first, last) = geo.stride[-1], geo.dilation[-1], block[-1]
     parts = []
     for k in np.ndindex(*geo.kernel):
-        moves = zip(k, rows, geo.stride, geo.dilation, strict=False)
+        moves = zip(k, block[:-1], geo.stride, geo.dilation, strict=False)
         at = (slice(j * e + a * t, j * e + (b - 1) * t + 1, t) for j, (a, b), t, e in moves)
-        start = k[-1] * d // s * batch
-        parts.append((*at, k[-1] * d % s, slice(None), slice(start, start + geo.out[-1] * batch)))
+        start = k[-1] * d // s
+        parts.append((*at, k[-1] * d % s, slice(None), slice((start + first) * batch, (start + last) * batch)))
     return parts

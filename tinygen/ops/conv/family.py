@@ -23,6 +23,7 @@ from typing import Any
 from tinygen.engine import Op, name_operators
 from tinygen.layout import beside
 from tinygen.ops.conv.choose import Way, way
+from tinygen.ops.conv.evenness import is_even
 from tinygen.ops.conv.geometry import Geometry
 from tinygen.ops.reduce import sum
 
@@ -53,20 +54,29 @@ conv_transpose_bias = Op(lambda xp, y, w, b, geo: _shift(xp, _conv_transpose(xp,
 
 
 def _conv(xp: Any, x: Any, w: Any, geo: Geometry) -> Any:
-    return _way(xp, x, w, geo).conv(xp, x, w, geo)
+    return _even_way(xp, x, w, geo).conv(xp, x, w, geo)
 
 
 def _conv_transpose(xp: Any, y: Any, w: Any, geo: Geometry) -> Any:
-    chosen = way(xp, geo, y.shape[0], w.shape[1] * geo.groups, w.shape[0], xp.result_type(y, w))
-    return chosen.conv_transpose(xp, y, w, geo)
+    return _even_way(xp, y, w, geo).conv_transpose(xp, y, w, geo)
 
 
 def _conv_weight(xp: Any, x: Any, y: Any, geo: Geometry) -> Any:
     return way(xp, geo, x.shape[0], x.shape[1], y.shape[1], xp.result_type(x, y)).conv_weight(xp, x, y, geo)
 
 
-def _way(xp: Any, x: Any, w: Any, geo: Geometry) -> Way:
-    return way(xp, geo, x.shape[0], x.shape[1], w.shape[0], xp.result_type(x, w))
+def _way(xp: Any, image: Any, w: Any, geo: Geometry, spreading: bool = True) -> Way:
+    dtype = xp.result_type(image, w)
+    return way(xp, geo, image.shape[0], w.shape[1] * geo.groups, w.shape[0], dtype, spreading)
+
+
+def _even_way(xp: Any, image: Any, w: Any, geo: Geometry) -> Way:
+    """The fastest way for which the image is even enough: a value must not be felt where it is not used.
+
+    A weight's gradient needs no such care: each of its elements sums over all pixels, so it uses (almost) every value.
+    """
+    chosen = _way(xp, image, w, geo)
+    return _way(xp, image, w, geo, spreading=False) if chosen.spreads and not is_even(image) else chosen
 
 
 # Both gradients in one go, where that shares work.
@@ -74,12 +84,12 @@ def _way(xp: Any, x: Any, w: Any, geo: Geometry) -> Way:
 
 def _gradients(xp: Any, g: Any, _y: Any, x: Any, w: Any, *_b: Any, geo: Geometry) -> tuple[Any, Any] | None:
     both = _way(xp, x, w, geo).transpose_and_weight
-    return both and both(xp, x, w, g, geo)
+    return both(xp, x, w, g, geo) if both and is_even(g) else None
 
 
 def _transpose_gradients(xp: Any, g: Any, _x: Any, y: Any, w: Any, *_b: Any, geo: Geometry) -> tuple[Any, Any] | None:
     both = _way(xp, g, w, geo).conv_and_weight
-    return both and both(xp, g, w, y, geo)
+    return both(xp, g, w, y, geo) if both and is_even(g) else None
 
 
 def _shift(xp: Any, out: Any, b: Any) -> Any:

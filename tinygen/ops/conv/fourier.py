@@ -17,9 +17,14 @@ those along the other dimension n complex ones.  A complex product (a + ib)(c + 
 
 so B makes a, b, a + b; G makes d - c, c + d, c; and A adds the three up: 3 n R real channel matrices in all.
 
+A wave in two dimensions is a wave along one times a wave along the other.  So none of the three matrices is ever made: each is
+applied as two small ones, one dimension after the other, of n² numbers or so.  For many pixels even those are large, and
+there fft.py needs fewer multiplications.
+
 The price: every frequency is a sum over the whole image, and every pixel of the result a sum over all frequencies.  So the
 rounding error of a pixel is relative to the largest values of its image, not to those that the kernel meets there: one value of
 1e30 buries the rest of its image, and a NaN or an infinity fills all of it.  Other images of the batch are not touched.
+So family.py asks evenness.py first.
 Sources: Mathieu, Henaff, LeCun 2013, "Fast training of convolutional networks through FFTs"; Gauss's trick.
 """
 
@@ -39,24 +44,42 @@ _BLOCK_BYTES = 3 * 1024 * 1024
 """The batch is taken in parts whose frequencies fill about so much: then they stay in the cache between the products."""
 
 
+_MOST = 1 << 19
+"""Numbers in the matrices: for more pixels than about 220 × 220 a fast transform is faster, and takes less memory."""
+
+
 class Matrices(NamedTuple):
-    """B = rows · columns, A = back_columns · back_rows (the two dimensions one after the other), and G."""
+    """B = rows · columns, A = back_columns · back_rows, G = kernel_rows · kernel_columns: the two dimensions in turn."""
 
     columns: Any
     """(2 R, width): along the last dimension, real parts, then imaginary ones."""
     rows: Any
     """(3 n, 2 height): along the other one, on (row, real or imaginary)."""
-    kernel: Any
-    """(3 n R, taps)."""
+    kernel_columns: Any
+    """(2 R, taps in a row)."""
+    kernel_rows: Any
+    """(3 n, 2 rows of taps)."""
     back_rows: Any
     """(2 out height, 3 n)."""
     back_columns: Any
     """(out width, 2 R)."""
 
+    @property
+    def frequencies(self) -> int:
+        """3 n R: how many channel matrices there are."""
+        return len(self.rows) * len(self.columns) // 2
+
 
 def takes(geo: Geometry) -> bool:
-    """Whether this way of computing knows the geometry."""
-    return len(geo.size) == 2 and geo.stride == (1, 1) and geo.groups == 1
+    """Whether this way of computing knows the geometry, and its matrices are small."""
+    return len(geo.size) == 2 and geo.stride == (1, 1) and geo.groups == 1 and numbers(geo) <= _MOST
+
+
+def numbers(geo: Geometry) -> int:
+    """How many numbers the matrices are."""
+    n, last = lengths(geo)
+    of_rows, of_columns = (geo.size[i] + geo.kernel[i] + geo.out[i] for i in (0, 1))
+    return 6 * n * of_rows + 2 * (last // 2 + 1) * of_columns
 
 
 def conv(xp: Any, x: Any, w: Any, geo: Geometry) -> Any:
@@ -126,7 +149,7 @@ def _weight(way: _Way, x: Any, y: Any, also: Callable[[slice, Any, Any, _Memory]
 
     def some(parts: Sequence[slice]) -> Any:
         memory, kernel = _Memory(way), None
-        product = way.empty(len(way.m.kernel), way.n_in, way.n_out)
+        product = way.empty(way.m.frequencies, way.n_in, way.n_out)
         for part in parts:
             in_x, in_y = way.ahead(x[:, :, part], memory), way.back_transposed(y[:, :, part], memory)
             way.xp.matmul(in_x.swapaxes(1, 2), in_y, out=product)
@@ -141,8 +164,7 @@ def _weight(way: _Way, x: Any, y: Any, also: Callable[[slice, Any, Any, _Memory]
     kernel, *others = way.share(some)
     for other in others:
         kernel += other
-    taps = way.xp.matmul(way.m.kernel.T, kernel.reshape(len(kernel), -1))
-    return channels_first(taps.reshape(*way.geo.kernel, way.n_in, way.n_out)).swapaxes(0, 1)
+    return channels_first(way.kernel_transposed(kernel)).swapaxes(0, 1)
 
 
 class _Way:
@@ -151,7 +173,7 @@ class _Way:
     def __init__(self, xp: Any, geo: Geometry, batch: int, n_in: int, n_out: int, dtype: Any):
         self.xp, self.geo, self.n_in, self.n_out, self.dtype = xp, geo, n_in, n_out, dtype
         self.m = _matrices(xp, geo, dtype)
-        largest = batch * len(self.m.kernel) * max(n_in, n_out)
+        largest = batch * self.m.frequencies * max(n_in, n_out)
         self.multiplications = largest * min(n_in, n_out)
         threads = threads_for(self.multiplications) if xp is np else 1
         count = -(-largest * dtype.itemsize // _BLOCK_BYTES) if xp is np else 1
@@ -169,8 +191,16 @@ class _Way:
         """G w: (out, in, *kernel) -> (3 n R, in, out), or (3 n R, out, in)."""
         ends = (1, 0) if order == "in out" else (0, 1)
         taps = self.xp.ascontiguousarray(w.transpose(2, 3, *ends))
-        product = self.xp.matmul(self.m.kernel, taps.reshape(self.m.kernel.shape[1], -1))
-        return product.reshape(-1, *(w.shape[i] for i in ends))
+        between = self.empty(self.geo.kernel[0] * len(self.m.kernel_columns) * self.n_in * self.n_out)
+        into = self.empty(self.m.frequencies * self.n_in * self.n_out)
+        return self._two(taps, self.m.kernel_columns, self.m.kernel_rows, between, into)
+
+    def kernel_transposed(self, p: Any) -> Any:
+        """Gᵀ p: (3 n R, in, out) -> (*kernel, in, out)."""
+        taps = self.empty(*self.geo.kernel, self.n_in, self.n_out)
+        between = self.empty(self.geo.kernel[0] * len(self.m.kernel_columns) * self.n_in * self.n_out)
+        self._two_back(p, self.m.kernel_rows.T, self.m.kernel_columns.T, between, taps)
+        return taps
 
     def ahead(self, x: Any, memory: _Memory) -> Any:
         """B x."""
@@ -208,15 +238,15 @@ class _Memory:
     def __init__(self, way: _Way):
         self._way, m, geo = way, way.m, way.geo
         between = max(geo.size[0] * way.n_in, geo.out[0] * way.n_out) * len(m.columns)
-        sizes = (between, len(m.kernel) * way.n_in, len(m.kernel) * way.n_out)
+        sizes = (between, m.frequencies * way.n_in, m.frequencies * way.n_out)
         self.between, self.of_x, self.of_y = (way.empty(way.step * n) for n in sizes)
 
     def x(self, part: slice) -> Any:
         """For the frequencies of a part of x: (3 n R, batch, channels in)."""
-        return _view(self.of_x, len(self._way.m.kernel), part.stop - part.start, self._way.n_in)
+        return _view(self.of_x, self._way.m.frequencies, part.stop - part.start, self._way.n_in)
 
     def y(self, part: slice) -> Any:
-        return _view(self.of_y, len(self._way.m.kernel), part.stop - part.start, self._way.n_out)
+        return _view(self.of_y, self._way.m.frequencies, part.stop - part.start, self._way.n_out)
 
 
 def _view(memory: Any, *shape: int) -> Any:
@@ -247,13 +277,12 @@ def _matrices(xp: Any, geo: Geometry, dtype: Any) -> Matrices:
     imaginary = np.stack([-np.sin(a), np.cos(a)], 2)
     rows = np.concatenate([z.reshape(n, -1) for z in (real, imaginary, real + imaginary)])
 
-    # The kernel is not turned, so its transform is the conjugate one.
-    a = (
-        angle(n, np.arange(n), geo.dilation[0] * np.arange(kh))[:, None, :, None]
-        + angle(last, frequencies, geo.dilation[1] * np.arange(kw))[None, :, None, :]
-    )
-    c, d = np.cos(a), np.sin(a)
-    kernel = np.stack([d - c, c + d, c]).reshape(-1, kh * kw)
+    # The kernel is not turned, so its transform is the conjugate one: e^(ia) (u + iv) = (u cos a - v sin a) + i (v cos a + u sin a)
+    a = angle(last, frequencies, geo.dilation[1] * np.arange(kw))
+    kernel_columns = np.concatenate([np.cos(a), np.sin(a)])
+    a = angle(n, np.arange(n), geo.dilation[0] * np.arange(kh))
+    real, imaginary = np.stack([np.cos(a), -np.sin(a)], 2), np.stack([np.sin(a), np.cos(a)], 2)
+    kernel_rows = np.concatenate([z.reshape(n, -1) for z in (imaginary - real, real + imaginary, real)])
 
     a = angle(n, np.arange(geo.out[0]), np.arange(n))
     c, d = np.cos(a) / n, np.sin(a) / n
@@ -266,9 +295,8 @@ def _matrices(xp: Any, geo: Geometry, dtype: Any) -> Matrices:
     )  # the others stand for their conjugates too
     a = angle(last, np.arange(geo.out[1]), frequencies)
     back_columns = np.concatenate([twice * np.cos(a), -twice * np.sin(a)], 1)
-    return Matrices(
-        *(xp.asarray(np.ascontiguousarray(z, dtype)) for z in (columns, rows, kernel, back_rows, back_columns))
-    )
+    all_of_them = (columns, rows, kernel_columns, kernel_rows, back_rows, back_columns)
+    return Matrices(*(xp.asarray(np.ascontiguousarray(z, dtype)) for z in all_of_them))
 
 
 def lengths(geo: Geometry) -> tuple[int, ...]:

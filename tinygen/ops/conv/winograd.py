@@ -18,7 +18,7 @@ passed in steps of one: a kernel of 4 pixels with stride 2 has r = 2.
     conv_weight(x, y)[a]    = Gᵀ Σᵢ (B x[s i + a])ᵀ · (Aᵀ y[i])
 
 The price: rounding errors three to six times those of the sums, relative to the largest of t neighbouring pixels; a NaN or an
-infinity makes NaN of all m pixels that are computed with it.
+infinity makes NaN of all m pixels that are computed with it.  So family.py asks evenness.py first.
 Sources: Winograd 1980, "Arithmetic complexity of computations"; Lavin, Gray 2015, "Fast algorithms for convolutional neural networks".
 """
 
