@@ -17,7 +17,8 @@ x23, x32, x3 = tg.zeros(2, 3), tg.zeros(3, 2), tg.zeros(3)
 labels = tg.tensor([0, 1])
 SAME_SHAPE_LOSSES = [
     F.mse_loss, F.l1_loss, F.huber_loss, F.smooth_l1_loss, F.binary_cross_entropy, F.binary_cross_entropy_with_logits, F.kl_div,
-    lambda x, y: F.gaussian_nll_loss(x, y, x),
+    lambda x, y: F.gaussian_nll_loss(x, y, x), F.poisson_nll_loss, F.soft_margin_loss, F.multilabel_soft_margin_loss,
+    F.hinge_embedding_loss, lambda x, y: F.margin_ranking_loss(x, x, y),
 ]  # fmt: skip
 
 # fmt: off
@@ -58,13 +59,25 @@ WRONG: list[tuple[Callable, type[Exception], str]] = [
     (lambda: F.binary_cross_entropy(x3 + 1.5, x3),        ValueError, r"between 0 and 1"),
     (lambda: F.binary_cross_entropy(x3 * float("nan"), x3), ValueError, r"from nan to nan"),
     (lambda: F.binary_cross_entropy(x3, x3, weight=x23),  tg.ShapeError, r"binary_cross_entropy: a weight of shape \(2, 3\) does not fit an input of shape \(3,\)"),
-    (lambda: F.gaussian_nll_loss(x23, x23, x3),           tg.ShapeError, r"gaussian_nll_loss: a variance of shape \(3,\) [\s\S]*\(2, 3\), \(2, 1\) or \(2,\)"),
+    (lambda: F.gaussian_nll_loss(x23, x23, x3),           tg.ShapeError, r"gaussian_nll_loss: a variance of shape \(3,\) [\s\S]*\(2, 3\), \(2,\), or sizes of 1"),
+    (lambda: F.gaussian_nll_loss(x3, x3, 1.0, eps=0),     ValueError, r"gaussian_nll_loss: eps must be positive, got 0"),
+    (lambda: F.multi_margin_loss(x23, labels, 3),         ValueError, r"multi_margin_loss: p must be 1 or 2, got 3"),
+    (lambda: F.multi_margin_loss(x23[None], labels),      tg.ShapeError, r"multi_margin_loss: an input of shape \(N, C\) or \(C,\) is expected, got \(1, 2, 3\)"),
+    (lambda: F.multi_margin_loss(x23, labels - 1),        IndexError, r"multi_margin_loss: class numbers from -1 to 0"),
+    (lambda: F.multi_margin_loss(x23, labels.float()),    TypeError,  r"multi_margin_loss: the target must hold class numbers, integers, got float32; use target\.long\(\)"),
+    (lambda: F.cosine_embedding_loss(x23, x23, x3),       tg.ShapeError, r"cosine_embedding_loss: vectors \(N, D\) and targets \(N,\)[\s\S]*\(3,\)"),
+    (lambda: F.triplet_margin_loss(x23, x23, x3),         tg.ShapeError, r"triplet_margin_loss: .* same number of dimensions, got shapes \(2, 3\), \(2, 3\) and \(3,\)"),
+    (lambda: F.margin_ranking_loss(x23, x23, x3),         tg.ShapeError, r"margin_ranking_loss: input and target must have the same shape"),
+    (lambda: F.multilabel_soft_margin_loss(x3.sum(), x3.sum()), tg.ShapeError, r"multilabel_soft_margin_loss: an input of shape \(N, C\) or \(C,\)"),
+    (lambda: F.rms_norm(x23, 2),                          tg.ShapeError, r"rms_norm: the input's last sizes must be \(2,\), got an input of shape \(2, 3\)"),
+    (lambda: F.local_response_norm(x23, 2),               tg.ShapeError, r"local_response_norm: an input of shape \(N, C, d1, \.\.\.\) is expected, got \(2, 3\)"),
+    (lambda: F.local_response_norm(x23[None], 0),         ValueError, r"local_response_norm: size must be a positive integer, got 0"),
     (lambda: F.gaussian_nll_loss(x3, x3, x3 - 2),         ValueError, r"gaussian_nll_loss: the variance must not be negative, got -2"),
     (lambda: F.gaussian_nll_loss(x3, x3, -1.0),           ValueError, r"must not be negative, got -1"),
     (lambda: F.cross_entropy(x23, tg.tensor([0, 3])),     IndexError, r"cross_entropy: class numbers from 0 to 3 [\s\S]*\(2, 3\) has classes 0 to 2"),
     (lambda: F.cross_entropy(x23, tg.tensor([-1, 0])),    IndexError, r"cross_entropy: class numbers from -1 to 0"),
     (lambda: F.cross_entropy(x23, tg.tensor([0, 1, 2])),  tg.ShapeError, r"cross_entropy: a target of shape \(2,\) is expected[\s\S]*\(3,\)"),
-    (lambda: F.cross_entropy(x23, tg.tensor([0.0, 1.0])), tg.ShapeError, r"cross_entropy: target probabilities must have the input's shape \(2, 3\), got \(2,\); class numbers must be integers"),
+    (lambda: F.cross_entropy(x23, tg.tensor([0.0, 1.0])), tg.ShapeError, r"cross_entropy: target probabilities must have the input's shape \(2, 3\), got \(2,\); class numbers must be integers: use target\.long\(\)"),
     (lambda: F.cross_entropy(tg.tensor(1.0), tg.tensor(0)), tg.ShapeError, r"cross_entropy: an input of shape \(C,\), \(N, C\) or \(N, C, d1, \.\.\.\) is expected"),
     (lambda: F.cross_entropy(x23, labels, x32),           tg.ShapeError, r"cross_entropy: one weight for each of the 3 classes is expected, got shape \(3, 2\)"),
     (lambda: F.cross_entropy(x23, x23, tg.zeros(2)),      tg.ShapeError, r"one weight for each of the 3 classes"),

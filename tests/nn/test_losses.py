@@ -55,6 +55,10 @@ LOSSES = {
                                                                 lambda x, y: -y * special.log_expit(x) - (1 - y) * special.log_expit(-x), (NONZERO, PROBABILITY)),
     "gaussian":    Loss(F.gaussian_nll_loss, nn.GaussianNLLLoss, lambda x, y, v: -_log_gaussian(x, y, v) - 0.5 * np.log(2 * np.pi), (REAL, REAL, {"low": 0.2, "high": 2.0})),
     "gaussian full": Loss(F.gaussian_nll_loss, nn.GaussianNLLLoss, lambda x, y, v: -_log_gaussian(x, y, v),                      (REAL, REAL, {"low": 0.2, "high": 2.0}), {"full": True}),
+    "poisson":     Loss(F.poisson_nll_loss, nn.PoissonNLLLoss,  lambda x, y: np.exp(x) - y * x,                                  (REAL, {"low": 0.0, "high": 3.0})),
+    "poisson full": Loss(F.poisson_nll_loss, nn.PoissonNLLLoss, lambda l, y: l - y * np.log(l + 0.1) + np.where(y > 1, y * np.log(np.maximum(y, 1)) - y + 0.5 * np.log(2 * np.pi * np.maximum(y, 1)), 0),
+                                                                ({"low": 0.3, "high": 2.0}, {"low": 0.2, "high": 3.0, "avoid": (1.0,), "gap": 0.1}), {"log_input": False, "full": True, "eps": 0.1}),
+    "soft margin": Loss(F.soft_margin_loss, nn.SoftMarginLoss,  lambda x, y: np.logaddexp(0, -y * x),                            (NONZERO, NONZERO)),
     "kl":          Loss(F.kl_div, nn.KLDivLoss,                 lambda x, t: special.rel_entr(t, np.exp(x)),                     (REAL, PROBABILITY)),
     "kl log":      Loss(F.kl_div, nn.KLDivLoss,                 lambda x, t: special.rel_entr(np.exp(t), np.exp(x)),             (REAL, REAL), {"log_target": True}),
 }
@@ -211,6 +215,130 @@ def test_kl_div_of_distributions():
     np.testing.assert_allclose(out.item(), (0.5 * np.log(2) + 0) / 2, rtol=1e-14)
     assert bool(tg.grad(out, t)[0].isfinite().all())
     assert nn.KLDivLoss(reduction="batchmean")(tg.tensor(np.log(q)), t).item() == out.item()
+
+
+def test_gaussian_nll_stretches_sizes_of_one():
+    """A target or a variance with sizes of 1 is that number everywhere: as if it had been expanded."""
+    rng = np.random.default_rng(0)
+    x = tg.tensor(rng.normal(size=(2, 3, 4)))
+    for shape in [(2, 3, 1), (2, 1, 4), (1, 3, 4), (1, 1, 1), (2, 1, 1)]:
+        y, v = tg.tensor(rng.normal(size=shape)), tg.tensor(rng.uniform(0.5, 2, size=shape))
+        for a, b in ((x, v), (y, v)):  # the variance alone, and the target too
+            out = F.gaussian_nll_loss(x, a, b, full=True, reduction="none")
+            expected = -_log_gaussian(values(x), values(a), values(b)) + np.zeros(x.shape)
+            np.testing.assert_allclose(values(out), expected, rtol=1e-12)
+    with pytest.raises(tg.ShapeError, match="same shape"):
+        F.gaussian_nll_loss(x, x[0], x)
+
+
+def test_poisson_is_the_poisson_probability():
+    """With Stirling's formula, whose error is below 1/(12 y), for counts above 1."""
+    y = np.array([2.0, 5.0, 40.0])
+    for x, log_input in ((np.log([3.0, 4.0, 50.0]), True), (np.array([3.0, 4.0, 50.0]), False)):
+        out = F.poisson_nll_loss(tg.tensor(x), tg.tensor(y), log_input, full=True, reduction="none")
+        error = values(out) + stats.poisson.logpmf(y, [3.0, 4.0, 50.0])
+        assert np.all(np.abs(error) <= 1 / (12 * y))
+
+
+# Distances and margins
+
+
+@given(shape=ts.shapes(min_dims=1, min_side=1), seed=ts.seeds(), data=st.data())
+def test_cosine_similarity_is_the_cosine_of_the_angle(shape, seed, data):
+    """Its scale does not matter; vectors with themselves have 1, with their negatives -1, with zeros 0."""
+    rng, dim = np.random.default_rng(seed), data.draw(ts.axes(len(shape)))
+    x, y = tg.tensor(rng.normal(size=shape)), tg.tensor(rng.normal(size=shape))
+    cosine = F.cosine_similarity(x, y, dim)
+    expected = (values(x) * values(y)).sum(dim) / np.sqrt((values(x) ** 2).sum(dim) * (values(y) ** 2).sum(dim))
+    np.testing.assert_allclose(values(cosine), expected, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(values(F.cosine_similarity(3 * x, 0.5 * y, dim)), values(cosine), rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(values(F.cosine_similarity(x, -x, dim)), -1, rtol=1e-12)
+    assert not F.cosine_similarity(x, 0 * y, dim).any()
+    assert tg.equal(nn.CosineSimilarity(dim)(x, y), cosine)
+
+
+def test_cosine_similarity_of_zeros_has_finite_derivatives():
+    x, y = tg.zeros(2, 3, dtype=tg.float64, requires_grad=True), tg.ones(2, 3, dtype=tg.float64, requires_grad=True)
+    first = tg.grad(F.cosine_similarity(x, y).sum(), (x, y), create_graph=True)
+    second = tg.grad(sum((g * g).sum() for g in first), (x, y), allow_unused=True)
+    assert all(bool(g.isfinite().all()) for g in (*first, *second) if g is not None)
+
+
+def test_half_precision_adds_up_in_single():
+    """Squares of 300 are beyond float16's 65,504, and so are sums of a few thousand numbers; what is asked for is not."""
+    x, y = tg.full((1, 4096, 1), 300.0, dtype=tg.float16), tg.full((1, 4096, 1), -300.0, dtype=tg.float16)
+    results = {
+        "cosine_similarity": (F.cosine_similarity(x, y), -1.0),
+        "pairwise_distance": (F.pairwise_distance(x[..., 0], y[..., 0]), 600 * 64.0),
+        "cosine_embedding_loss": (F.cosine_embedding_loss(x[..., 0], y[..., 0], tg.ones(1).long()), 2.0),
+        "rms_norm": (F.rms_norm(x[..., 0], 4096), 1.0),
+        "local_response_norm": (F.local_response_norm(x, 1, 1.0, 0.5, 0.0), 1.0),
+        "gaussian_nll_loss": (F.gaussian_nll_loss(x, x, x.abs()), np.log(300) / 2),
+    }
+    for name, (out, expected) in results.items():
+        assert out.dtype == np.float16, name
+        np.testing.assert_allclose(values(out), expected, rtol=2e-3, err_msg=name)  # float16 has 1e-3
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.0, np.inf])
+def test_pairwise_distance_is_a_norm(p):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 5, 3)), rng.normal(size=(5, 3))
+    out = F.pairwise_distance(tg.tensor(x), tg.tensor(y), p)
+    np.testing.assert_allclose(values(out), np.linalg.norm(x - y + 1e-6, p, axis=-1), rtol=1e-13)
+    assert nn.PairwiseDistance(p, keepdim=True)(tg.tensor(x), tg.tensor(y)).shape == (2, 5, 1)
+
+
+def test_triplets_are_hinges_of_distances():
+    rng = np.random.default_rng(0)
+    a, p, n = (tg.tensor(rng.normal(size=(6, 3))) for _ in range(3))
+    d = F.pairwise_distance
+    plain = np.maximum(0, values(d(a, p) - d(a, n)) + 0.5)
+    swapped = np.maximum(0, values(d(a, p)) - np.minimum(values(d(a, n)), values(d(p, n))) + 0.5)
+    assert (plain > 0).any() and (plain == 0).any() and (plain != swapped).any()  # the example shows all cases
+    for swap, expected in ((False, plain), (True, swapped)):
+        for reduction, reduced in (("none", expected), ("sum", expected.sum()), ("mean", expected.mean())):
+            options = {"margin": 0.5, "swap": swap, "reduction": reduction}
+            outs = [
+                F.triplet_margin_loss(a, p, n, **options),
+                F.triplet_margin_with_distance_loss(a, p, n, **options),
+                nn.TripletMarginLoss(**options)(a, p, n),
+                nn.TripletMarginWithDistanceLoss(**options)(a, p, n),
+            ]
+            for out in outs:
+                np.testing.assert_allclose(values(out), reduced, rtol=1e-13)
+    squared = nn.TripletMarginWithDistanceLoss(distance_function=lambda x, y: (x - y).square().sum(-1))
+    expected = np.maximum(0, ((a - p) ** 2 - (a - n) ** 2).sum(-1).numpy() + 1).mean()
+    np.testing.assert_allclose(squared(a, p, n).item(), expected, rtol=1e-13)
+
+
+def test_a_distance_with_parameters_is_trained():
+    loss = nn.TripletMarginWithDistanceLoss(distance_function=nn.Bilinear(2, 2, 1))
+    loss(*(tg.randn(3, 2) for _ in range(3))).backward()
+    assert len(list(loss.parameters())) == 2 and all(p.grad is not None for p in loss.parameters())
+
+
+@given(x=ts.tensors((5, 3)), seed=ts.seeds(), p=st.sampled_from([1, 2]), margin=st.sampled_from([0.25, 1.0]))
+def test_multi_margin_is_a_sum_over_the_other_classes(device, x, seed, p, margin):
+    rng = np.random.default_rng(seed)
+    y, w = rng.integers(0, 3, 5), rng.uniform(0.5, 2, 3)
+    rows = [
+        w[k] * sum(max(0.0, margin - row[k] + row[c]) ** p for c in range(3) if c != k) / 3
+        for row, k in zip(values(x), y, strict=True)
+    ]
+    out = F.multi_margin_loss(on(device, x), on(device, y), p, margin, on(device, w), reduction="none")
+    np.testing.assert_allclose(values(out), rows, rtol=1e-12, atol=1e-14)
+    single = F.multi_margin_loss(on(device, values(x)[0]), on(device, y[0]), p, margin, on(device, w))
+    np.testing.assert_allclose(single.item(), rows[0], rtol=1e-12, atol=1e-14)
+
+
+def test_labels_of_zero_and_one_are_not_taken_for_signs():
+    for call in (
+        lambda y: F.hinge_embedding_loss(tg.ones(2), y),
+        lambda y: F.cosine_embedding_loss(tg.ones(2, 3), tg.ones(2, 3), y),
+    ):
+        with pytest.raises(ValueError, match=r"must consist of 1 and -1, got 0.*2 \* y - 1"):
+            call(tg.tensor([0, 1]))
 
 
 def test_smooth_l1_with_beta_zero_is_l1():

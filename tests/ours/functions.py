@@ -81,6 +81,16 @@ function("group_norm empty", tensor(2, 2, 0), st.just(2))
 LAST = ts.tensors(ts.shapes(max_dims=2).map(lambda s: (*s, 2, 3)), distinct=True)
 function("layer_norm", LAST, st.just((2, 3)), tensor(2, 3), tensor(2, 3))
 function("layer_norm last", LAST, st.just(3))
+function(
+    "rms_norm",
+    ts.tensors(ts.shapes(max_dims=2).map(lambda s: (*s, 2, 3)), distinct=True),
+    st.just((2, 3)),
+    tensor(2, 3),
+    eps=0.1,
+)
+function("rms_norm last", ts.tensors(ts.shapes(max_dims=2).map(lambda s: (*s, 3)), low=0.5, high=2.0), st.just(3))
+function("local_response_norm", rows(4, 2), st.just(3), alpha=0.5, k=2.0)
+function("local_response_norm even", rows(3, 1, 2), st.just(4))
 # a number divided by its own length is 1, and its slope nothing but rounding: at least two of them
 LONG = ts.tensors(ts.shapes(min_dims=2, min_side=2), **POSITIVE)
 function("normalize", LONG)

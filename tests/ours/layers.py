@@ -66,6 +66,11 @@ module("InstanceNorm2d", lambda: trained(nn.InstanceNorm2d(2, affine=True)), row
 module("InstanceNorm3d", lambda: nn.InstanceNorm3d(1), rows(1, 2, 2, 1, distinct=True))
 module("GroupNorm", lambda: trained(nn.GroupNorm(2, 4)), rows(4, 2, distinct=True))
 module("GroupNorm vectors", lambda: nn.GroupNorm(1, 3, affine=False), rows(3, distinct=True))
+module("GroupNorm no bias", lambda: trained(nn.GroupNorm(2, 4, bias=False)), rows(4, 2, distinct=True))
+module("InstanceNorm1d no bias", lambda: trained(nn.InstanceNorm1d(2, affine=True, bias=False)), ALONE)
+module("RMSNorm", lambda: trained(nn.RMSNorm((2, 3))), rows(2, 3, distinct=True))
+module("RMSNorm plain", lambda: nn.RMSNorm(3, eps=0.1, elementwise_affine=False), rows(3))
+module("LocalResponseNorm", lambda: nn.LocalResponseNorm(2, 0.5, k=2.0), rows(3, 2))
 module("LayerNorm", lambda: trained(nn.LayerNorm(3)), rows(3, distinct=True))
 module("LayerNorm two", lambda: trained(nn.LayerNorm((2, 3), bias=False)), rows(2, 3, distinct=True))
 

@@ -32,7 +32,7 @@ from tinygen.nn.functional.activation import (
     tanhshrink,
     threshold,
 )
-from tinygen.nn.functional.classification import cross_entropy, nll_loss
+from tinygen.nn.functional.classification import cross_entropy, multi_margin_loss, nll_loss
 from tinygen.nn.functional.conv import (
     conv1d,
     conv2d,
@@ -42,6 +42,15 @@ from tinygen.nn.functional.conv import (
     conv_transpose3d,
 )
 from tinygen.nn.functional.conv_matrix import conv_matrix
+from tinygen.nn.functional.distance import (
+    cosine_embedding_loss,
+    cosine_similarity,
+    hinge_embedding_loss,
+    margin_ranking_loss,
+    pairwise_distance,
+    triplet_margin_loss,
+    triplet_margin_with_distance_loss,
+)
 from tinygen.nn.functional.dropout import dropout, dropout1d, dropout2d, dropout3d
 from tinygen.nn.functional.linear import bilinear, embedding, linear, one_hot
 from tinygen.nn.functional.loss import (
@@ -52,9 +61,20 @@ from tinygen.nn.functional.loss import (
     kl_div,
     l1_loss,
     mse_loss,
+    multilabel_soft_margin_loss,
+    poisson_nll_loss,
     smooth_l1_loss,
+    soft_margin_loss,
 )
-from tinygen.nn.functional.normalization import batch_norm, group_norm, instance_norm, layer_norm, normalize
+from tinygen.nn.functional.normalization import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    local_response_norm,
+    normalize,
+    rms_norm,
+)
 from tinygen.nn.functional.padding import pad
 from tinygen.nn.functional.pooling import (
     adaptive_avg_pool1d,
@@ -86,6 +106,8 @@ __all__ = [
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
+    "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
     "dropout",
     "dropout1d",
@@ -103,6 +125,7 @@ __all__ = [
     "hardsigmoid",
     "hardswish",
     "hardtanh",
+    "hinge_embedding_loss",
     "huber_loss",
     "instance_norm",
     "interpolate",
@@ -111,27 +134,35 @@ __all__ = [
     "layer_norm",
     "leaky_relu",
     "linear",
+    "local_response_norm",
     "log_softmax",
     "logsigmoid",
+    "margin_ranking_loss",
     "max_pool1d",
     "max_pool2d",
     "max_unpool1d",
     "max_unpool2d",
     "mish",
     "mse_loss",
+    "multi_margin_loss",
+    "multilabel_soft_margin_loss",
     "nll_loss",
     "normalize",
     "one_hot",
     "pad",
+    "pairwise_distance",
     "pixel_shuffle",
     "pixel_unshuffle",
+    "poisson_nll_loss",
     "prelu",
     "relu",
     "relu6",
+    "rms_norm",
     "selu",
     "sigmoid",
     "silu",
     "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
     "softmin",
     "softplus",
@@ -140,5 +171,7 @@ __all__ = [
     "tanh",
     "tanhshrink",
     "threshold",
+    "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
     "unfold",
 ]

@@ -15,7 +15,7 @@ from tinygen.errors import ShapeError
 from tinygen.nn.functional.loss import reduce
 from tinygen.tensor import Tensor
 
-__all__ = ["cross_entropy", "nll_loss"]
+__all__ = ["cross_entropy", "multi_margin_loss", "nll_loss"]
 
 
 def nll_loss(
@@ -25,7 +25,7 @@ def nll_loss(
 
     input: log-probabilities, (C,), (N, C) or (N, C, d1, ...).  target: class numbers 0 to C - 1, (), (N,) or (N, d1, ...).
     weight: (C,), one factor per class; "mean" then divides by the sum of the factors that took part.
-    ignore_index: the class number that marks elements to leave out.
+    ignore_index: the class number that marks elements to leave out.  reduction: "mean", "sum" or "none".
     Raises ShapeError, TypeError (the target does not hold integers) or IndexError (no such class).  On a GPU, where the host
     would have to wait for the answer, the loss of a class that does not exist is nan instead.
     """
@@ -45,7 +45,7 @@ def cross_entropy(
 
     input: logits, (C,), (N, C) or (N, C, d1, ...).  target: class numbers, (), (N,) or (N, d1, ...), or floating-point
     probabilities of the input's shape.  weight and ignore_index (class numbers only): see nll_loss.
-    label_smoothing: the share of the target that is spread evenly over all classes.
+    label_smoothing: the share of the target that is spread evenly over all classes.  reduction: "mean", "sum" or "none".
     Raises as nll_loss does, and ValueError for a label_smoothing outside [0, 1].
     """
     if not 0 <= label_smoothing <= 1:
@@ -57,7 +57,7 @@ def cross_entropy(
     if target.shape != input.shape:
         raise ShapeError(
             f"cross_entropy: target probabilities must have the input's shape {tuple(input.shape)}, got {tuple(target.shape)}; "
-            "class numbers must be integers"
+            "class numbers must be integers: use target.long()"
         )
     if label_smoothing:
         target = target * (1 - label_smoothing) + label_smoothing / input.shape[axis]
@@ -66,6 +66,36 @@ def cross_entropy(
         terms = terms * _per_class("cross_entropy", weight, input, axis)
     values = -ops.sum(terms, axis)
     return reduce("cross_entropy", values, reduction)
+
+
+def multi_margin_loss(
+    input: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None, *, reduction: str = "mean"
+) -> Tensor:
+    """Σ_c max(0, margin - x[y] + x[c])^p / C over the classes c other than y: x[y] is to be the largest, by the margin.
+
+    input: scores, (N, C) or (C,).  target: class numbers 0 to C - 1, (N,) or ().  p: 1 or 2.
+    weight: (C,), multiplies the terms of the elements of each class y.  reduction: "mean", "sum" or "none".
+    Raises as nll_loss does, and ValueError for another p.  Source: Crammer, Singer 2001, for the idea.
+    """
+    name = "multi_margin_loss"
+    if p not in (1, 2):
+        raise ValueError(f"{name}: p must be 1 or 2, got {p}")
+    if input.ndim > 2:
+        raise ShapeError(f"{name}: an input of shape (N, C) or (C,) is expected, got {tuple(input.shape)}")
+    if target.dtype.kind in "iu":
+        target = cast(target, dtype=np.int64)
+    right = -_nll(name, input, target, None, _NO_CLASS, "none", smoothing=0.0)  # x[y]
+    classes = arange(input.shape[-1], device=input.device)
+    terms = ops.relu(margin - ops.unsqueeze(right, -1) + input)
+    is_right = ops.unsqueeze(target, -1) == classes
+    values = ops.mean(ops.where(is_right, 0.0, terms if p == 1 else ops.square(terms)), -1)
+    if weight is not None:
+        weights = _per_class(name, weight, input, input.ndim - 1)
+        values = values * ops.sum(ops.where(is_right, weights, 0.0), -1)
+    return reduce(name, values, reduction)
+
+
+_NO_CLASS = -(2**63)
 
 
 def _class_axis(name: str, x: Any) -> int:

@@ -6,18 +6,29 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from tinygen import ops
 from tinygen.backend import array_module
 from tinygen.engine import Node
 from tinygen.errors import ShapeError
 from tinygen.layout import sum_along
 from tinygen.memory import as_a_whole, note_change, on_device
+from tinygen.nn.functional.padding import pad
 from tinygen.ops.normalization import moments, scale_shift, standardize
 from tinygen.ops.normalization import normalize as normalize_and_scale
 from tinygen.ops.reduce import in_single
 from tinygen.tensor import Tensor
 
-__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "normalize"]
+__all__ = [
+    "batch_norm",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
+    "local_response_norm",
+    "normalize",
+    "rms_norm",
+]
 
 
 def _array(x: Any) -> Any:
@@ -220,20 +231,69 @@ def layer_norm(
     input: (*, *normalized_shape); weight and bias: normalized_shape.  Returns the input's shape.
     Source: Ba, Kiros, Hinton 2016, eq. 4.  Raises ShapeError when the sizes do not fit.
     """
-    last = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    if not last or tuple(input.shape[-len(last) :]) != last:
-        raise ShapeError(
-            f"layer_norm: the input's last sizes must be {last}, got an input of shape {tuple(input.shape)}"
-        )
-    for name, p in (("weight", weight), ("bias", bias)):
-        if p is not None and tuple(p.shape) != last:
-            raise ShapeError(f"layer_norm: a {name} of shape {last} is expected, got {tuple(p.shape)}")
+    last = _last_sizes("layer_norm", input, normalized_shape, weight=weight, bias=bias)
     axis = tuple(range(input.ndim - len(last), input.ndim))
     mu, r = _of_each(input, axis, eps)
     return _affine(standardize(input, mu, r, axis, eps), weight, bias, last)
 
 
+def _last_sizes(name: str, x: Any, normalized_shape: int | Sequence[int], **parameters: Any) -> tuple[int, ...]:
+    last = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if not last or tuple(x.shape[-len(last) :]) != last:
+        raise ShapeError(f"{name}: the input's last sizes must be {last}, got an input of shape {tuple(x.shape)}")
+    for what, p in parameters.items():
+        if p is not None and tuple(p.shape) != last:
+            raise ShapeError(f"{name}: a {what} of shape {last} is expected, got {tuple(p.shape)}")
+    return last
+
+
+def rms_norm(input: Any, normalized_shape: int | Sequence[int], weight: Any = None, eps: float | None = None) -> Tensor:
+    """x / √(mean x² + eps) · weight, with the mean over the last dimensions: layer_norm without the mean.
+
+    input: (*, *normalized_shape); weight: normalized_shape.  Returns the input's shape.
+    eps: None for the distance from 1 to the next number of the input's dtype.  float16 is squared in float32.
+    Source: Zhang, Sennrich 2019, eq. 4.  Raises ShapeError when the sizes do not fit.
+    """
+    last = _last_sizes("rms_norm", input, normalized_shape, weight=weight)
+    axis = tuple(range(input.ndim - len(last), input.ndim))
+    x = _of_mean_square_one(input, axis, float(np.finfo(input.dtype).eps) if eps is None else eps)
+    return x if weight is None else x * weight
+
+
+@in_single
+def _of_mean_square_one(x: Any, axis: tuple[int, ...], eps: float) -> Any:
+    return x * ops.rsqrt(ops.mean(ops.square(x), axis, keepdim=True) + eps)
+
+
+@in_single
+def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """x / (k + alpha · mean x²)^beta, with the mean over `size` neighbouring channels, zeros beyond the first and the last.
+
+    input: (N, C, d1, ...).  Returns the same shape.  Of an even size one more channel is before than after.
+    Source: Krizhevsky, Sutskever, Hinton 2012, section 3.3 (where alpha multiplies the sum).
+    Raises ShapeError for an input of fewer than 3 dimensions, ValueError for a size that is not a positive integer.
+    """
+    if input.ndim < 3:
+        raise ShapeError(
+            f"local_response_norm: an input of shape (N, C, d1, ...) is expected, got {tuple(input.shape)}"
+        )
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise ValueError(f"local_response_norm: size must be a positive integer, got {size!r}")
+    return input / (k + alpha / size * _of_neighbours(ops.square(input), size)) ** beta
+
+
+def _of_neighbours(x: Any, size: int) -> Any:
+    """The sum of `size` neighbouring channels, around every channel."""
+    channels, before = x.shape[1], size // 2
+    padded = pad(x, (0, 0) * (x.ndim - 2) + (before, size - 1 - before))
+    return sum(padded[:, i : i + channels] for i in range(size))
+
+
 @in_single
 def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
-    """x / max(|x|_p, eps) along `dim`: vectors of length one."""
+    """x / max(|x|_p, eps) along `dim`: vectors of length one.
+
+    input: x, of any shape with that dim (IndexError otherwise).  Returns the same shape.
+    p: of the norm.  eps: the smallest length to divide by: shorter vectors stay shorter than one, and zeros stay zeros.
+    """
     return input / ops.clamp(ops.norm(input, p, dim, keepdim=True), min=eps)

@@ -11,6 +11,7 @@ from tinygen.creation import ones, zeros
 from tinygen.errors import ShapeError
 from tinygen.memory import as_a_whole, note_change, on_device
 from tinygen.nn import functional as F
+from tinygen.nn import init
 from tinygen.nn.layers.linear import positive
 from tinygen.nn.module import Module
 from tinygen.nn.parameter import Parameter
@@ -34,17 +35,29 @@ class _ChannelNorm(Module):
         track_running_stats: bool,
         device: Any,
         dtype: Any,
+        bias: bool,
     ):
         super().__init__()
         positive(self, num_features=num_features)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         self.weight = Parameter(ones(num_features, device=device, dtype=dtype)) if affine else None
-        self.bias = Parameter(zeros(num_features, device=device, dtype=dtype)) if affine else None
+        self.bias = Parameter(zeros(num_features, device=device, dtype=dtype)) if affine and bias else None
         tracked = track_running_stats
         self.register_buffer("running_mean", zeros(num_features, device=device, dtype=dtype) if tracked else None)
         self.register_buffer("running_var", ones(num_features, device=device, dtype=dtype) if tracked else None)
         self.register_buffer("num_batches_tracked", zeros((), device=device, dtype=np.int64) if tracked else None)
+
+    def reset_running_stats(self) -> None:
+        """Forget the running statistics: mean 0, variance 1, no batch."""
+        for name, value in (("running_mean", 0.0), ("running_var", 1.0), ("num_batches_tracked", 0)):
+            if getattr(self, name) is not None:
+                init.constant_(getattr(self, name), value)
+
+    def reset_parameters(self) -> None:
+        """Forget the running statistics too; the weight becomes ones and the bias zeros."""
+        self.reset_running_stats()
+        _ones_and_zeros(self)
 
     def _check(self, input: Any) -> None:
         if self._ranks and input.ndim not in self._ranks or input.ndim < 2 or input.shape[1] != self.num_features:
@@ -61,14 +74,24 @@ class _ChannelNorm(Module):
         )
 
 
+def _ones_and_zeros(layer: Any) -> None:
+    if layer.weight is not None:
+        init.ones_(layer.weight)
+    if layer.bias is not None:
+        init.zeros_(layer.bias)
+
+
 class BatchNorm(_ChannelNorm):
     """(x - μ) / √(σ² + eps) · weight + bias for every channel; the base class, for any number of dimensions.
 
     In training μ and σ² are the moments of the batch; in evaluation the running ones, if they are tracked.
-    weight and bias (affine): (num_features,), start as ones and zeros.
-    running_mean, running_var, num_batches_tracked: buffers; the first two move by `momentum` towards those of every batch
-    (σ² with n - 1), or are the means over all batches with momentum=None.
-    Source: Ioffe, Szegedy 2015.
+    weight and bias (affine; bias=False leaves out the second): (num_features,), start as ones and zeros.
+    eps: is added to σ², so that a constant channel is not divided by 0.
+    running_mean, running_var, num_batches_tracked (track_running_stats): buffers; the first two move by `momentum` towards those
+    of every batch (σ² with n - 1), or are the means over all batches with momentum=None.
+    device, dtype: of the parameters and buffers.
+    Source: Ioffe, Szegedy 2015.  Raises ShapeError for other numbers of channels or dimensions, and ValueError in training for a
+    single value per channel.
     """
 
     def __init__(
@@ -80,8 +103,10 @@ class BatchNorm(_ChannelNorm):
         track_running_stats: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ):
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias)
 
     def forward(self, input: Any) -> Tensor:
         self._check(input)
@@ -131,8 +156,10 @@ class InstanceNorm(_ChannelNorm):
     """(x - μ) / √(σ² + eps) · weight + bias for every channel of every element; the base class, for any number of dimensions.
 
     μ and σ² are the moments of that one channel of that one element; in evaluation the running ones, if they are tracked (by default not).
-    weight and bias (affine; by default not): (num_features,), start as ones and zeros.
-    running_mean, running_var: buffers, which move by `momentum` towards the means over each batch (momentum=None: not at all).
+    weight and bias (affine; by default neither; bias=False: only the first): (num_features,), start as ones and zeros.
+    eps: is added to σ², so that a constant channel is not divided by 0.
+    running_mean, running_var (track_running_stats): buffers, which move by `momentum` towards the means over each batch
+    (momentum=None: not at all).  device, dtype: of the parameters and buffers.
     An element without the batch's dimension is taken as a batch of one.
     Source: Ulyanov, Vedaldi, Lempitsky 2016.  Raises ShapeError for other numbers of channels or dimensions (PyTorch only warns
     of the first if affine=False).
@@ -147,8 +174,10 @@ class InstanceNorm(_ChannelNorm):
         track_running_stats: bool = False,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ):
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias)
 
     def forward(self, input: Any) -> Tensor:
         if input.ndim + 1 in self._ranks:
@@ -193,8 +222,10 @@ class InstanceNorm3d(InstanceNorm):
 class GroupNorm(Module):
     """(x - μ) / √(σ² + eps) · weight + bias, with the moments of each of num_groups groups of channels of every element.
 
-    x: (N, num_channels, d1, ...).  weight and bias (affine): (num_channels,), start as ones and zeros.
-    Source: Wu, He 2018.  Raises ValueError when num_groups does not divide num_channels.
+    x: (N, num_channels, d1, ...).
+    weight and bias (affine; bias=False leaves out the second): (num_channels,), start as ones and zeros.
+    eps: is added to σ², so that a constant group is not divided by 0.  device, dtype: of the parameters.
+    Source: Wu, He 2018.  Raises ValueError when num_groups does not divide num_channels, ShapeError for other inputs.
     """
 
     def __init__(
@@ -205,6 +236,8 @@ class GroupNorm(Module):
         affine: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ):
         super().__init__()
         positive(self, num_groups=num_groups, num_channels=num_channels)
@@ -214,7 +247,11 @@ class GroupNorm(Module):
             )
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
         self.weight = Parameter(ones(num_channels, device=device, dtype=dtype)) if affine else None
-        self.bias = Parameter(zeros(num_channels, device=device, dtype=dtype)) if affine else None
+        self.bias = Parameter(zeros(num_channels, device=device, dtype=dtype)) if affine and bias else None
+
+    def reset_parameters(self) -> None:
+        """Set the weight to ones and the bias to zeros."""
+        _ones_and_zeros(self)
 
     def forward(self, input: Any) -> Tensor:
         if input.ndim < 2 or input.shape[1] != self.num_channels:
@@ -230,8 +267,10 @@ class GroupNorm(Module):
 class LayerNorm(Module):
     """(x - μ) / √(σ² + eps) · weight + bias, with the moments over the last dimensions.
 
-    x: (*, *normalized_shape).  weight and bias (elementwise_affine): normalized_shape, start as ones and zeros.
-    Source: Ba, Kiros, Hinton 2016.
+    x: (*, *normalized_shape).
+    weight and bias (elementwise_affine; bias=False leaves out the second): normalized_shape, start as ones and zeros.
+    eps: is added to σ², so that a constant is not divided by 0.  device, dtype: of the parameters.
+    Source: Ba, Kiros, Hinton 2016.  Raises ShapeError when the last sizes are others.
     """
 
     def __init__(
@@ -252,8 +291,66 @@ class LayerNorm(Module):
         self.weight = Parameter(ones(shape, device=device, dtype=dtype)) if elementwise_affine else None
         self.bias = Parameter(zeros(shape, device=device, dtype=dtype)) if elementwise_affine and bias else None
 
+    def reset_parameters(self) -> None:
+        """Set the weight to ones and the bias to zeros."""
+        _ones_and_zeros(self)
+
     def forward(self, input: Any) -> Tensor:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class RMSNorm(Module):
+    """x / √(mean x² + eps) · weight, with the mean over the last dimensions.
+
+    x: (*, *normalized_shape).  weight (elementwise_affine): normalized_shape, starts as ones.
+    eps: None for the distance from 1 to the next number of x's dtype.  device, dtype: of the weight.
+    Source: Zhang, Sennrich 2019, eq. 4.  Raises ShapeError when the last sizes are others.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ):
+        super().__init__()
+        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        for n in self.normalized_shape:
+            positive(self, normalized_shape=n)
+        self.eps, self.elementwise_affine = eps, elementwise_affine
+        shape = self.normalized_shape
+        self.weight = Parameter(ones(shape, device=device, dtype=dtype)) if elementwise_affine else None
+
+    def reset_parameters(self) -> None:
+        """Set the weight to ones."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+
+    def forward(self, input: Any) -> Tensor:
+        return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class LocalResponseNorm(Module):
+    """x / (k + alpha · mean x²)^beta, with the mean over `size` neighbouring channels; x: (N, C, d1, ...).
+
+    Source: Krizhevsky, Sutskever, Hinton 2012, section 3.3.  Raises ShapeError for fewer than 3 dimensions.
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):
+        super().__init__()
+        positive(self, size=size)
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, input: Any) -> Tensor:
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
