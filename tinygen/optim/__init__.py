@@ -2,10 +2,10 @@
 
 Every optimizer is one update rule, a function on arrays written as in its paper (`sgd`, `adam`, ...), and a class with
 PyTorch's arguments.  `optimizer.py` holds what they share, `flat.py` makes it fast, `lr_scheduler.py` changes learning rates
-over time, `averaging.py` averages weights.  `LBFGS` is no rule for every element by itself: it has a step of its own.
+over time, `averaging.py` and `swa_utils.py` average weights.  `LBFGS` is no rule for every element by itself: it has a step of its own.
 """
 
-from tinygen.optim import lr_scheduler
+from tinygen.optim import lr_scheduler, swa_utils
 from tinygen.optim.adadelta import Adadelta
 from tinygen.optim.adagrad import Adagrad
 from tinygen.optim.adam import Adam, AdamW
@@ -37,4 +37,5 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "lr_scheduler",
+    "swa_utils",
 ]

@@ -15,6 +15,17 @@ from tinygen.memory import as_a_whole, note_change
 from tinygen.tensor import Tensor
 
 
+def move_towards(average: Tensor, value: Node, share: float) -> None:
+    """avg ← avg + share · (value - avg), in place.  Integers, which have no shares, become the value."""
+    if average.dtype.kind != "f":
+        average.array[...] = value.array
+    else:
+        difference = value.array - average.array
+        difference *= share
+        average.array += difference
+    note_change(average)
+
+
 class ExponentialMovingAverage:
     """avg ← d avg + (1-d) θ, beside the parameters themselves.
 
@@ -29,6 +40,7 @@ class ExponentialMovingAverage:
     parameters: tensors.  Buffers, such as the statistics of batch norm, stay the model's own.
     decay: d, from 0 to below 1: the average looks back about 1/(1-d) updates.
 
+    `swa_utils.AveragedModel` is the same with PyTorch's names, as a second model.
     Source: Polyak, Juditsky 1992 for averaging; with exponential weights as in torch.optim.swa_utils.
     """
 
@@ -50,11 +62,8 @@ class ExponentialMovingAverage:
     def update(self) -> None:
         """Take the current values into the average: once after every step of the optimizer."""
         for p, average in zip(self.parameters, self.averages, strict=True):
-            a = average.array = to_device(average.array, device_of(p.array)).astype(p.dtype, copy=False)
-            difference = p.array - a
-            difference *= 1 - self.decay
-            a += difference
-            note_change(average)
+            average.array = to_device(average.array, device_of(p.array)).astype(p.dtype, copy=False)
+            move_towards(average, p, 1 - self.decay)
         self.updates += 1
 
     @contextmanager
