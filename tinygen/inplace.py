@@ -16,6 +16,7 @@ from tinygen.backend import Array
 from tinygen.engine import Node, Op
 from tinygen.errors import ShapeError
 from tinygen.memory import clock, note_change
+from tinygen.ops.elementwise import zero
 
 if TYPE_CHECKING:
     from tinygen.tensor import Tensor
@@ -124,7 +125,7 @@ def in_place(op: Any) -> Callable[..., Tensor]:
 
 def filler(name: str, make: Callable) -> Callable[..., Tensor]:
     """An in-place method whose new values do not depend on the old ones."""
-    op = Op(lambda xp, x, values: values, lambda g, *_, values: g * 0, any_dtype=True, name=name)
+    op = Op(lambda xp, x, values: values, lambda g, *_, values: zero(g), any_dtype=True, name=name)
 
     def method(self: Tensor, *args: Any, **params: Any) -> Tensor:
         values = make(self, *args, **params).astype(self.dtype, copy=False)

@@ -6,7 +6,7 @@ import math
 
 from tinygen.backend import backend_of
 from tinygen.engine import name_operators
-from tinygen.ops.elementwise import _softplus, exp, minimum, sigmoid, where
+from tinygen.ops.elementwise import _softplus, exp, minimum, only, sigmoid, where
 from tinygen.ops.fused import Fused
 
 # fmt: off
@@ -26,6 +26,8 @@ normal_cdf = Fused(lambda xp, x: 0.5 * (1 + backend_of(x).erf(x * math.sqrt(0.5)
 
 
 def _leaky_relu(xp, x, slope):
+    if slope == 0:  # 0 · inf would be nan
+        return xp.maximum(x, 0)
     scaled = x * slope
     choose = xp.maximum if slope <= 1 else xp.minimum
     return choose(x, scaled, out=scaled) if scaled.ndim and scaled.dtype == x.dtype else choose(x, scaled)
@@ -33,6 +35,8 @@ def _leaky_relu(xp, x, slope):
 
 def _leaky_step(g, x, slope):
     """Arithmetic on the truth values, because it is ten times quicker than `where` (NumPy, random signs)."""
+    if slope == 0:
+        return only(g, x > 0)
     one = g.dtype.type
     steps = (x > 0).astype(g.dtype)
     steps *= one(1 - slope)

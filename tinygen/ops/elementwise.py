@@ -2,6 +2,9 @@
 
 A rule is given g = dL/d(out), the output and the inputs, and returns dL/d(input); the engine sums out broadcast axes.
 An argument that a rule does not read begins with an underscore.  At kinks the rules follow PyTorch.
+
+Where a rule cuts the gradient off it selects, by `only` or `where`, and does not multiply by 0: 0 · inf would be nan, and what
+comes from further on may well be infinite (√x at the 0 of a relu).
 """
 
 from __future__ import annotations
@@ -25,13 +28,13 @@ add        = Op(lambda xp, x, y: x + y,              lambda g, *_: g,           
 sub        = Op(lambda xp, x, y: x - y,              lambda g, *_: g,                      lambda g, *_: -g,  doc="x - y.")
 mul        = Op(lambda xp, x, y: x * y,              lambda g, _, _x, y: g * y,            lambda g, _, x, _y: g * x,  doc="x · y, element by element; `matmul` is the product of matrices.")
 div        = Op(lambda xp, x, y: x / y,              lambda g, _, _x, y: g / y,            lambda g, out, _x, y: -g * out / y,  doc="x / y; a quotient of integers is a floating-point number.")
-pow        = Op(lambda xp, x, y: x ** y,             lambda g, _, x, y: g * _slope(x, y),  lambda g, out, x, y: g * _times_log(out, x, y),  doc="x to the power y; its derivative in x is 0 for y = 0, also at x = 0.")
+pow        = Op(lambda xp, x, y: x ** y,             lambda g, _, x, y: _to_base(g, x, y),  lambda g, out, x, y: _to_exponent(g, out, x, y),  doc="x to the power y; its derivative in x is 0 for y = 0, also at x = 0.")
 neg        = Op(lambda xp, x: -x,                    lambda g, *_: -g,  doc="-x.")
 square     = Op(lambda xp, x: x * x,                 lambda g, _, x: g * (2 * x),  doc="x².")
 reciprocal = Op(lambda xp, x: 1 / x,                 lambda g, out, _x: -g * out * out,  doc="1 / x.")
 sqrt       = Op(lambda xp, x: xp.sqrt(x),            lambda g, out, _x: g * 0.5 / out,  doc="√x; nan for x < 0, and an infinite derivative at 0.")
 rsqrt      = Op(lambda xp, x: 1 / xp.sqrt(x),        lambda g, out, x: g * -0.5 * out / x,  doc="1 / √x; infinite at 0, nan for x < 0.")
-abs        = Op(lambda xp, x: xp.abs(x),             lambda g, _, x: g * sign(x),  doc="|x|, with derivative 0 at 0.")
+abs        = Op(lambda xp, x: xp.abs(x),             lambda g, _, x: only(g, x != 0) * sign(x),  doc="|x|, with derivative 0 at 0.")
 
 # Exponential and trigonometric functions
 exp        = Op(lambda xp, x: xp.exp(x),             lambda g, out, _x: g * out,  doc="e to the power x; infinite where it overflows (float32: above 88.7).")
@@ -53,17 +56,19 @@ erf        = Op(lambda xp, x: backend_of(x).erf(x),  lambda g, _, x: g * (2 / ma
 logaddexp  = Op(lambda xp, x, y: xp.logaddexp(x, y), lambda g, _, x, y: g * sigmoid(x - y),  lambda g, _, x, y: g * sigmoid(y - x),  doc="log(exp(x) + exp(y)), computed without overflow.")
 
 # Selection: at a tie maximum and minimum share the gradient equally
-relu       = Fused(lambda xp, x: _relu(xp, x),       lambda g, out, _x: g * (out > 0),  doc="max(x, 0), with derivative 0 at 0.")
+relu       = Fused(lambda xp, x: _relu(xp, x),       lambda g, out, _x: only(g, out > 0),  doc="max(x, 0), with derivative 0 at 0.")
 maximum    = Op(lambda xp, x, y: xp.maximum(x, y),   lambda g, _, x, y: _won(g, x, y),     lambda g, _, x, y: _won(g, y, x),  doc="The larger of x and y; nan where one of them is nan.  At a tie each gets half of the gradient.")
 minimum    = Op(lambda xp, x, y: xp.minimum(x, y),   lambda g, _, x, y: _won(g, y, x),     lambda g, _, x, y: _won(g, x, y),  doc="The smaller of x and y; nan where one of them is nan.  At a tie each gets half of the gradient.")
 where      = Op(lambda xp, c, x, y: _where(xp, c, x, y),  None,  lambda g, _, c, _x, _y: where(c, g, 0.0),  lambda g, _, c, _x, _y: where(c, 0.0, g),  doc="x where the condition c holds, y elsewhere.  c: truth values; what is not chosen gets the gradient 0.")
-clip       = Op(lambda xp, x, low, high: _clip(xp, x, low, high),  lambda g, _, x, low, high: g * _within(x, low, high),  doc="x, but at least `low` and at most `high`; None for no bound.")
+clip       = Op(lambda xp, x, low, high: _clip(xp, x, low, high),  lambda g, _, x, low, high: only(g, _within(x, low, high)),  doc="x, but at least `low` and at most `high`; None for no bound.")
+only       = Op(lambda xp, x, c: _only(xp, x, c),    lambda g, _, _x, c: only(g, c),  None,  doc="x where the condition c holds, 0 elsewhere, whatever x is there.  c: truth values; the same for the gradient.")
+zero       = Op(lambda xp, x: xp.zeros_like(x),      lambda g, *_: zero(g),  doc="Zeros like x, whatever x is.  Their derivative is 0.")
 
 # Steps: their derivative is 0 wherever it exists
-sign       = Op(lambda xp, x: xp.sign(x),            lambda g, *_: g * 0,  doc="-1, 0 or 1: the sign of x.  Its derivative is 0.")
-floor      = Op(lambda xp, x: xp.floor(x),           lambda g, *_: g * 0,  doc="The largest integer that is not above x.  Its derivative is 0.")
-ceil       = Op(lambda xp, x: xp.ceil(x),            lambda g, *_: g * 0,  doc="The smallest integer that is not below x.  Its derivative is 0.")
-round      = Op(lambda xp, x: xp.round(x),           lambda g, *_: g * 0,  doc="The nearest integer, the even one for halves.  Its derivative is 0.")
+sign       = Op(lambda xp, x: xp.sign(x),            lambda g, *_: zero(g),  doc="-1, 0 or 1: the sign of x.  Its derivative is 0.")
+floor      = Op(lambda xp, x: xp.floor(x),           lambda g, *_: zero(g),  doc="The largest integer that is not above x.  Its derivative is 0.")
+ceil       = Op(lambda xp, x: xp.ceil(x),            lambda g, *_: zero(g),  doc="The smallest integer that is not below x.  Its derivative is 0.")
+round      = Op(lambda xp, x: xp.round(x),           lambda g, *_: zero(g),  doc="The nearest integer, the even one for halves.  Its derivative is 0.")
 
 # Without derivative
 eq = Op(lambda xp, x, y: x == y,  doc="Whether x = y, as truth values.")
@@ -102,19 +107,22 @@ def _relu(xp, x):
     return out
 
 
-def _slope(x, y):
-    """d(x^y)/dx = y x^(y-1), which is 0 for y = 0 also where x = 0."""
+def _to_base(g, x, y):
+    """g d(x^y)/dx = g y x^(y-1), which is 0 for y = 0 wherever x is."""
     if isinstance(y, int | float):
-        return y * x ** (y - 1) if y else x * 0
-    return where(y == 0, 0.0, y * x ** where(y == 0, 1.0, y - 1))
+        return g * (y * x ** (y - 1)) if y else zero(g)
+    zeroth = y == 0
+    return only(g * (y * where(zeroth, 1.0, x) ** where(zeroth, 1.0, y - 1)), ~zeroth)
 
 
-def _times_log(out, x, y):
-    """d(x^y)/dy = x^y log x, which is 0 for x = 0 and y >= 0."""
+def _to_exponent(g, out, x, y):
+    """g d(x^y)/dy = g x^y log x, which is 0 for x = 0 and y >= 0."""
     if isinstance(x, int | float):
-        return out * (math.log(x) if x > 0 else where(y >= 0, 0.0, -math.inf) if x == 0 else math.nan)
-    zero = (x == 0) & (y >= 0)
-    return out * log(where(zero, 1.0, x)) * where(zero, 0.0, 1.0)
+        if x == 0:
+            return where(y >= 0, 0.0, -math.inf * g)
+        return g * (out * (math.log(x) if x > 0 else math.nan))
+    flat = (x == 0) & (y >= 0)
+    return only(g * out * log(where(flat, 1.0, x)), ~flat)
 
 
 def _sigmoid(xp, x):
@@ -143,6 +151,21 @@ def _clip(xp, x, low, high):
     if low is None:
         return xp.minimum(x, high)
     return xp.maximum(x, low) if high is None else xp.clip(x, low, high)
+
+
+_BITS = {2: np.int16, 4: np.int32, 8: np.int64}
+
+
+def _only(xp, x, c):
+    """x where c is true, 0 elsewhere.  On NumPy the bits of x times 0 or 1: as quick as x * c, where `where` takes ten times as long."""
+    if type(c) is not np.ndarray or x.dtype.kind != "f":
+        return xp.where(c, x, x.dtype.type(0))
+    bits = _BITS[x.dtype.itemsize]
+    if x.shape != c.shape:
+        return (x.view(bits) * c.view(np.int8)).view(x.dtype)
+    out = np.empty_like(x)
+    np.multiply(x.view(bits), c.view(np.int8), out=out.view(bits))
+    return out
 
 
 def _where(xp, condition, x, y):

@@ -23,6 +23,7 @@ import numpy as np
 
 from tinygen.backend import array_module, device_of, to_device
 from tinygen.engine import Op, name_operators
+from tinygen.ops.elementwise import _only
 from tinygen.ops.reduce import in_single
 
 Sizes = tuple[int, ...]
@@ -132,14 +133,14 @@ def _spread(xp: Any, y: Any, windows: Windows) -> Any:
 def _from_maxima(xp: Any, y: Any, x: Any, top: Any, windows: Windows) -> Any:
     out = xp.zeros_like(y, shape=_of_windows(y, windows))
     for _, inside, places, is_first in _first_maxima(xp, x, top, windows):
-        out[inside] += y[places] * is_first
+        out[inside] += _only(xp, y[places], is_first)
     return out
 
 
 def _to_maxima(xp: Any, y: Any, x: Any, top: Any, windows: Windows) -> Any:
     out = xp.zeros_like(y, shape=_of_input(y, windows))
     for _, inside, places, is_first in _first_maxima(xp, x, top, windows):
-        _put(out, places, y[inside] * is_first, windows)
+        _put(out, places, _only(xp, y[inside], is_first), windows)
     return out
 
 

@@ -18,7 +18,7 @@ from tinygen.backend import ARRAY_MODULES
 from tinygen.engine import Node, Op, cast, expand, name_operators
 from tinygen.errors import ShapeError
 from tinygen.layout import accumulator, dot_along, sum_along
-from tinygen.ops.elementwise import abs, exp, log, pow, sqrt, square, where
+from tinygen.ops.elementwise import abs, exp, log, only, pow, sqrt, square, where
 from tinygen.ops.index import ValuesAndIndices, gather
 from tinygen.ops.shape import axis_of, flip, permute, reshape, unsqueeze
 
@@ -62,18 +62,18 @@ _inner  = Op(lambda xp, x, y, axis: dot_along(xp, x, y, axis),             lambd
 _mean   = Op(lambda xp, x, axis: _average(xp, x, axis),
                                                                            lambda g, _, _x, axis: _spread(g * (1 / _size(_x, axis)), _x, axis=axis))
 _prod   = Op(lambda xp, x, axis: _product(x, axis),                           lambda g, out, x, axis: _spread(g, x, axis=axis) * _product_of_others(x, out, axis))
-_amax   = Op(lambda xp, x, axis: x.max(axis),                              lambda g, out, x, axis: _spread(g, x, axis=axis) * _share_of_ties(x, out, axis))
-_amin   = Op(lambda xp, x, axis: x.min(axis),                              lambda g, out, x, axis: _spread(g, x, axis=axis) * _share_of_ties(x, out, axis))
+_amax   = Op(lambda xp, x, axis: x.max(axis),                              lambda g, out, x, axis: _to_ties(g, x, out, axis))
+_amin   = Op(lambda xp, x, axis: x.min(axis),                              lambda g, out, x, axis: _to_ties(g, x, out, axis))
 _cumsum = Op(lambda xp, x, axis: _running_sum(xp, x, axis),                   lambda g, _, _x, axis: flip(_cumsum(flip(g, (axis,)), axis=axis), (axis,)))
 _argmax = Op(lambda xp, x, axis: x.argmax(axis))
 _argmin = Op(lambda xp, x, axis: x.argmin(axis))
 _any    = Op(lambda xp, x, axis: x.any(axis))
 _all    = Op(lambda xp, x, axis: x.all(axis))
 
-_logsumexp   = Op(lambda xp, x, axis: _stable_logsumexp(xp, x, axis),      lambda g, out, x, axis: _spread(g, x, axis=axis) * exp(x - _spread(out, x, axis=axis)))
+_logsumexp   = Op(lambda xp, x, axis: _stable_logsumexp(xp, x, axis),      lambda g, out, x, axis: _to_likely(g, x, out, axis))
 _softmax     = Op(lambda xp, x, axis: _stable_softmax(xp, x, axis),        lambda g, out, _x, axis: out * (g - _spread(_sum(g * out, axis=axis), _x, axis=axis)))
 _log_softmax = Op(lambda xp, x, axis: _stable_log_softmax(xp, x, axis),    lambda g, out, _x, axis: g - exp(out) * _spread(_sum(g, axis=axis), _x, axis=axis))
-_norm2       = Op(lambda xp, x, axis: _length(xp, x, axis),            lambda g, out, x, axis: _spread(g, x, axis=axis) * _direction(x, out, axis))
+_norm2       = Op(lambda xp, x, axis: _length(xp, x, axis),            lambda g, out, x, axis: _along(g, x, out, axis))
 
 # fmt: on
 
@@ -147,16 +147,23 @@ def _product_of_others(x: Any, out: Any, axis: tuple[int, ...]) -> Any:
     return permute(products, tuple(int(i) for i in np.argsort(others + axis)))
 
 
-def _share_of_ties(x: Any, out: Any, axis: tuple[int, ...]) -> Any:
-    """1 / (number of ties) at the extreme elements, 0 elsewhere."""
-    ties = cast(x == _spread(out, x, axis=axis), dtype=x.dtype)
-    return ties / _spread(_sum(ties, axis=axis), x, axis=axis)
+def _to_ties(g: Any, x: Any, out: Any, axis: tuple[int, ...]) -> Any:
+    """g / (number of ties) at the extreme elements, 0 elsewhere."""
+    ties = x == _spread(out, x, axis=axis)
+    count = _sum(cast(ties, dtype=x.dtype), axis=axis)
+    return only(_spread(g / count, x, axis=axis), ties)
 
 
-def _direction(x: Any, norm: Any, axis: tuple[int, ...]) -> Any:
-    """x / |x|, and 0 where x = 0: the subgradient that PyTorch takes."""
+def _to_likely(g: Any, x: Any, out: Any, axis: tuple[int, ...]) -> Any:
+    """g exp(x - log Σ exp x), and 0 where x = -inf, even in a row of nothing else, where x - out is no number."""
+    out = _spread(out, x, axis=axis)
+    return only(_spread(g, x, axis=axis) * exp(where(x == out, 0.0, x - out)), x != -math.inf)
+
+
+def _along(g: Any, x: Any, norm: Any, axis: tuple[int, ...]) -> Any:
+    """g x / |x|, and 0 where |x| = 0: the subgradient that PyTorch takes."""
     norm = _spread(norm, x, axis=axis)
-    return where(norm == 0, 0.0, x / where(norm == 0, 1.0, norm))
+    return only(_spread(g, x, axis=axis) * (x / where(norm == 0, 1.0, norm)), norm != 0)
 
 
 @in_single
@@ -237,9 +244,10 @@ def var(
 def std(
     input: Any, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None
 ) -> Tensor:
-    """Standard deviation: the square root of `var`."""
+    """Standard deviation: the square root of `var`.  Where all values are equal its gradient is 0, as in PyTorch."""
     axes("std", dim, input.ndim)
-    return sqrt(var(input, dim, unbiased, keepdim, correction=correction))
+    variance = var(input, dim, unbiased, keepdim, correction=correction)
+    return only(sqrt(where(variance == 0, 1.0, variance)), variance != 0)
 
 
 def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:

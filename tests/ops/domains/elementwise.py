@@ -56,6 +56,8 @@ domain("minimum",            broadcast(NEAR_INTEGERS, NEAR_HALVES), np.minimum)
 domain("remainder",          broadcast({**NONZERO, "low": -1.8, "high": 1.8}, {"low": 2.0, "high": 3.0}), np.mod)
 domain("lerp",               broadcast(ANY, ANY, ANY),       lambda x, y, w: x + w * (y - x))
 domain("where",              broadcast(BOOLEANS, ANY, ANY),  np.where)
+domain("only",               broadcast(ANY, BOOLEANS),       lambda x, c: np.where(c, x, 0))
+domain("zero",               unary(**ANY),                   np.zeros_like)
 # fmt: on
 
 

@@ -40,6 +40,7 @@ domain("huber",       option(broadcast({**ANY, "avoid": (-1.0, 1.0), "gap": 0.25
 domain("bernoulli_nll",  broadcast(PROBABILITY, PROBABILITY),                 lambda p, y: -special.xlogy(y, p) - special.xlog1py(1 - y, -p))
 domain("log_at_least",   option(unary(low=0.02, high=2.0, avoid=(np.exp(-1),), gap=0.1), low=[-1.0]),  lambda x, low: np.maximum(np.log(x), low))
 domain("bernoulli_nll_of_logits", broadcast(NONZERO, ANY),                    lambda x, y: -y * special.log_expit(x) - (1 - y) * special.log_expit(-x))
+domain("weighted",    broadcast(NONZERO, ANY),                                 lambda w, x: w * x)
 domain("negentropy",  unary(**POSITIVE),                                      lambda t: special.xlogy(t, t))
 # fmt: on
 

@@ -19,28 +19,30 @@ from tinygen import ops
 from tinygen.creation import as_tensor, ones
 from tinygen.engine import Op, name_operators
 from tinygen.errors import ShapeError
+from tinygen.layout import sum_along
 from tinygen.nn.flows.transform import Transform, no_change
 from tinygen.nn.module import Module
 from tinygen.nn.parameter import Parameter
-from tinygen.ops.elementwise import exp
+from tinygen.ops.elementwise import _only, exp, only
 from tinygen.ops.fused import Fused
 from tinygen.tensor import Tensor
 
 # fmt: off
 
-# y = x exp(m s) + m t with m = 1 - b: the formula above, since x exp(0) + 0 = x where m = 0
-_couple      = Fused(lambda xp, x, s, t, m: x * xp.exp(s * m) + t * m,  lambda g, _, _x, s, _t, m: g * exp(s * m),
-                                                                        lambda g, y, _x, _s, t, m: g * m * (y - t * m),
-                                                                        lambda g, _, _x, _s, _t, m: g * m)
+# y = x exp(m s) + m t with m = 1 - b: the formula above, since x exp(0) + 0 = x where m = 0; selected, as s and t may be infinite
+_couple      = Fused(lambda xp, x, s, t, m: x * xp.exp(_only(xp, s, m)) + _only(xp, t, m),
+                                                                        lambda g, _, _x, s, _t, m: g * exp(only(s, m)),
+                                                                        lambda g, y, _x, _s, t, m: only(g * (y - only(t, m)), m),
+                                                                        lambda g, _, _x, _s, _t, m: only(g, m))
 # Σ m s, and its transpose m g, for every element of the batch
-_moving_sum  = Op(lambda xp, s, m: _dot(s, m),                          lambda g, _, _s, m: _per_element(g, m))
-_per_element = Op(lambda xp, g, m: g.reshape(-1, *(1,) * m.ndim) * m,   lambda h, _, _g, m: _moving_sum(h, m))
+_moving_sum  = Op(lambda xp, s, m: _dot(xp, s, m),                      lambda g, _, _s, m: _per_element(g, m))
+_per_element = Op(lambda xp, g, m: _only(xp, g.reshape(-1, *(1,) * m.ndim), m),  lambda h, _, _g, m: _moving_sum(h, m))
 
 # fmt: on
 
 
-def _dot(s: Any, m: Any) -> Any:
-    return s.reshape(s.shape[0], m.size).dot(m.reshape(-1).astype(s.dtype))
+def _dot(xp: Any, s: Any, m: Any) -> Any:
+    return sum_along(xp, _only(xp, s, m).reshape(s.shape[0], m.size), (1,))
 
 
 name_operators(globals())
@@ -64,7 +66,7 @@ class _Coupling(Transform):
             raise ShapeError(
                 f"{type(self).__name__}: after the mask, an input of shape {('batch', *self.mask.shape)} is expected, got {x.shape}"
             )
-        return x * self.mask
+        return only(x, self.mask)
 
     @property
     def _moving(self) -> Any:
@@ -118,7 +120,7 @@ class AffineCoupling(_Coupling):
         """y -> x and log|det dx/dy|."""
         s, t = self.scale_and_shift(y)
         m = self._moving
-        return (y - t * m) * exp(-s * m), -_moving_sum(s, m)
+        return (y - only(t, m)) * exp(-only(s, m)), -_moving_sum(s, m)
 
 
 class AdditiveCoupling(_Coupling):
@@ -133,7 +135,7 @@ class AdditiveCoupling(_Coupling):
 
     def shift(self, x: Any) -> Any:
         """(1-b)⊙t(b⊙x)."""
-        return self._run("translate_net", self._passing(x)) * self._moving
+        return only(self._run("translate_net", self._passing(x)), self._moving)
 
     def forward(self, x: Any) -> tuple[Tensor, Tensor]:
         """x -> y and log|det dy/dx| = 0."""

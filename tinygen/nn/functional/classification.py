@@ -13,6 +13,7 @@ from tinygen.creation import arange
 from tinygen.engine import Node, cast
 from tinygen.errors import ShapeError
 from tinygen.nn.functional.loss import reduce
+from tinygen.ops.loss import weighted
 from tinygen.tensor import Tensor
 
 __all__ = ["cross_entropy", "multi_margin_loss", "nll_loss"]
@@ -61,9 +62,9 @@ def cross_entropy(
         )
     if label_smoothing:
         target = target * (1 - label_smoothing) + label_smoothing / input.shape[axis]
-    terms = target * log_p
     if weight is not None:
-        terms = terms * _per_class("cross_entropy", weight, input, axis)
+        target = target * _per_class("cross_entropy", weight, input, axis)
+    terms = weighted(target, log_p)
     values = -ops.sum(terms, axis)
     return reduce("cross_entropy", values, reduction)
 
@@ -136,7 +137,7 @@ def _nll(name: str, log_p: Any, target: Any, weight: Any, ignore_index: int, red
     if weight is not None:
         shaped = _per_class(name, weight, log_p, axis)
         factor = ops.index(weight, y) if on_cpu else _where_equal(shaped, y, axis)
-        values = values * factor
+        values = weighted(factor, values)
     if smoothing:
         even = ops.sum(log_p if weight is None else log_p * shaped, axis)
         values = values * (1 - smoothing) - even * (smoothing / classes)

@@ -12,6 +12,7 @@ from tinygen.engine import Node, Op
 from tinygen.errors import ShapeError
 from tinygen.layout import laid_out_like
 from tinygen.memory import drawn
+from tinygen.ops.elementwise import only, zero
 from tinygen.tensor import Tensor
 
 __all__ = ["dropout", "dropout1d", "dropout2d", "dropout3d"]
@@ -75,21 +76,21 @@ def _of_channels(
 def _dropout(
     name: str, input: Any, shape: tuple[int, ...], p: float, training: bool, generator: Generator | None
 ) -> Any:
-    """The input times a mask of that shape, which broadcasts to the input's."""
+    """The input where a mask of that shape, which broadcasts to the input's, says so."""
     if not 0 <= p <= 1:
         raise ValueError(f"{name}: the probability p must be between 0 and 1, got {p}")
     if not training or p == 0:
         return input
     if p == 1:
-        return input * 0.0
+        return zero(input)
     source = generator or default_generator(device_of(input.array if isinstance(input, Node) else input))
-    return input * _mask(drawn(partial(source.uniform, shape, np.float32)), input, p=p)
+    return only(input, _kept(drawn(partial(source.uniform, shape, np.float32)), input, p=p)) * (1 / (1 - p))
 
 
-def _kept(xp: Any, draws: Any, x: Any, p: float) -> Any:
-    """1 / (1 - p) where the draw from [0, 1) is at least p, else 0; in the memory order of x, if it has its shape."""
-    mask = (draws >= p) * x.dtype.type(1 / (1 - p))
-    return laid_out_like(xp, mask, x) if mask.shape == x.shape else mask
+def _of_draws(xp: Any, draws: Any, x: Any, p: float) -> Any:
+    """Whether the draw from [0, 1) is at least p; in the memory order of x, if it has its shape."""
+    kept = draws >= p
+    return laid_out_like(xp, kept, x) if kept.shape == x.shape else kept
 
 
-_mask = Op(_kept, name="dropout_mask")
+_kept = Op(_of_draws, name="dropout_mask")

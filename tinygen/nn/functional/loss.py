@@ -119,14 +119,16 @@ def binary_cross_entropy_with_logits(
     same_shape("binary_cross_entropy_with_logits", input, target)
     if pos_weight is None:
         values = fused.bernoulli_nll_of_logits(input, target)
-    else:  # -w y log p - (1 - y) log(1 - p), with log(1 - p) = log p - x
-        values = (1 - target) * input + (1 + (pos_weight - 1) * target) * ops.softplus(-input)
+    else:  # -w y log p - (1 - y) log(1 - p)
+        values = fused.weighted(pos_weight * target, ops.softplus(-input)) + fused.weighted(
+            1 - target, ops.softplus(input)
+        )
     return _weighted("binary_cross_entropy_with_logits", values, weight, reduction)
 
 
 def _weighted(name: str, values: Any, weight: Any, reduction: str) -> Any:
     if weight is not None:
-        weighted = values * weight
+        weighted = fused.weighted(weight, values)
         if weighted.shape != values.shape:
             raise ShapeError(
                 f"{name}: a weight of shape {tuple(weight.shape)} does not fit an input of shape {tuple(values.shape)}"
@@ -192,7 +194,11 @@ def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool
     "mean" (over all elements) is not.
     """
     same_shape("kl_div", input, target)
-    values = ops.exp(target) * (target - input) if log_target else fused.negentropy(target) - target * input
+    if log_target:
+        p = ops.exp(target)
+        values = fused.weighted(p, target) - fused.weighted(p, input)
+    else:
+        values = fused.negentropy(target) - fused.weighted(target, input)
     if reduction == "batchmean":
         return ops.sum(values) / input.shape[0] if input.ndim else values
     return reduce("kl_div", values, reduction)
