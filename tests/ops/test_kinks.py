@@ -59,6 +59,48 @@ def test_ties_of_two_tensors_share_the_gradient():
         assert sorted([left[1], right[1]]) == [0, 1]
 
 
+INF = math.inf
+
+
+@pytest.mark.parametrize(
+    ("function", "points", "expected"),
+    [
+        (tg.std, [3.0, 3.0, 3.0], [0, 0, 0]),
+        (lambda x: x.std(unbiased=False), [3.0], [0]),
+        (lambda x: x.reshape(2, 2).std(1), [3.0, 3.0, 1.0, 3.0], [0, 0, -(0.5**0.5), 0.5**0.5]),
+        (tg.var, [3.0, 3.0, 3.0], [0, 0, 0]),
+        (lambda x: tg.norm(x.reshape(2, 2), dim=1), [0.0, 0.0, 3.0, 4.0], [0, 0, 0.6, 0.8]),
+        (lambda x: tg.norm(x, 3), [0.0, 2.0], [0, 1]),
+        (lambda x: tg.norm(x, 1.5), [0.0, 2.0], [0, 1]),
+        (lambda x: tg.norm(x, 0.5), [0.0, 2.0], [0, 1]),
+        (lambda x: tg.norm(x, 1), [0.0, 0.0], [0, 0]),
+        (lambda x: tg.norm(x, INF), [0.0, 0.0], [0, 0]),
+        (lambda x: tg.norm(x).sqrt(), [0.0, 0.0], [0, 0]),  # 0 even where what follows has an infinite slope
+        (lambda x: x.std().sqrt(), [3.0, 3.0], [0, 0]),
+        (lambda x: x.abs().sqrt(), [0.0, 4.0], [0, 0.25]),
+        (lambda x: x.relu().sqrt(), [0.0, -1.0], [0, 0]),
+        (lambda x: tg.logsumexp(x.reshape(2, 2), 1), [-INF, -INF, -INF, 1.0], [0, 0, 0, 1]),
+        (lambda x: tg.logsumexp(x, 0), [INF, 1.0], [1, 0]),
+        (lambda x: tg.logaddexp(x[0], x[1]), [-INF, -INF], [0, 0]),
+        (lambda x: tg.logaddexp(x[0], x[1]), [-INF, 1.0], [0, 1]),
+        (lambda x: tg.softmax(x, 0)[1], [-INF, 0.0, 0.0], [0, 0.25, -0.25]),
+        (lambda x: tg.log_softmax(x, 0)[1], [-INF, 0.0, 0.0], [0, 0.5, -0.5]),
+        (lambda x: tg.prod(x), [0.0, 2.0, 3.0], [6, 0, 0]),
+        (lambda x: x**x, [0.0], [0]),
+        (lambda x: tg.softplus(x)[1:], [INF, -INF, 0.0], [0, 0, 0.5]),
+        (tg.sigmoid, [INF, -INF], [0, 0]),
+    ],
+)
+def test_the_gradient_at_a_singular_point(function, points, expected):
+    """Finite, and so is its own gradient.  PyTorch has the same where it has a number: some of these are nan there."""
+    x = tg.tensor(points, dtype=tg.float64, requires_grad=True)
+    (g,) = tg.grad(function(x).sum(), [x], create_graph=True)
+    np.testing.assert_allclose(g.detach().numpy(), expected, rtol=1e-12)  # rounding
+    weights = tg.arange(1.0, len(points) + 1, dtype=tg.float64)
+    (h,) = tg.grad((g * weights).sum(), [x]) if g.requires_grad else (tg.zeros(1),)
+    assert np.isfinite(h.numpy()).all(), h
+
+
 def test_zero_to_a_tensor_power():
     """d(x^y)/dy = x^y log x is 0 for x = 0: not 0 · (-inf)."""
     base, exponent = gradient(tg.pow, [0.0, 0.0, 2.0], [2.0, 0.0, 3.0])

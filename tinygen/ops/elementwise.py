@@ -53,7 +53,7 @@ tanh       = Fused(lambda xp, x: xp.tanh(x),         lambda g, out, _x: g * (1 -
 sigmoid    = Fused(lambda xp, x: _sigmoid(xp, x),    lambda g, out, _x: g * (out * (1 - out)),  doc="1 / (1 + exp(-x)), from 0 to 1, with full relative precision for very negative x.")
 softplus   = Fused(lambda xp, x: _softplus(xp, x),   lambda g, _, x: g * sigmoid(x),  doc="log(1 + exp(x)), a smooth max(x, 0), computed without overflow.")
 erf        = Op(lambda xp, x: backend_of(x).erf(x),  lambda g, _, x: g * (2 / math.sqrt(math.pi) * exp(-x * x)),  doc="The error function, 2/√π ∫₀ˣ exp(-t²) dt, from -1 to 1.")
-logaddexp  = Op(lambda xp, x, y: xp.logaddexp(x, y), lambda g, _, x, y: g * sigmoid(x - y),  lambda g, _, x, y: g * sigmoid(y - x),  doc="log(exp(x) + exp(y)), computed without overflow.")
+logaddexp  = Op(lambda xp, x, y: xp.logaddexp(x, y), lambda g, _, x, y: _to_likely(g, x, y),  lambda g, _, x, y: _to_likely(g, y, x),  doc="log(exp(x) + exp(y)), computed without overflow; where both are -inf the gradients are 0.")
 
 # Selection: at a tie maximum and minimum share the gradient equally
 relu       = Fused(lambda xp, x: _relu(xp, x),       lambda g, out, _x: only(g, out > 0),  doc="max(x, 0), with derivative 0 at 0.")
@@ -112,7 +112,7 @@ def _to_base(g, x, y):
     if isinstance(y, int | float):
         return g * (y * x ** (y - 1)) if y else zero(g)
     zeroth = y == 0
-    return only(g * (y * where(zeroth, 1.0, x) ** where(zeroth, 1.0, y - 1)), ~zeroth)
+    return only(g, ~zeroth) * (y * where(zeroth, 1.0, x) ** where(zeroth, 1.0, y - 1))
 
 
 def _to_exponent(g, out, x, y):
@@ -122,7 +122,7 @@ def _to_exponent(g, out, x, y):
             return where(y >= 0, 0.0, -math.inf * g)
         return g * (out * (math.log(x) if x > 0 else math.nan))
     flat = (x == 0) & (y >= 0)
-    return only(g * out * log(where(flat, 1.0, x)), ~flat)
+    return only(g, ~flat) * out * log(where(flat, 1.0, x))
 
 
 def _sigmoid(xp, x):
@@ -134,6 +134,11 @@ def _sigmoid(xp, x):
 def _softplus(xp, x):
     """log(1 + exp x) = max(x, 0) + log(1 + exp(-|x|)), where nothing can overflow."""
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+def _to_likely(g, x, y):
+    """g exp x / (exp x + exp y), and 0 for x = -inf, even if y is too: then x - y is no number."""
+    return only(g, x != -math.inf) * sigmoid(where(x == y, 0.0, x - y))
 
 
 def _won(g, x, y):

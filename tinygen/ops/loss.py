@@ -25,13 +25,13 @@ huber         = Fused(lambda xp, x, y, delta: _huber(xp, x, y, delta),  lambda g
 # -y log p - (1 - y) log(1 - p)
 bernoulli_nll = Fused(lambda xp, p, y: _bernoulli_nll(xp, p, y),     lambda g, _, p, y: g * (p - y) / clamp(p * (1 - p), min=1e-12),
                                                                      lambda g, _, p, _y: g * (log_at_least(1 - p, low=-100.0) - log_at_least(p, low=-100.0)))
-log_at_least  = Fused(lambda xp, x, low: _log_at_least(xp, x, low),     lambda g, out, x, low: only(g / where(out > low, x, 1.0), out > low))
+log_at_least  = Fused(lambda xp, x, low: _log_at_least(xp, x, low),     lambda g, out, x, low: only(g, out > low) / where(out > low, x, 1.0))
 # the same with p = sigmoid(x): log(1 + exp x) - x y
 bernoulli_nll_of_logits = Fused(lambda xp, x, y: _of_logits(xp, x, y),  lambda g, _, x, y: (sigmoid(x) - y) * g,   lambda g, _, x, _y: -x * g)
 # w x, which is 0 for w = 0, whatever x is: what does not count may be infinite
 weighted      = Fused(lambda xp, w, x: _only(xp, w * x, w != 0),     lambda g, _, _w, x: g * x,                    lambda g, _, w, _x: weighted(w, g))
 # t log t, which is 0 for t = 0, where its slope is taken as 0
-negentropy    = Fused(lambda xp, t: _negentropy(xp, t),              lambda g, _, t: only(g * (log(where(t > 0, t, 1.0)) + 1), t > 0))
+negentropy    = Fused(lambda xp, t: _negentropy(xp, t),              lambda g, _, t: only(g, t > 0) * (log(where(t > 0, t, 1.0)) + 1))
 
 # fmt: on
 

@@ -157,13 +157,13 @@ def _to_ties(g: Any, x: Any, out: Any, axis: tuple[int, ...]) -> Any:
 def _to_likely(g: Any, x: Any, out: Any, axis: tuple[int, ...]) -> Any:
     """g exp(x - log Σ exp x), and 0 where x = -inf, even in a row of nothing else, where x - out is no number."""
     out = _spread(out, x, axis=axis)
-    return only(_spread(g, x, axis=axis) * exp(where(x == out, 0.0, x - out)), x != -math.inf)
+    return only(_spread(g, x, axis=axis), x != -math.inf) * exp(where(x == out, 0.0, x - out))
 
 
 def _along(g: Any, x: Any, norm: Any, axis: tuple[int, ...]) -> Any:
     """g x / |x|, and 0 where |x| = 0: the subgradient that PyTorch takes."""
     norm = _spread(norm, x, axis=axis)
-    return only(_spread(g, x, axis=axis) * (x / where(norm == 0, 1.0, norm)), norm != 0)
+    return only(_spread(g, x, axis=axis), norm != 0) * (x / where(norm == 0, 1.0, norm))
 
 
 @in_single
@@ -350,7 +350,7 @@ def cumsum(input: Any, dim: int) -> Tensor:
 
 
 def logsumexp(input: Any, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """log Σ exp x along `dim`, computed without overflow."""
+    """log Σ exp x along `dim`, computed without overflow.  Where all are -inf the gradient is 0 (PyTorch: nan)."""
     if not _size(input, axes("logsumexp", dim, input.ndim)):
         return log(sum(exp(input), dim, keepdim))
     return _reduce(_logsumexp, "logsumexp", input, dim, keepdim)
