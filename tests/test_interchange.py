@@ -182,6 +182,7 @@ def test_the_weights_in_a_checkpoint_can_be_taken_out(tmp_path):
         ({"__metadata__": tg.ones(1)}, "'__metadata__'"),
         ({"z": np.ones(2, complex)}, "z has dtype complex128; expected one of bool, "),
         ({"t": np.array(["a"])}, "t has dtype <U1"),
+        ("x.safetensors", r"the tensors come first, got 'x.safetensors': save_file\(model.state_dict\(\), filename\)"),
     ],
 )
 def test_what_cannot_be_saved_is_named(tmp_path, tensors, words):

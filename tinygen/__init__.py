@@ -9,9 +9,12 @@
 The names, argument orders and defaults are PyTorch's.  To read the source, start with `engine.py`.
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 import numpy as _np
 
-from tinygen import autograd, nn, optim
+from tinygen import autograd, cuda, nn, optim
+from tinygen import missing as _missing
 from tinygen.autograd import enable_grad, grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from tinygen.backend import (
     Device,
@@ -34,6 +37,7 @@ from tinygen.ops import *  # noqa: F403
 from tinygen.ops import __all__ as _ops
 from tinygen.promotion import get_default_dtype, set_default_dtype
 from tinygen.replay import compile
+from tinygen.serialization import load, save
 from tinygen.tensor import Tensor
 
 __version__ = "0.1.0"
@@ -52,6 +56,7 @@ __all__ = [
     "Tensor",
     "autograd",
     "bool",
+    "cuda",
     "cuda_available",
     "device",
     "double",
@@ -73,11 +78,13 @@ __all__ = [
     "int32",
     "int64",
     "is_grad_enabled",
+    "load",
     "long",
     "manual_seed",
     "nn",
     "no_grad",
     "optim",
+    "save",
     "set_default_device",
     "set_default_dtype",
     "set_grad_enabled",
@@ -89,3 +96,6 @@ __all__ = [
     *_creation,
     *_ops,
 ]
+
+if not _TYPE_CHECKING:  # a type checker knows the names that there are
+    __getattr__ = _missing.attribute_of(__name__)

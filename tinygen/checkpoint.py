@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,10 @@ class CheckpointError(ValueError):
     """A file that is no whole checkpoint: damaged, cut off, empty, or of another kind."""
 
 
+class OtherFile(CheckpointError):
+    """A safetensors file, but not a checkpoint: `tinygen.interchange.load_file` reads it."""
+
+
 def save(path: str | Path, state: Mapping[str, Any]) -> Path:
     """Write `state` to the file `path`, whose folder is made.  What stood there before stays as <path>.previous.
 
@@ -50,13 +54,15 @@ def save(path: str | Path, state: Mapping[str, Any]) -> Path:
     Raises TypeError for anything else, naming where it stands; OSError when the file cannot be written (a full disk, a
     folder without permission): then the last checkpoint is still there.
     """
-    from safetensors.numpy import save as to_bytes
-
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f"checkpoint.save: the path comes first, got {type(path).__name__}: checkpoint.save(path, state); "
+            "tinygen.save(state, path) has PyTorch's order"
+        )
+    if not isinstance(state, Mapping):
+        raise TypeError(f"checkpoint.save: a dict is expected, got {type(state).__name__}{hint(state)}")
     path, partial, previous = _files(path)
-    arrays: dict[str, np.ndarray] = {}
-    text = json.dumps(_pack(dict(state), "", arrays), ensure_ascii=False)
-    header = {"format": FORMAT, "library": f"tinygen {_version()}", "state": text}
-    content = to_bytes(arrays, header | {"sha256": _digest(header, arrays)})
+    content = to_bytes(dict(state))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as file:
@@ -80,6 +86,21 @@ def save(path: str | Path, state: Mapping[str, Any]) -> Path:
     return path
 
 
+def to_bytes(state: Any, caller: str = "checkpoint.save", tensor: str = "$array") -> bytes:
+    """The content of a file.  tensor: how Tensors are marked; "$tensor" makes `from_file` tell them from arrays."""
+    from safetensors.numpy import save as to_safetensors
+
+    arrays: dict[str, np.ndarray] = {}
+    text = json.dumps(_pack(state, "", arrays, caller, tensor), ensure_ascii=False)
+    header = {"format": FORMAT, "library": f"tinygen {_version()}", "state": text}
+    return to_safetensors(arrays, header | {"sha256": _digest(header, arrays)})
+
+
+def hint(value: Any) -> str:
+    """What to save instead of an object that has a state."""
+    return "; save its state_dict()" if hasattr(value, "state_dict") and not isinstance(value, type) else ""
+
+
 def load(path: str | Path) -> dict[str, Any]:
     """What `save` was given.  Arrays and Tensors come back as NumPy arrays, which every load_state_dict understands.
 
@@ -90,7 +111,11 @@ def load(path: str | Path) -> dict[str, Any]:
     problems = []
     for file in [path, *others]:
         try:
-            state = _read(file)
+            state = from_file(file)
+            if not isinstance(state, dict):
+                raise CheckpointError(
+                    f"{file.name} is not a checkpoint: its state is a {type(state).__name__}, not a dict; tinygen.load reads it"
+                )
         except FileNotFoundError:
             problems += [f"{file.name} is missing"] if file == path else []
             continue
@@ -142,8 +167,11 @@ def _version() -> str:
     return __version__
 
 
-def _read(file: Path) -> dict[str, Any]:
-    """The state in one file, if the file is whole.  What the header declares is checked before memory is asked for."""
+def from_file(file: Path, tensor: Callable[[np.ndarray], Any] = lambda array: array) -> Any:
+    """The state in one file, if the file is whole.  What the header declares is checked before memory is asked for.
+
+    tensor: what is made of an array that was a Tensor.
+    """
     from safetensors import SafetensorError, safe_open
 
     if not file.is_file():
@@ -154,7 +182,7 @@ def _read(file: Path) -> dict[str, Any]:
         with safe_open(file, "numpy") as content:
             header = content.metadata() or {}
             if "sha256" not in header or "state" not in header:
-                raise CheckpointError(
+                raise OtherFile(
                     f"{file.name} is a safetensors file, but no checkpoint of tinygen's; tinygen.interchange.load_file reads it"
                 )
             if header.get("format") != FORMAT:
@@ -167,10 +195,7 @@ def _read(file: Path) -> dict[str, Any]:
         digest = header.pop("sha256")
         if _digest(header, arrays) != digest:
             raise CheckpointError(f"{file.name} is damaged: its checksum is wrong")
-        state = _unpack(json.loads(header["state"]), arrays)
-        if not isinstance(state, dict):
-            raise CheckpointError(f"{file.name} is no checkpoint: its state is a {type(state).__name__}, not a dict")
-        return state
+        return _unpack(json.loads(header["state"]), arrays, tensor)
     except SafetensorError as error:
         raise CheckpointError(f"{file.name} is damaged or cut off ({error})") from error
     except (ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
@@ -200,47 +225,55 @@ def _digest(header: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
 # JSON has neither arrays nor tuples, and only texts as keys: these become dicts with one key that begins with "$".
 
 
-def _pack(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
+def _pack(
+    value: Any, path: str, arrays: dict[str, np.ndarray], caller: str = "checkpoint.save", tensor: str = "$array"
+) -> Any:
     """The value as JSON has it; its arrays go to `arrays`, under the path that leads to them."""
+
+    def inner(x: Any, step: Any = None) -> Any:
+        return _pack(x, path if step is None else f"{path}/{step}", arrays, caller, tensor)
+
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list):
-        return [_pack(v, f"{path}/{i}", arrays) for i, v in enumerate(value)]
+        return [inner(v, i) for i, v in enumerate(value)]
     if isinstance(value, tuple):
-        return {"$tuple": _pack(list(value), path, arrays)}
+        return {"$tuple": inner(list(value))}
     if isinstance(value, Mapping):
-        pairs = [(key, _pack(v, f"{path}/{key}", arrays)) for key, v in value.items()]
+        pairs = [(key, inner(v, key)) for key, v in value.items()]
         if all(isinstance(key, str) and not key.startswith("$") for key, _ in pairs):
             return dict(pairs)
-        return {"$dict": [[_pack(key, path, arrays), v] for key, v in pairs]}
+        return {"$dict": [[inner(key), v] for key, v in pairs]}
     array = value.array if isinstance(value, Tensor) else value
     if not backend.is_array(array):
         raise TypeError(
-            f"checkpoint.save: {path.strip('/') or 'the state'} is a {type(value).__name__}; "
-            "numbers, texts, arrays, Tensors and lists and dicts of them can be saved"
+            f"{caller}: {path.strip('/') or 'the state'} is a {type(value).__name__}; "
+            f"numbers, texts, arrays, Tensors and lists and dicts of them can be saved{hint(value)}"
         )
     array = backend.to_numpy(array)
     if array.dtype.name not in DTYPES.values():
-        raise TypeError(f"checkpoint.save: {path.strip('/')} has dtype {array.dtype}, which the format does not know")
+        raise TypeError(f"{caller}: {path.strip('/')} has dtype {array.dtype}, which the format does not know")
     name = path.strip("/")
     while name in arrays or name in ("", "__metadata__"):  # taken, or reserved
         name += "_"
     arrays[name] = array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
-    return {"$array": name}
+    return {tensor if isinstance(value, Tensor) else "$array": name}
 
 
-def _unpack(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+def _unpack(value: Any, arrays: Mapping[str, np.ndarray], tensor: Callable[[np.ndarray], Any]) -> Any:
     """The inverse of `_pack`."""
     if isinstance(value, list):
-        return [_unpack(v, arrays) for v in value]
+        return [_unpack(v, arrays, tensor) for v in value]
     if not isinstance(value, dict):
         return value
+    if "$tensor" in value:
+        return tensor(arrays[value["$tensor"]])
     if "$array" in value:
         return arrays[value["$array"]]
     if "$tuple" in value:
-        return tuple(_unpack(value["$tuple"], arrays))
+        return tuple(_unpack(value["$tuple"], arrays, tensor))
     if "$dict" in value:
-        return {_unpack(key, arrays): _unpack(v, arrays) for key, v in value["$dict"]}
-    return {key: _unpack(v, arrays) for key, v in value.items()}
+        return {_unpack(key, arrays, tensor): _unpack(v, arrays, tensor) for key, v in value["$dict"]}
+    return {key: _unpack(v, arrays, tensor) for key, v in value.items()}

@@ -28,6 +28,7 @@ __all__ = [
     "empty",
     "empty_like",
     "eye",
+    "from_dlpack",
     "from_numpy",
     "full",
     "full_like",
@@ -112,6 +113,24 @@ def from_numpy(array: np.ndarray) -> Tensor:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"from_numpy: a NumPy array is expected, got {type(array).__name__}; use tensor")
     return Tensor(array)
+
+
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A tensor that shares memory with an array of any library, on the CPU or on a GPU (torch.from_dlpack).
+
+    ext_tensor: what has `__dlpack__` and `__dlpack_device__`: PyTorch's tensors, NumPy's, CuPy's and JAX's arrays.  NumPy and
+        `torch.from_dlpack` take our tensors in the same way.
+    Raises TypeError for anything else; BufferError or RuntimeError if its library does not share it, as PyTorch a tensor that
+    requires a gradient (detach it first) or is bfloat16.
+    """
+    if isinstance(ext_tensor, Tensor):
+        return ext_tensor.detach()
+    if not hasattr(ext_tensor, "__dlpack__") or not hasattr(ext_tensor, "__dlpack_device__"):
+        raise TypeError(
+            f"from_dlpack: an array with __dlpack__ is expected, got {type(ext_tensor).__name__}; use tensor(...) to copy values"
+        )
+    is_on_gpu = int(ext_tensor.__dlpack_device__()[0]) == 2  # kDLCUDA
+    return Tensor((backend.backend_for(backend.Device("cuda")).xp if is_on_gpu else np).from_dlpack(ext_tensor))
 
 
 def _made(name: str, device: Any, *args: Any, **options: Any) -> Any:

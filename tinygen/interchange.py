@@ -16,6 +16,7 @@ executed when it is read, as a pickle would be.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ def save_file(tensors: Mapping[str, Any], filename: str | Path, metadata: Mappin
     from safetensors import SafetensorError
     from safetensors.numpy import save_file as write
 
+    if isinstance(tensors, str | os.PathLike):
+        raise TypeError(f"save_file: the tensors come first, got {tensors!r}: save_file(model.state_dict(), filename)")
     if not isinstance(tensors, Mapping):
         raise TypeError(
             f"save_file: a dict of tensors is expected, got {type(tensors).__name__}; pass model.state_dict()"

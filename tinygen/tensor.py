@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygen import autograd, backend, engine, inplace, memory, ops
+from tinygen import autograd, backend, engine, inplace, memory, missing, ops
 from tinygen.backend import Device
 from tinygen.engine import Node, Op, cast
 from tinygen.errors import ShapeError
@@ -52,6 +52,11 @@ class Tensor(Node):
         else:
             raise TypeError(f"Tensor: sizes, or one sequence of values, are expected, got {data!r}; see tinygen.tensor")
         super().__init__(array, requires_grad)
+
+    if not TYPE_CHECKING:  # a type checker knows the names that there are
+
+        def __getattr__(self, name: str) -> Any:
+            missing.no_attribute(self, name)
 
     # What it is
 
@@ -197,6 +202,19 @@ class Tensor(Node):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """The memory, for another library: `torch.from_dlpack(x)`, `numpy.from_dlpack(x)`.  See `tinygen.from_dlpack`.
+
+        Raises BufferError while a gradient is required, which the other library would not see.
+        """
+        if self.requires_grad:
+            raise BufferError("__dlpack__: this tensor requires a gradient, which would be lost; use detach()")
+        return self._looked_at().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        """(kind, number) of the device, in DLPack's numbering."""
+        return self.array.__dlpack_device__()
 
     def __bool__(self) -> bool:
         if self.array.size != 1:

@@ -8,6 +8,7 @@ import pickle
 import threading
 import time
 import traceback
+import warnings
 
 import numpy as np
 import pytest
@@ -608,3 +609,56 @@ def test_the_module_has_pytorchs_address():
     from tinygen.utils.data import DataLoader as same
 
     assert same is DataLoader and tinygen.utils.data.Dataset is Dataset
+
+
+def test_batches_have_pytorchs_form():
+    """The optional oracle: the same nesting, kinds, dtypes and values."""
+    torch = pytest.importorskip("torch")
+
+    def form(x):
+        if isinstance(x, (tg.Tensor, torch.Tensor)):
+            return (str(x.dtype).removeprefix("torch."), tuple(x.shape), x.tolist())
+        if isinstance(x, dict):
+            return {key: form(v) for key, v in x.items()}
+        if isinstance(x, (list, tuple)):  # of texts PyTorch makes lists and tuples, we make lists
+            return [type(x).__name__ if hasattr(x, "_fields") else "list", *map(form, x)]
+        return x
+
+    half = np.float32(0.5)
+    for samples in (
+        [0.5, 1.5],
+        [1, 2],
+        [True, False],
+        ["a", "b"],
+        [b"a", b"b"],
+        [half, half],
+        [np.int64(1), np.int64(2)],
+        [np.ones((2, 1), np.float32)] * 3,
+        [np.array(2.0), np.array(3.0)],
+        [(half, 1), (half, 2)],
+        [[1, "x"], [2, "y"]],
+        [{"a": half, "b": {"c": 1}}] * 2,
+        [Pair(half, (1, 2.5))] * 2,
+        [()],
+    ):
+        assert form(data.default_collate(samples)) == form(torch.utils.data.default_collate(samples))
+        for sample in samples:
+            assert form(data.default_convert(sample)) == form(torch.utils.data.default_convert(sample))
+    tensors = [tg.ones(2), tg.zeros(2)]
+    theirs = torch.utils.data.default_collate([torch.ones(2), torch.zeros(2)])
+    assert form(data.default_collate(tensors)) == form(theirs)
+
+
+@given(n=sizes, parts=st.lists(st.integers(0, 10), min_size=1, max_size=4))
+def test_fractions_are_split_as_pytorch_splits_them(n, parts):
+    torch = pytest.importorskip("torch")
+    if not sum(parts):
+        return
+    fractions = [p / sum(parts) for p in parts]
+    if n == 0 or abs(sum(fractions) - 1) > 1e-12 or sum(fractions) > 1:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's, about empty parts
+        theirs = torch.utils.data.random_split(range(n), fractions)
+    ours = data.random_split(range(n), fractions, 0)
+    assert [len(p) for p in ours] == [len(p) for p in theirs]

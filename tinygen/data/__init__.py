@@ -12,6 +12,9 @@ Read `images` for the data sets, `loading` for all of them and your own under on
 verifies files; `idx` (MNIST's format), `files` (NumPy's) and `folder` (pictures) read them, and trust none.
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+from tinygen import missing as _missing
 from tinygen.data import binarize
 from tinygen.data.binarize import DynamicBinarization
 from tinygen.data.collate import default_collate, default_convert
@@ -111,3 +114,6 @@ __all__ = [
     "read_npy",
     "read_npz",
 ]
+
+if not _TYPE_CHECKING:
+    __getattr__ = _missing.attribute_of(__name__)

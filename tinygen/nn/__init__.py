@@ -5,6 +5,9 @@ init: starting values of parameters.
 flows: invertible layers with their log-determinants.
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+from tinygen import missing as _missing
 from tinygen.nn import flows, functional, init, utils
 from tinygen.nn.containers import ModuleDict, ModuleList, ParameterList, Sequential
 from tinygen.nn.flows import AdditiveCoupling, AffineCoupling
@@ -28,3 +31,6 @@ __all__ = [
     "utils",
     *_layers,
 ]
+
+if not _TYPE_CHECKING:
+    __getattr__ = _missing.attribute_of(__name__)

@@ -5,6 +5,9 @@ PyTorch's arguments.  `optimizer.py` holds what they share, `flat.py` makes it f
 over time, `averaging.py` and `swa_utils.py` average weights.  `LBFGS` is no rule for every element by itself: it has a step of its own.
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+from tinygen import missing as _missing
 from tinygen.optim import lr_scheduler, swa_utils
 from tinygen.optim.adadelta import Adadelta
 from tinygen.optim.adagrad import Adagrad
@@ -39,3 +42,6 @@ __all__ = [
     "lr_scheduler",
     "swa_utils",
 ]
+
+if not _TYPE_CHECKING:
+    __getattr__ = _missing.attribute_of(__name__)

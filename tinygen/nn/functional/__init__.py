@@ -3,6 +3,9 @@
 One file per subject.  Names, arguments and defaults are PyTorch's.
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+from tinygen import missing as _missing
 from tinygen.nn.functional.activation import (
     celu,
     elu,
@@ -175,3 +178,6 @@ __all__ = [
     "triplet_margin_with_distance_loss",
     "unfold",
 ]
+
+if not _TYPE_CHECKING:
+    __getattr__ = _missing.attribute_of(__name__)

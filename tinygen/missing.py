@@ -1,0 +1,219 @@
+"""What PyTorch has and tinygen has not: what to use instead, said where the name is looked for.
+
+    tg.vmap           AttributeError: tinygen has no vmap: operators broadcast over leading dimensions; ...
+    nn.Lineer         AttributeError: tinygen.nn has no Lineer; did you mean Linear?
+
+It is an AttributeError (for `from tinygen import vmap` an ImportError), so hasattr and getattr with a default work as ever.
+"""
+
+from __future__ import annotations
+
+import difflib
+import dis
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
+
+ROOMS = (
+    "tinygen",
+    "tinygen.nn",
+    "tinygen.nn.functional",
+    "tinygen.optim",
+    "tinygen.optim.lr_scheduler",
+    "tinygen.data",
+)
+"""Where a name that stands somewhere else is looked for."""
+
+PARTS = (
+    *("backends", "checkpoint", "cuda", "data", "distributions", "evaluate", "interchange", "linalg", "models", "plot"),
+    *("testing", "training", "utils"),
+)
+"""Modules of tinygen that are imported when they are first used: tinygen.data."""
+
+_DTYPE = "dtypes are NumPy's: tensor(values, dtype=tinygen.{})"
+_LOOP = "a cell is a few lines of nn.Linear, sigmoid and tanh, called in a loop over the steps; it is not built in yet"
+_ATTENTION = "softmax(q @ k.transpose(-2, -1) / d**0.5, -1) @ v; it is not built in yet"
+_TRANSFORMS = (
+    "a function of a sample, called in your Dataset's __getitem__; data.load resizes, turns grey, and scales to [0, 1]"
+)
+_SPARSE = "all tensors are dense; index_add and scatter_add add at places"
+
+INSTEAD: dict[str, dict[str, str]] = {
+    "tinygen": {
+        "jit": "tinygen.compile(step) records a training step and replays it",
+        "hub": "tinygen.interchange.load_file reads weights in safetensors files",
+        "fft": "numpy.fft on x.detach().numpy(), without a derivative",
+        "stft": "numpy.fft on x.detach().numpy(), without a derivative",
+        "amp": "everything is computed in the dtype of its inputs; x.half() and x.float() change it",
+        "autocast": "everything is computed in the dtype of its inputs; x.half() and x.float() change it",
+        "func": "autograd.grad with create_graph=True differentiates again; operators broadcast over leading dimensions",
+        "vmap": "operators broadcast over leading dimensions; or stack the results of a loop",
+        "onnx": "tinygen.interchange.save_file writes the weights for other programs",
+        "export": "tinygen.interchange.save_file writes the weights for other programs",
+        "fx": "autograd.trace(loss) and plot.graph(loss) show a graph",
+        "multiprocessing": "one process; data.DataLoader(num_workers=) loads in threads",
+        "distributed": "one device at a time; there is no training on several",
+        "sparse": _SPARSE,
+        "sparse_coo_tensor": _SPARSE,
+        "sparse_csr_tensor": _SPARSE,
+        "quantization": "float16, float32 and float64 are what there is",
+        "ao": "float16, float32 and float64 are what there is",
+        "bfloat16": "NumPy has no bfloat16; use float32 (interchange.load_file converts)",
+        "complex64": "tensors are real; keep real and imaginary parts as two",
+        "complex128": "tensors are real; keep real and imaginary parts as two",
+        "special": "these functions stand in tinygen itself: tinygen.erf, tinygen.logit, ...",
+        "profiler": "autograd.trace(loss) shows the backward pass; cProfile measures",
+        "FloatTensor": _DTYPE.format("float32"),
+        "DoubleTensor": _DTYPE.format("float64"),
+        "HalfTensor": _DTYPE.format("float16"),
+        "LongTensor": _DTYPE.format("int64"),
+        "IntTensor": _DTYPE.format("int32"),
+        "BoolTensor": _DTYPE.format("bool"),
+        "ByteTensor": _DTYPE.format("uint8"),
+        "set_printoptions": "numpy.set_printoptions is for tensors, too",
+        "use_deterministic_algorithms": "on a CPU everything is; leave it out",
+        "set_float32_matmul_precision": "tinygen.backend.allow_tf32()",
+        "get_float32_matmul_precision": "tinygen.backend.allow_tf32()",
+        "Size": "shapes are tuples",
+        "Storage": "x.array is the NumPy or CuPy array itself",
+        "as_strided": "numpy.lib.stride_tricks on x.detach().numpy(); narrow, unfold and view make other views",
+        "mps": "there is no Metal; device='cpu'",
+        "xpu": "there is no such device; device='cpu' or 'cuda'",
+        "compiler": "tinygen.compile(step)",
+        "Module": "tinygen.nn.Module",
+        "log_softmax_": "x.log_softmax(dim)",
+    },
+    "tinygen.nn": {
+        **dict.fromkeys(("LSTM", "LSTMCell", "GRU", "GRUCell", "RNN", "RNNCell"), _LOOP),
+        "MultiheadAttention": _ATTENTION,
+        **dict.fromkeys(
+            (
+                *("Transformer", "TransformerEncoder", "TransformerEncoderLayer"),
+                *("TransformerDecoder", "TransformerDecoderLayer"),
+            ),
+            "its layers are LayerNorm, Linear, GELU and attention: " + _ATTENTION,
+        ),
+        "CTCLoss": "there is no alignment of sequences",
+        "EmbeddingBag": "nn.Embedding(n, d)(index).mean(1)",
+        "AlphaDropout": "nn.Dropout",
+        "FeatureAlphaDropout": "nn.Dropout2d",
+        **dict.fromkeys(
+            ("LazyLinear", "LazyConv1d", "LazyConv2d", "LazyConv3d", "LazyBatchNorm1d", "LazyBatchNorm2d"),
+            "say the sizes: run the layers before it once, and look at the shape",
+        ),
+        "DataParallel": "one device at a time; use the module itself",
+        "SyncBatchNorm": "one device at a time; use nn.BatchNorm2d",
+        "AdaptiveLogSoftmaxWithLoss": "nn.Linear and nn.CrossEntropyLoss",
+        "FractionalMaxPool2d": "nn.MaxPool2d",
+        "quantized": "float16, float32 and float64 are what there is",
+        "qat": "float16, float32 and float64 are what there is",
+        "MultiLabelMarginLoss": "nn.BCEWithLogitsLoss, one logit per label",
+        "MultiMarginLoss": "nn.CrossEntropyLoss",
+    },
+    "tinygen.nn.functional": {
+        "scaled_dot_product_attention": _ATTENTION,
+        "multi_head_attention_forward": _ATTENTION,
+        "ctc_loss": "there is no alignment of sequences",
+        "embedding_bag": "embedding(index, weight).mean(1)",
+        "alpha_dropout": "dropout",
+        "upsample": "interpolate",
+    },
+    "tinygen.optim": {
+        "SparseAdam": "Adam",
+        "Adafactor": "AdamW",
+        "Muon": "AdamW",
+    },
+    "tinygen.data": {
+        "distributed": "one process",
+        "DistributedSampler": "one process; use shuffle=True",
+        "ImageFolder": "data.load('folder', size=32): subfolders are the classes",
+        "DatasetFolder": "data.load('folder', size=32), or a Dataset of your own",
+        "MNIST": "train, test = data.mnist()",
+        "FashionMNIST": "train, test = data.fashion_mnist()",
+        "USPS": "train, test = data.usps()",
+        "CIFAR10": "data.load('file.npz') or data.load('folder'), with files of your own",
+        "CelebA": "data.load('folder', size=64), with files of your own",
+        "datasets": "data.mnist(), data.fashion_mnist(), ..., or data.load(source)",
+        **dict.fromkeys(("transforms", "Compose", "ToTensor", "Normalize", "Resize", "RandomCrop"), _TRANSFORMS),
+        "make_moons": "data.two_moons(n, noise)",
+    },
+    "tinygen.utils": {
+        "tensorboard": "training.Keeper writes metrics.jsonl, which plot.curves and pandas read",
+        "checkpoint": "autograd.checkpoint(function, ...)",
+        "cpp_extension": "an operator is a forward function and its rules in Python: examples/write_your_own_op.py",
+        "bottleneck": "cProfile",
+        "benchmark": "timeit",
+        "dlpack": "tinygen.from_dlpack(x)",
+    },
+    "tinygen.cuda": {
+        "amp": "everything is computed in the dtype of its inputs; x.half() and x.float() change it",
+        "Stream": "CuPy's own: cupy.cuda.Stream",
+        "Event": "CuPy's own: cupy.cuda.Event",
+        "max_memory_allocated": "cuda.memory_allocated(), which is what is in use now",
+        "CUDAGraph": "tinygen.compile(step) captures one",
+    },
+    "Tensor": {
+        "type": "x.dtype, or x.to(dtype)",
+        "data_ptr": "x.array.ctypes.data",
+        "untyped_storage": "x.array is the NumPy or CuPy array itself",
+        "storage": "x.array is the NumPy or CuPy array itself",
+        "pin_memory": "leave it out: what a GPU copies from is not pinned here",
+        "share_memory_": "leave it out: threads share memory",
+        "astype": "x.to(dtype)",
+        "copy": "x.clone()",
+        "is_sparse": "all tensors are dense",
+        "to_dense": "all tensors are dense",
+        "bfloat16": "NumPy has no bfloat16; x.float()",
+        "as_strided": "x.array is the NumPy array itself",
+        "map_": "an operator",
+        "get_device": "x.device",
+        "volatile": "with tinygen.no_grad(): ...",
+    },
+}
+"""Where a name is looked for -> the name -> what to use instead."""
+
+
+def attribute_of(module: str) -> Callable[[str], Any]:
+    """The `__getattr__` of a module: it is called with names that the module has not."""
+
+    def __getattr__(name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        if module == "tinygen" and name in PARTS and importlib.util.find_spec(f"tinygen.{name}"):
+            return importlib.import_module(f"tinygen.{name}")
+        found = vars(sys.modules[module])
+        text = explain(module, name, found.get("__all__") or [n for n in found if n[0] != "_"], elsewhere=True)
+        frame = sys._getframe(1)
+        if (
+            dis.opname[frame.f_code.co_code[frame.f_lasti]] == "IMPORT_FROM"
+        ):  # which would hide what an AttributeError says
+            raise ImportError(text, name=module)
+        raise AttributeError(text, name=name, obj=None)  # an obj would make Python add a suggestion of its own
+
+    return __getattr__
+
+
+def no_attribute(x: Any, name: str) -> NoReturn:
+    """What a Tensor's `__getattr__` does: the AttributeError, unless a property of that name raised one."""
+    kind = type(x)
+    if hasattr(kind, name):
+        object.__getattribute__(x, name)
+    if name.startswith("_"):
+        raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
+    raise AttributeError(explain("Tensor", name, (n for n in dir(kind) if not n.startswith("_"))), name=name, obj=None)
+
+
+def explain(place: str, name: str, names: Iterable[str], elsewhere: bool = False) -> str:
+    """The message: what to use instead, where the name stands, or which name was meant."""
+    head = f"{place} has no {name}"
+    if instead := INSTEAD.get(place, {}).get(name):
+        return f"{head}; instead: {instead}"
+    if elsewhere:
+        rooms = [room for room in ROOMS if room != place and name in getattr(sys.modules.get(room), "__all__", ())]
+        if rooms:
+            return f"{head}; it is {' and '.join(f'{room}.{name}' for room in rooms)}"
+    lower = {n.lower(): n for n in names}
+    meant = difflib.get_close_matches(name.lower(), lower, 3, 0.75)
+    return f"{head}; did you mean {' or '.join(lower[n] for n in meant)}?" if meant else head
