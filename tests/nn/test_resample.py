@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 import tinygen as tg
 from tinygen import backend, nn
 from tinygen.nn import functional as F
+from tinygen.nn.functional import resample
 from tinygen.testing import strategies as ts
 from tinygen.testing.properties import check_linear_map
 
@@ -86,6 +89,50 @@ def test_a_constant_stays_constant_and_a_ramp_a_ramp():
     )
 
 
+OF_IMAGES = [{"mode": m} for m in ("nearest", "nearest-exact", "area")] + [
+    {"mode": m, "align_corners": c, "antialias": a}
+    for m in ("bilinear", "bicubic") for c in (False, True) for a in (False, True)
+]  # fmt: skip
+
+
+@given(st.sampled_from(OF_IMAGES), st.lists(st.integers(1, 90), min_size=4, max_size=4), st.booleans())
+def test_weights_add_up_to_one(options, numbers, large):
+    """Whatever the sizes: a constant stays one.  The weights are at most 4 × 4, or divided by their sum."""
+    height, width, *size = numbers
+    with mock.patch.object(resample, "_DENSE", 0 if large else resample._DENSE):
+        y = F.interpolate(tg.ones(1, 1, height, width, dtype=tg.float64), size, **options)
+    np.testing.assert_allclose(y.numpy(), np.ones((1, 1, *size)), rtol=1e-13)
+
+
+@given(st.integers(2, 40), st.integers(2, 90), st.sampled_from(["bilinear", "bicubic"]), st.booleans(), st.booleans())
+def test_a_ramp_stays_a_ramp_inside(old, new, mode, corners, antialias):
+    """The value of a new pixel is its place.  Near the ends copies of the last pixel have a part in it."""
+    if antialias and (new < old or corners or mode == "bicubic" and new == old):
+        new, corners = max(new, old + 1), False
+    ramp = tg.arange(old, dtype=tg.float64).reshape(1, 1, 1, old)
+    y = F.interpolate(ramp, (1, new), mode=mode, align_corners=corners, antialias=antialias).numpy().ravel()
+    at = places(new, old, corners)
+    inside = (at >= 1) & (at <= old - 2) if mode == "bicubic" else (at >= 0) & (at <= old - 1)
+    if mode == "bicubic" and not antialias:  # a = -¾ overshoots a straight line, by (2a + 1) t (1 - t) (2t - 1)
+        t = at - np.floor(at)
+        at = at + (2 * -0.75 + 1) * t * (1 - t) * (2 * t - 1)
+    np.testing.assert_allclose(y[inside], at[inside], atol=1e-12)  # sums of 4 numbers up to 40 with weights up to 1
+
+
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "linear", "area"])
+def test_a_long_line_takes_no_dense_matrix(mode):
+    x = tg.randn(1, 1, 9000, requires_grad=True)
+    tracemalloc.start()
+    try:
+        y = F.interpolate(x, 7001, mode=mode)
+        tg.grad((y * y).sum(), x)
+        F.adaptive_avg_pool1d(x, 4001).sum().backward()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 5e6  # a matrix would have 63 million elements
+
+
 @given(st.integers(1, 3), ts.seeds())
 def test_pixel_shuffle_is_shi_et_al_equation_4(r, seed):
     x = np.random.default_rng(seed).normal(size=(2, 2 * r * r, 2, 3))
@@ -106,6 +153,13 @@ CASES: dict[str, tuple[Callable, Callable | None, tuple[int, ...]]] = {  # f, it
     "nearest":          (lambda x: F.interpolate(x, (5, 2)), None, (1, 2, 3, 4)),
     "bilinear":         (lambda x: F.interpolate(x, (5, 2), mode="bilinear"), None, (1, 2, 3, 4)),
     "bilinear, corners": (lambda x: F.interpolate(x, (2, 7), mode="bilinear", align_corners=True), None, (1, 2, 3, 4)),
+    "nearest-exact":    (lambda x: F.interpolate(x, (5, 2), mode="nearest-exact"), None, (1, 2, 3, 4)),
+    "bicubic":          (lambda x: F.interpolate(x, (5, 2), mode="bicubic"), None, (1, 2, 3, 4)),
+    "bicubic, corners": (lambda x: F.interpolate(x, (2, 7), mode="bicubic", align_corners=True), None, (1, 2, 3, 4)),
+    "area":             (lambda x: F.interpolate(x, (2, 7), mode="area"), None, (1, 2, 3, 4)),
+    "antialias":        (lambda x: F.interpolate(x, (2, 7), mode="bilinear", antialias=True), None, (1, 2, 5, 4)),
+    "bicubic, antialias": (lambda x: F.interpolate(x, (2, 7), mode="bicubic", antialias=True), None, (1, 2, 5, 4)),
+    "channel_shuffle":  (lambda x: F.channel_shuffle(x, 2), lambda y: F.channel_shuffle(y, 3), (2, 6, 2)),
     "trilinear":        (lambda x: F.interpolate(x, (3, 1, 4), mode="trilinear"), None, (1, 1, 2, 3, 2)),
     "reflect":          (lambda x: F.pad(x, (2, 1, 0, 2), "reflect"), None, (2, 3, 4)),
     "replicate":        (lambda x: F.pad(x, (2, 5, 1, 0), "replicate"), None, (2, 3, 4)),
@@ -114,8 +168,12 @@ CASES: dict[str, tuple[Callable, Callable | None, tuple[int, ...]]] = {  # f, it
 # fmt: on
 
 
+@pytest.mark.parametrize("dense", [True, False])
 @pytest.mark.parametrize("name", CASES)
-def test_a_linear_map_and_its_transpose(name):
+def test_a_linear_map_and_its_transpose(name, dense, monkeypatch):
+    """Also where matrices would be too large: there as sums of a few elements."""
+    if not dense:
+        monkeypatch.setattr(resample, "_DENSE", 0)
     f, transpose, shape = CASES[name]
     if transpose is not None:
         check_linear_map(f, transpose, ts.tensors(shape), max_examples=4)()
@@ -172,6 +230,10 @@ def test_against_torch(data, seed):
     np.testing.assert_allclose(gx.numpy(), hx.numpy(), atol=100 * ROUNDING)  # an old pixel may stand in many new ones
 
 
+def torch_channel_shuffle(x: Any, groups: int) -> Any:
+    return pytest.importorskip("torch").channel_shuffle(x, groups)
+
+
 def _interpolations() -> list[tuple[Any, tuple[int, ...]]]:
     calls: list[tuple[Any, tuple[int, ...]]] = []
     for shape, mode in (((2, 2, 5), "linear"), ((1, 2, 4, 3), "bilinear"), ((1, 1, 3, 2, 4), "trilinear")):
@@ -181,12 +243,31 @@ def _interpolations() -> list[tuple[Any, tuple[int, ...]]]:
                 calls.append(
                     (lambda f, x, s=size, m=mode, c=corners: f.interpolate(x, **s, mode=m, align_corners=c), shape)
                 )
+    for size in ({"size": (7, 2)}, {"size": (2, 5)}, {"scale_factor": 1.7}, {"scale_factor": 0.6}):
+        for mode in ("bilinear", "bicubic"):
+            for corners, antialias in ((False, False), (True, False), (False, True)):
+                if antialias and "scale_factor" in size:
+                    continue
+                calls.append(
+                    (lambda f, x, s=size, m=mode, c=corners, a=antialias:
+                     f.interpolate(x, **s, mode=m, align_corners=c, antialias=a), (1, 2, 4, 3))
+                )  # fmt: skip
+        for mode in ("nearest-exact", "area"):
+            calls.append((lambda f, x, s=size, m=mode: f.interpolate(x, **s, mode=m), (1, 2, 4, 3)))
+    for factor in (1.7, 0.6, 2.3):
+        calls.append(
+            (
+                lambda f, x, s=factor: f.interpolate(x, scale_factor=s, mode="linear", recompute_scale_factor=True),
+                (1, 2, 4),
+            )
+        )
     return calls
 
 
 TORCH: list[tuple[Any, tuple[int, ...]]] = [
     *_interpolations(),
     (lambda f, x: f.pixel_shuffle(x, 3), (9, 2, 2)),
+    (lambda f, x: getattr(f, "channel_shuffle", torch_channel_shuffle)(x, 3), (2, 6, 2, 2)),
     (lambda f, x: f.pixel_unshuffle(x, 2), (2, 3, 4, 2)),
     (lambda f, x: f.unfold(x, (2, 3), dilation=(2, 1), padding=(1, 2), stride=(1, 2)), (2, 2, 4, 5)),
     (lambda f, x: f.fold(x, (4, 5), (2, 3), padding=(1, 2), stride=(3, 2)), (2, 6, 8)),

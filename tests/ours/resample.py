@@ -45,6 +45,11 @@ for corners in (None, True):
         f"{name} bilinear", tensor(2, 1, 2, 3), st.sampled_from([(5, 2), 4]), mode="bilinear", align_corners=corners
     )
 function("interpolate trilinear", tensor(1, 2, 2, 1, 3), scale_factor=2, mode="trilinear")
+function("interpolate exact", tensor(1, 2, 3, 2), st.just((5, 3)), mode="nearest-exact")
+function("interpolate bicubic", tensor(2, 1, 2, 3), st.sampled_from([(5, 2), 4]), mode="bicubic")
+function("interpolate area", tensor(2, 1, 2, 3), st.sampled_from([(5, 2), 4]), mode="area")
+function("interpolate antialias", tensor(2, 1, 5, 3), st.just((2, 4)), mode="bicubic", antialias=True)
+function("channel_shuffle", tensor(2, 6, 2) | tensor(1, 4, 2, 3), st.just(2))
 function("pixel_shuffle", tensor(2, 8, 2, 3) | tensor(4, 1, 2), st.just(2))
 function("pixel_unshuffle", tensor(2, 2, 4, 2) | tensor(1, 2, 6), st.just(2))
 function("unfold", IMAGES, st.just((2, 3)), dilation=(2, 1), padding=(0, 1), stride=(1, 2))

@@ -89,7 +89,7 @@ from tinygen.nn.functional.pooling import (
     max_unpool1d,
     max_unpool2d,
 )
-from tinygen.nn.functional.resample import interpolate, pixel_shuffle, pixel_unshuffle
+from tinygen.nn.functional.resample import channel_shuffle, interpolate, pixel_shuffle, pixel_unshuffle
 from tinygen.nn.functional.windows import fold, unfold
 
 __all__ = [
@@ -102,6 +102,7 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
+    "channel_shuffle",
     "conv1d",
     "conv2d",
     "conv3d",

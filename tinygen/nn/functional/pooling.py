@@ -14,6 +14,7 @@ from tinygen.engine import Node, constant
 from tinygen.errors import ShapeError
 from tinygen.nn.functional.conv import Sizes, sizes
 from tinygen.nn.functional.resample import along
+from tinygen.nn.functional.tables import evenly
 from tinygen.nn.functional.windows import check_rank, windows_of
 from tinygen.ops import pool
 from tinygen.ops.index import _along, put
@@ -131,7 +132,7 @@ def avg_pool2d(
 def adaptive_avg_pool1d(input: Any, output_size: int | Sequence[int]) -> Tensor:
     """The means of output_size windows that cover the input evenly: number i of m from i L ÷ m to (i + 1) L ÷ m, rounded outward.
 
-    input: (N, C, L) or (C, L), floating.  Returns (N, C, output_size).  A linear map: one small matrix per dimension.
+    input: (N, C, L) or (C, L), floating.  Returns (N, C, output_size).  A linear map: the same few weights for every row.
     Raises ShapeError when sizes are not positive, TypeError for an input of integers.
     """
     return _adaptive_avg_pool("adaptive_avg_pool1d", 1, input, output_size)
@@ -232,11 +233,4 @@ def _adaptive_avg_pool(name: str, n: int, x: Any, output_size: Any) -> Any:
             f"{name}: {n} positive output sizes (None keeps one) and an input with pixels are expected, got "
             f"{output_size!r} and an input of shape {tuple(x.shape)}"
         )
-    return along(x, [None if o == m else _evenly(m, int(o)) for m, o in zip(size, out, strict=True)])
-
-
-def _evenly(n: int, m: int) -> np.ndarray:
-    """The matrix (m, n) of the means over m windows that cover n elements."""
-    i, j = np.arange(m)[:, None], np.arange(n)
-    inside = (j >= i * n // m) & (j < -(-(i + 1) * n // m))
-    return inside / inside.sum(1, keepdims=True)
+    return along(x, [None if o == m else evenly(m, int(o)) for m, o in zip(size, out, strict=True)])
