@@ -110,10 +110,14 @@ def grad(
     cotangents = _cotangents("grad", outputs, grad_outputs, create_graph)
     release = not (create_graph if retain_graph is None else retain_graph)
     found = engine.backpropagate(outputs, cotangents, inputs, create_graph, release)
-    result = []
+    result: list[Any] = []
+    given = {id(g) for g in cotangents}
     for i, x in enumerate(inputs):
         if id(x) in found:
             g = found[id(x)][1]
+            if create_graph and (id(g) in given or g.memory is not None and g.memory.shared):
+                g = clone(g)  # of its own, as without create_graph: a change in place would reach another gradient
+            given.add(id(g))
             result.append(g if create_graph else Node.public(g))
         elif allow_unused:
             result.append(None)
@@ -138,7 +142,7 @@ def accumulate(leaf: Node, g: Any) -> None:
     if memory.here.recorder is not None:
         return memory.here.recorder.accumulate(leaf, g)
     if leaf.grad is None:
-        leaf.grad = clone(g) if isinstance(g, Node) else engine.constant(g)  # two leaves may get one node
+        leaf._grad = clone(g) if isinstance(g, Node) else engine.constant(g)  # two leaves may get one node
     elif isinstance(g, Node) or leaf.grad.requires_grad:
         leaf.grad = leaf.grad + g
     else:

@@ -52,11 +52,11 @@ class Node:
 
     __slots__ = (
         "__weakref__",
+        "_grad",  # the gradient that backward() accumulated, a node; leaves only, unless retain_grad()
         "array",  # the values: a NumPy or CuPy array
         "arrays",  # the input arrays, as they were when the operator ran
         "code",  # where in the user's program it was called: the code, and in `instruction` which of it; see `line`
         "edges",  # (input node, its rule) for every input that a gradient flows to
-        "grad",  # the gradient that backward() accumulated, a node; leaves only, unless retain_grad()
         "hooks",  # functions called with the gradient once it is complete
         "inputs",  # what the operator was called with
         "instruction",
@@ -78,7 +78,7 @@ class Node:
         self.array = array
         self.requires_grad = requires_grad
         self.op: Op | None = None
-        self.grad: Node | None = None
+        self._grad: Any = None
         self.hooks: list[Callable] | None = None
         self.memory: Memory | None = None
         self.time = 0
@@ -93,6 +93,17 @@ class Node:
     @line.setter
     def line(self, line: tuple[CodeType, int] | None) -> None:
         self.code, self.instruction = line or (None, 0)
+
+    @property
+    def grad(self) -> Any:
+        """The gradient that backward() has accumulated, or None.  What is assigned must be None, or a tensor like this one."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, grad: Any) -> None:
+        if grad is not None:
+            errors.check_gradient("grad", grad, self)
+        self._grad = grad
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -114,7 +125,7 @@ def constant(array: Array) -> Node:
     """A node that no operator made, without the checks of the public constructor."""
     node = _new(Node.public)
     node.array = array
-    node.grad = node.hooks = node.memory = node.op = node.code = None
+    node._grad = node.hooks = node.memory = node.op = node.code = None
     node.requires_grad = False
     node.time = 0
     node.edges = ()
@@ -255,7 +266,7 @@ class Op:
 
         node = _new(public)
         node.array = out
-        node.grad = node.hooks = node.memory = None
+        node._grad = node.hooks = node.memory = None
         if is_float and edges and is_recording():
             node.requires_grad = True
             node.op = self
@@ -383,9 +394,10 @@ def backpropagate(
                     g = laid_out
                     own.add(key)
             if node.hooks is not None:
-                g = _run_hooks(node, g)
+                g = _run_hooks(node, g if key in own else g.copy() if not create_graph else g.clone())
                 own.discard(key)
             if (node.op is None) if wanted is None else (key in wanted):
+                _check_is_float(node)
                 found[key] = (node, g if create_graph else _unaliased(g, key in own, node))
             if (node.op is None) if leading is None else (key not in leading):
                 continue
@@ -402,11 +414,13 @@ def backpropagate(
                 if needed is not None and key not in needed:
                     continue
                 try:
-                    if rule in known:
+                    if known and rule in known:
                         gx = known[rule]
                     else:
                         gx = rule(g, out, *args, **params) if params else rule(g, out, *args)
                     like = x.array
+                    if type(gx) is not type(like) or create_graph:
+                        check_kind(gx, like, create_graph, node, x, rule)
                     if gx.shape != like.shape:
                         gx = sum_to(gx, shape=like.shape)
                     if gx.dtype is not like.dtype and gx.dtype != like.dtype:
@@ -429,6 +443,36 @@ def backpropagate(
                 node.edges = RELEASED
                 node.inputs, node.arrays, node.params = (), RELEASED, NO_PARAMS
     return found
+
+
+def check_kind(gx: Any, like: Array, create_graph: bool, node: Node, x: Node, rule: Rule) -> None:
+    """Raise TypeError if a rule returned something else than it was handed: an array, or with create_graph a tensor."""
+    if (
+        isinstance(gx, Node) if create_graph else isinstance(gx, np.generic)
+    ):  # NumPy's scalars stand for 0-dimensional arrays
+        return
+    arguments = enumerate(zip(node.inputs, node.op.rules), 1)
+    position = next((i for i, (y, r) in arguments if y is x and r is rule), "?")
+    problem = f"the rule for argument {position} returned "
+    if gx is None:
+        problem += "None; write None in place of the rule if the operator has no derivative there, or return zeros"
+    elif isinstance(gx, Node):
+        problem += (
+            "a Tensor, and was handed arrays: a plain backward pass runs on arrays, so use g, out and the inputs as they come, "
+            "without wrapping them in tensors"
+        )
+    elif type(gx) in ARRAY_MODULES and create_graph:
+        problem += (
+            "an array, and was handed tensors (create_graph=True): its gradient could not be differentiated again; write the "
+            "rule with tinygen's operators, on g, out and the inputs as they come"
+        )
+    elif type(gx) in ARRAY_MODULES:
+        problem += f"an array of {type(gx).__module__}, where one of {type(like).__module__} was expected"
+    else:
+        problem += (
+            f"{gx!r}, a {type(gx).__name__}; it must return dL/d(input), of the shape of the input or of the output"
+        )
+    raise TypeError(problem)
 
 
 def _at_once(node: Node, g: Any, needed: set[int] | None) -> dict[Rule, Any]:
@@ -470,6 +514,14 @@ def _leading_to(wanted: set[int], order: list[Node]) -> set[int]:
         if lost or any(id(x) in wanted or id(x) in leading for x, _ in node.edges):
             leading.add(id(node))
     return leading
+
+
+def _check_is_float(node: Node) -> None:
+    if node.array.dtype.kind != "f":
+        raise TypeError(
+            f"backward: a tensor of shape {node.shape} and dtype {node.dtype} requires a gradient; only floating-point tensors "
+            "have one, use .float() before requires_grad"
+        )
 
 
 def _unaliased(g: Array, is_own: bool, node: Node) -> Array:

@@ -112,3 +112,18 @@ def explain_rule(name: str, node: Any, error: Exception) -> Exception:
         return type(error)(f"in the derivative of {name!r}{at(node)} (output shape {node.shape}): {error}")
     except TypeError:  # an exception class with other arguments
         return error
+
+
+def check_gradient(name: str, g: Any, x: Any) -> None:
+    """Raise if g is not a tensor of the shape, the dtype and the device of x."""
+    if not hasattr(g, "array"):
+        raise TypeError(f"{name}: a tensor or None is expected, got {type(g).__name__}; use tinygen.tensor(...)")
+    if g.shape != x.shape:
+        raise ShapeError(f"{name}: a gradient of shape {g.shape} does not fit a tensor of shape {x.shape}")
+    if g.dtype != x.dtype:
+        raise TypeError(
+            f"{name}: a gradient of dtype {g.dtype} does not fit a tensor of dtype {x.dtype}; use .to({x.dtype})"
+        )
+    if type(g.array) is not type(x.array) or device_of(g.array) != device_of(x.array):
+        here, there = device_of(x.array), device_of(g.array)
+        raise RuntimeError(f"{name}: the gradient is on {there}, the tensor on {here}; use .to({str(here)!r})")

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygen import autograd, backend, engine, inplace, memory, missing, ops
+from tinygen import autograd, backend, copying, engine, inplace, memory, missing, ops
 from tinygen.backend import Device
 from tinygen.engine import Node, Op, cast
 from tinygen.errors import ShapeError
 from tinygen.inplace import in_place
 from tinygen.memory import note_change, share_memory
 from tinygen.ops import elementwise as e
-from tinygen.ops.index import put, raw_index
+from tinygen.ops.index import assign, raw_index, write_at
 from tinygen.promotion import get_default_dtype
 
 _transfer = Op(
@@ -40,7 +40,6 @@ class Tensor(Node):
     """
 
     __slots__ = ()
-    grad: Tensor | None  # type: ignore[assignment]
 
     def __init__(self, *data: Any, requires_grad: bool = False):
         if len(data) == 1 and backend.is_array(data[0]):
@@ -83,6 +82,13 @@ class Tensor(Node):
         """The operator that made it, or None for a leaf."""
         return self.op
 
+    if TYPE_CHECKING:
+
+        @property
+        def grad(self) -> Tensor | None: ...
+        @grad.setter
+        def grad(self, grad: Tensor | None) -> None: ...
+
     @property
     def data(self) -> Tensor:
         """The same memory without a graph.  Assigning a tensor replaces the values: `p.data = q`."""
@@ -90,8 +96,12 @@ class Tensor(Node):
 
     @data.setter
     def data(self, value: Any) -> None:
-        self.array = value.array if isinstance(value, Node) else value
+        if value is self:
+            return
         self.memory = None
+        self.array = value.array if isinstance(value, Node) else value
+        if isinstance(value, Node):
+            share_memory(value, self)
         note_change(self)
 
     @property
@@ -259,16 +269,12 @@ class Tensor(Node):
         return self
 
     def __deepcopy__(self, memo: dict) -> Tensor:
-        if self.op is not None:
-            raise RuntimeError(
-                "deepcopy: only leaves can be copied, this tensor was made by an operator; use detach().clone()"
-            )
-        copy = type(self).__new__(type(self))
-        Node.__init__(copy, self.array.copy(), self.requires_grad)
-        memo[id(self)] = copy
-        if self.grad is not None:
-            copy.grad = Tensor(self.grad.array.copy())
-        return copy
+        """A leaf of its own; what is copied together and shares memory shares it afterwards too.  Results of operators raise."""
+        return copying.deepcopied(self, memo)
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """For pickle: leaves only, as for deepcopy."""
+        return copying.reduced(self)
 
     # Gradients
 
@@ -378,16 +384,30 @@ class Tensor(Node):
         at = raw_index(self, key)
         recorded = engine.is_grad_enabled() and (self.requires_grad or isinstance(value, Node) and value.requires_grad)
         if recorded or isinstance(value, Tensor) and value.device != self.device:
-            in_place(put)(self, value, at=at)
+            in_place(write_at)(self, value, at=at)
             return
         inplace.check_writable(self)
         values = value.array if isinstance(value, Node) else self._xp.asarray(value)
         try:
-            self.array[at] = values
+            assign(self.array, at, values)
         except (ValueError, IndexError) as error:
             kind = IndexError if isinstance(error, IndexError) else ShapeError
             raise kind(f"setitem: x[{key!r}] = value for x of shape {self.shape}: {error}") from error
         note_change(self)
+
+    __array_priority__ = 1000  # cupy_array * tensor asks the tensor first
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Tensor:  # type: ignore[override]
+        """ndarray * tensor, as it is written, is tensor arithmetic.  NumPy's functions are refused: they would not be recorded."""
+        name = {"true_divide": "div"}.get(ufunc.__name__, ufunc.__name__)
+        written = _NUMPYS_OPERATORS.get(name)
+        if written and method == "__call__" and len(inputs) == 2 and options.keys() <= {"out"}:
+            return getattr(ops, written)(*inputs)
+        found = {"absolute": "abs", "power": "pow"}.get(name, name.replace("arc", "a"))
+        advice = f"tinygen.{found}" if found in ops.__all__ else f"np.{ufunc.__name__}(x.detach().numpy())"
+        raise TypeError(
+            f"np.{ufunc.__name__}: NumPy's functions do not take tensors, whose gradient they would not see; use {advice}"
+        )
 
     def __contains__(self, value: Any) -> bool:
         return bool((self == value).any())
@@ -579,6 +599,14 @@ def _names_a_dtype(name: str) -> bool:
         return False
     return True
 
+
+_NUMPYS_OPERATORS = {
+    **{name: name for name in ("matmul", "remainder", "floor_divide", "div")},
+    **{name: name for name in ("bitwise_and", "bitwise_or", "bitwise_xor")},
+    **dict(add="add", subtract="sub", multiply="mul", divide="div", power="pow"),
+    **dict(equal="eq", not_equal="ne", less="lt", less_equal="le", greater="gt", greater_equal="ge"),
+}
+"""NumPy's name of what an operator sign between an array and a tensor calls -> ours."""
 
 Node.public = Tensor
 _second = Op(lambda xp, x, y: y, lambda g, *_: e.zero(g), lambda g, *_: g, any_dtype=True, name="copy")

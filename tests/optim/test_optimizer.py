@@ -160,8 +160,13 @@ def test_views_taken_after_the_first_step_follow():
 
 def test_a_gradient_of_the_wrong_shape_is_refused():
     (p,) = leaves([np.ones((2, 3))])
-    p.grad = tg.zeros(3, 2, dtype=np.float64)
-    with pytest.raises(tg.ShapeError, match=r"step: a parameter of shape \(2, 3\) has a gradient of shape \(3, 2\)"):
+    with pytest.raises(
+        tg.ShapeError, match=r"grad: a gradient of shape \(3, 2\) does not fit a tensor of shape \(2, 3\)"
+    ):
+        p.grad = tg.zeros(3, 2, dtype=np.float64)
+    p.grad = tg.zeros(2, 3, dtype=np.float64)
+    p.data = tg.zeros(3, 2, dtype=np.float64)
+    with pytest.raises(tg.ShapeError, match=r"step: a parameter of shape \(3, 2\) has a gradient of shape \(2, 3\)"):
         optim.SGD([p]).step()
 
 

@@ -105,6 +105,21 @@ class Backend(ABC):
         """The array on another device of the same library (`cuda:0` to `cuda:1`)."""
 
     @abstractmethod
+    def address(self, array: Array) -> int:
+        """Where its first element is in memory."""
+
+    def owner(self, array: Array) -> tuple[Array, int]:
+        """The array whose memory `array` is a view of (it may be itself), and where in it, in bytes, its first element is."""
+        owner = array
+        while isinstance(owner.base, self.array_type):
+            owner = owner.base
+        return owner, self.address(array) - self.address(owner)
+
+    @abstractmethod
+    def view(self, line: Array, offset: int, like: Array) -> Array:
+        """A part of an array of one dimension without gaps: from that byte on, in the shape and the strides of `like`."""
+
+    @abstractmethod
     def add_at(self, target: Array, index: Any, values: Array) -> None:
         """target[index] += values, in place, where repeated indices add up."""
 

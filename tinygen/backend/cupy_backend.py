@@ -121,6 +121,12 @@ class CupyBackend(Backend):
         with self.using(device):
             return cupy.array(array)
 
+    def address(self, array: Array) -> int:
+        return array.data.ptr
+
+    def view(self, line: Array, offset: int, like: Array) -> Array:
+        return cupy.ndarray(like.shape, like.dtype, line.data + offset, like.strides)
+
     def add_at(self, target: Array, index: Any, values: Array) -> None:
         cupy.add.at(target, index, values)
 

@@ -31,6 +31,12 @@ class NumpyBackend(Backend):
     def move(self, array: Array, device: Device) -> Array:
         return array
 
+    def address(self, array: Array) -> int:
+        return array.__array_interface__["data"][0]
+
+    def view(self, line: Array, offset: int, like: Array) -> Array:
+        return np.ndarray(like.shape, like.dtype, line, offset, like.strides)
+
     def add_at(self, target: Array, index: Any, values: Array) -> None:
         np.add.at(target, index, values)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tinygen.backend import backend_of, device_of, is_array, to_device
+from tinygen.backend import array_module, backend_of, device_of, is_array, to_device
 from tinygen.engine import Node, Op, cast, expand, name_operators
 from tinygen.errors import ShapeError
 from tinygen.layout import accumulator
@@ -25,9 +25,9 @@ _FEW = 512  # values of float32 that may be added up one after another
 # `at` is an index as NumPy understands it: slices, integers, None, ..., boolean masks, integer arrays
 take      = Op(lambda xp, x, at: x[at],                           lambda g, _, _x, at: add_at(g, at=at, shape=_x.shape))
 add_at    = Op(lambda xp, y, at, shape: _add_at(xp, y, at, shape),  lambda g, _, _y, at, shape: take(g, at=at))
-# x with x[at] = y
-put       = Op(lambda xp, x, y, at: _put(xp, x, y, at),           lambda g, _, _x, _y, at: put(g, 0.0, at=at),
-                                                                  lambda g, _, _x, _y, at: take(g, at=at))
+# x with x[at] = y.  last: None, or for every element of y the number of the one that stays at its place (see write_at)
+put       = Op(lambda xp, x, y, at, last=None: _put(xp, x, y, at, last),  lambda g, _, _x, _y, at, last=None: put(g, 0.0, at=at),
+                                                                  lambda g, _, _x, _y, at, last=None: _of_written(take(g, at=at), _y, last))
 
 # fmt: on
 
@@ -40,10 +40,30 @@ def _add_at(xp: Any, y: Any, at: Any, shape: tuple[int, ...]) -> Any:
     return x if wide is None else x.astype(y.dtype)
 
 
-def _put(xp: Any, x: Any, y: Any, at: Any) -> Any:
+def _put(xp: Any, x: Any, y: Any, at: Any, last: Any) -> Any:
     x = x.copy()
-    x[at] = y
+    assign(x, at, y if last is None else _spread_to(xp, y, last.shape).reshape(-1)[last])
     return x
+
+
+def assign(x: Any, at: Any, y: Any) -> None:
+    """x[at] = y on arrays, where a place of one element takes an array of one element, of any number of dimensions."""
+    parts = at if isinstance(at, tuple) else (at,)
+    is_element = len(parts) == x.ndim and all(isinstance(p, int | np.integer) for p in parts)
+    x[(*parts, ...) if is_element else at] = y
+
+
+def _spread_to(xp: Any, y: Any, shape: tuple[int, ...]) -> Any:
+    """y broadcast to a shape, where an assignment allows leading 1s that the shape does not have."""
+    return xp.broadcast_to(y.reshape(y.shape[max(y.ndim - len(shape), 0) :]), shape)
+
+
+def _of_written(g: Any, y: Any, last: Any) -> Any:
+    """What an element of y gets of the gradient at its place: nothing if another one was written over it."""
+    if last is not None:
+        numbers = array_module(last).arange(last.size).reshape(last.shape)
+        g = where(last == numbers, g, 0.0)
+    return reshape(g, (1,) * (y.ndim - g.ndim) + tuple(g.shape)) if y.ndim > g.ndim else g
 
 
 name_operators(globals())
@@ -84,6 +104,26 @@ def _raw_part(x: Any, part: Any) -> Any:
             )
         part = to_device(part, device_of(array))
     return part
+
+
+def write_at(input: Any, value: Any, at: Any) -> Tensor:
+    """input with input[at] = value, for an index as `raw_index` makes it.
+
+    A place that occurs several times keeps the last value that is written there, and only that one gets a gradient.
+    """
+    return put(input, value, at=at, last=_last_at_each_place(input, at) if isinstance(value, Node) else None)
+
+
+def _last_at_each_place(x: Any, at: Any) -> Any:
+    """For every element that is written to x[at] the number of the one that stays at its place; None if no place can occur twice."""
+    parts = at if isinstance(at, tuple) else (at,)
+    if not any(is_array(p) and p.dtype.kind in "iu" and p.size > 1 for p in parts):
+        return None
+    xp = array_module(x.array if isinstance(x, Node) else x)
+    written = xp.zeros(x.shape, np.int64)
+    shape = written[at].shape
+    written[at] = xp.arange(math.prod(shape)).reshape(shape)
+    return written[at]
 
 
 def _check_slices(key: Any) -> None:
@@ -161,7 +201,7 @@ def scatter(input: Any, dim: int, index: Any, src: Any) -> Tensor:
     at = _along("scatter", input.shape, axis, index)
     if not isinstance(src, int | float):
         src = _part_for("scatter", src, index)
-    return put(input, src, at=at)
+    return write_at(input, src, at)
 
 
 def index_select(input: Any, dim: int, index: Any) -> Tensor:

@@ -6,12 +6,14 @@ of the time of an update.  So the parameters of a group are moved into one flat 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from operator import is_
 from typing import Any, NamedTuple
 
-from tinygen.backend import Array, array_module, device_of
+import numpy as np
+
+from tinygen.backend import Array, array_module, backend_of, device_of
 from tinygen.engine import Node
 from tinygen.errors import ShapeError
 from tinygen.memory import note_change
@@ -63,10 +65,11 @@ class FlatBuffer:
     neighbours that have been updated equally often, which usually are all of them.
 
     params: tensors of one dtype on one device; their values move here, and `p.array` becomes a view.
+    stays: the buffer is the memory of the one parameter, which does not move: that of a tied one, which others look at.
     initial: name and initial value of every array of state.
     """
 
-    def __init__(self, params: Sequence[Node], initial: Mapping[str, float]):
+    def __init__(self, params: Sequence[Node], initial: Mapping[str, float], stays: bool = False):
         self.params = list(params)
         self.names = tuple(initial)
         self.steps = [0] * len(self.params)  # how often each parameter has been updated
@@ -74,7 +77,7 @@ class FlatBuffer:
         self._shapes = [a.shape for a in arrays]
         self._offsets = [0, *accumulate(a.size for a in arrays)]
         self._xp = xp = array_module(arrays[0])
-        self._theta = theta = xp.concatenate(arrays, axis=None)
+        self._theta = theta = _in_place(arrays[0]) if stays else xp.concatenate(arrays, axis=None)
         self._state = {name: xp.full(theta.shape, value, theta.dtype) for name, value in initial.items()}
         # On a GPU everything is one piece, and the rule one kernel: it needs no memory for what it calculates.
         on_cpu = device_of(theta).type == "cpu"
@@ -82,7 +85,7 @@ class FlatBuffer:
         self._scratch = [xp.empty(self._limit, theta.dtype) if on_cpu or i == 0 else None for i in range(3)]
         self._has_gradient: list[bool] = []
         self._spans: list[tuple[int, list]] = []
-        self._views = self._split(theta)
+        self._views = arrays if stays else self._split(theta)
         for p, view in zip(self.params, self._views, strict=True):
             p.array = view
 
@@ -172,6 +175,42 @@ class FlatBuffer:
             state,
             [s if s is None else s[: stop - start] for s in self._scratch],
         )
+
+
+def tied(params: Iterable[Node]) -> set[Node]:
+    """The parameters that share memory with others, by `p.data = q.data` or as views of one array."""
+    found: set[Node] = set()
+    by_place = sorted((*_bounds(p.array), i, p) for i, p in enumerate(params) if p.array.size)
+    reached, last = -1, None  # the end of what came before, and the parameter that reaches there
+    for start, end, _, p in by_place:
+        if start < reached and last is not None and _overlap(p.array, last.array):
+            found |= {p, last}
+        if end > reached:
+            reached, last = end, p
+    return found
+
+
+def _overlap(x: Array, y: Array) -> bool:
+    """Whether arrays that reach into each other have elements in common, and do not only alternate in memory."""
+    if x.flags.c_contiguous and y.flags.c_contiguous or not isinstance(x, np.ndarray):
+        return True
+    return np.shares_memory(x, y)
+
+
+def _bounds(x: Array) -> tuple[int, int]:
+    """The first byte of an array and the one after its last."""
+    start = backend_of(x).address(x)
+    spans = [(n - 1) * s for n, s in zip(x.shape, x.strides, strict=True)]
+    return start + sum(s for s in spans if s < 0), start + sum(s for s in spans if s > 0) + x.dtype.itemsize
+
+
+def _in_place(x: Array) -> Array:
+    if not x.flags.c_contiguous:
+        raise RuntimeError(
+            f"step: a parameter of shape {x.shape} shares its memory with another and does not lie there row by row (it was "
+            "transposed, or is a part with gaps); tie whole parameters, or give it memory of its own: p.data = p.data.clone()"
+        )
+    return x.reshape(-1)
 
 
 def note_changes(nodes: Sequence[Node]) -> None:

@@ -13,7 +13,7 @@ from tinygen.backend import Array, device_of, is_array, to_device
 from tinygen.engine import Node, enable_grad
 from tinygen.errors import ShapeError
 from tinygen.memory import as_a_whole
-from tinygen.optim.flat import FlatBuffer, by_kind
+from tinygen.optim.flat import FlatBuffer, by_kind, tied
 from tinygen.tensor import Tensor
 
 Group = dict[str, Any]
@@ -209,7 +209,12 @@ class Optimizer:
     def _make_buffers(self, i: int, saved: Mapping[Node, tuple[int, Mapping[str, Any]]]) -> None:
         """Move the parameters of group i into buffers, with the state saved for them: {parameter: (steps, {name: value})}."""
         group = self.param_groups[i]
-        self._buffers[i] = [FlatBuffer(params, self.initial_state(group)) for params in by_kind(group["params"])]
+        stay = tied(self._parameters())
+        moving = by_kind([p for p in group["params"] if p not in stay])
+        self._buffers[i] = [FlatBuffer(params, self.initial_state(group)) for params in moving]
+        self._buffers[i] += [
+            FlatBuffer([p], self.initial_state(group), stays=True) for p in group["params"] if p in stay
+        ]
         for buffer in self._buffers[i]:
             buffer.restore(
                 {

@@ -127,8 +127,8 @@ def _operator(name: str) -> Callable:
     function = getattr(np.ndarray, name)
 
     def method(self: StrictArray, *others: Any) -> Any:
-        if strict_fusion.is_traced(others, {}):
-            return NotImplemented
+        if strict_fusion.is_traced(others, {}) or any(getattr(x, "__array_priority__", 0) > 0 for x in others):
+            return NotImplemented  # a tensor, as with CuPy
         out = call(name.strip("_"), function, (self, *others), {})
         return self if name.startswith("__i") and name != "__invert__" else out
 
@@ -252,6 +252,18 @@ class StrictBackend(Backend):
 
     def move(self, array: StrictArray, device: Device) -> StrictArray:
         return array
+
+    def address(self, array: StrictArray) -> int:
+        return array._a.__array_interface__["data"][0]
+
+    def owner(self, array: StrictArray) -> tuple[StrictArray, int]:
+        owner = array._a
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        return StrictArray(owner), self.address(array) - owner.__array_interface__["data"][0]
+
+    def view(self, line: StrictArray, offset: int, like: StrictArray) -> StrictArray:
+        return StrictArray(np.ndarray(like._a.shape, like._a.dtype, line._a, offset, like._a.strides))
 
     def add_at(self, target: StrictArray, index: Any, values: StrictArray) -> None:
         call("add_at", np.add.at, (target, index, values), {})

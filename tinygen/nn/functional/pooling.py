@@ -17,7 +17,7 @@ from tinygen.nn.functional.resample import along
 from tinygen.nn.functional.tables import evenly
 from tinygen.nn.functional.windows import check_rank, windows_of
 from tinygen.ops import pool
-from tinygen.ops.index import _along, put
+from tinygen.ops.index import _along, write_at
 from tinygen.ops.pool import Windows
 from tinygen.tensor import Tensor
 
@@ -195,7 +195,7 @@ def _max_unpool(
     lead = tuple(x.shape[:-n])
     nothing = to_device(np.zeros((*lead, math.prod(size)), x.dtype), _device(x))
     values, places = (ops.reshape(t, (*lead, math.prod(x.shape[-n:]))) for t in (x, indices))
-    return ops.reshape(put(nothing, values, at=_along(name, nothing.shape, len(lead), places)), (*lead, *size))
+    return ops.reshape(write_at(nothing, values, _along(name, nothing.shape, len(lead), places)), (*lead, *size))
 
 
 def _avg_pool(
