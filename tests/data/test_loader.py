@@ -226,6 +226,23 @@ def test_indices_come_from_the_sampler(n, batch_size, seed, workers):
     assert x.shape == (2,) and isinstance(x, tg.Tensor) and y.shape == ()
 
 
+@pytest.mark.parametrize("wrap", [np.array, tg.tensor, list])
+def test_an_index_is_a_python_int_whatever_the_sampler_gives(wrap):
+    names = {2: "two", 0: "zero"}  # where no other kind of number is found
+
+    class Named(Samples):
+        def __getitem__(self, i):
+            return names[i] if type(i) is int else i.upper()
+
+    dataset = Named(3, "integer")
+    assert list(DataLoader(dataset, 2, sampler=wrap([2, 0]))) == [["two", "zero"]]
+    assert list(DataLoader(dataset, batch_sampler=[wrap([2]), wrap([0, 2])])) == [["two"], ["zero", "two"]]
+    assert list(DataLoader(dataset, None, sampler=["a", "b"])) == [
+        "A",
+        "B",
+    ]  # a data set may have other names for its samples
+
+
 def test_an_endless_sampler():
     class Endless(data.Sampler):
         def __iter__(self):
@@ -559,6 +576,12 @@ def test_parts_and_wholes(n, m, seed):
         (lambda: data.WeightedRandomSampler([0.0], 1), ValueError, "from 0 positive weights"),
         (lambda: DataLoader(iter([1])), TypeError, r"used up after one epoch; .*IterableDataset\(function\)"),
         (lambda: DataLoader({"a": 1}), TypeError, "StackDataset"),
+        (
+            lambda: DataLoader(type("Frame", (list,), {"to_numpy": None})()),
+            TypeError,
+            r"TensorDataset\(x.to_numpy\(\)\)",
+        ),
+        (lambda: DataLoader([1], num_workers=1.5), ValueError, "num_workers >= 0 is expected, got 1.5"),
         (lambda: DataLoader(Samples), TypeError, r"got the class Samples; make one: Samples\(...\)"),
         (lambda: DataLoader(type("D", (Dataset,), {})()), TypeError, "define __len__"),
         (lambda: DataLoader(np.array(1)), TypeError, r"shape \(\)"),

@@ -8,7 +8,7 @@
 Your own data: a subclass of Dataset with `__len__` and `__getitem__`, the sample of one number, as in PyTorch.
 
 Read `images` for the data sets, `loading` for all of them and your own under one name, `toys` for the densities; `dataset`,
-`sampler`, `collate` and `loader` (in this order) for the batching, `workers` for the threads that load ahead; `corrupt` for denoising, `binarize` for the four ways to make pixels binary; `sources` finds, downloads and
+`sampler`, `collate`, `epoch` and `loader` (in this order) for the batching, `workers` for the threads that load ahead; `corrupt` for denoising, `binarize` for the four ways to make pixels binary; `sources` finds, downloads and
 verifies files; `idx` (MNIST's format), `files` (NumPy's) and `folder` (pictures) read them, and trust none.
 """
 

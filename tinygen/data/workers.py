@@ -69,7 +69,7 @@ class Workers:
             self._pending.append(self._pool.submit(context.run, self._task, item, next(self._number)))
         if not self._pending:
             raise StopIteration
-        future = self._pending.popleft()
+        future = self._pending[0]
         try:
             return future.result(self._timeout or None)
         except TimeoutError:
@@ -80,6 +80,9 @@ class Workers:
             raise RuntimeError(
                 f"DataLoader: no batch within timeout={self._timeout} seconds; the data set hangs, or is slower than that"
             ) from None
+        finally:
+            if self._pending and future.done():  # it is not after Ctrl-C: the next call waits for the same one
+                self._pending.popleft()
 
     def close(self) -> bool:
         """Call nothing that has not begun, and wait for the threads to end.  Returns whether something was loaded ahead."""

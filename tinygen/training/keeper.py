@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygen import backend, checkpoint
-from tinygen.data.loader import Epoch
+from tinygen.data.epoch import Epoch
 from tinygen.errors import UsageError
 from tinygen.tensor import Tensor
 from tinygen.training.interrupts import interrupts
