@@ -15,7 +15,7 @@ from tinygen.backend import Device
 from tinygen.creation import tensor
 from tinygen.engine import Node, no_grad
 from tinygen.errors import ShapeError
-from tinygen.memory import as_a_whole
+from tinygen.memory import as_a_whole, here
 from tinygen.nn.parameter import Parameter
 from tinygen.tensor import RemovableHandle, Tensor
 
@@ -35,6 +35,10 @@ class HasForward(Protocol[P, R]):
     """What type checkers see in a module: calling it takes and returns what its `forward` does."""
 
     def forward(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+
+changes = 0
+"""How often an attribute of a module was set: as long as it stays the same, all modules are as they were."""
 
 
 class Module:
@@ -91,7 +95,16 @@ class Module:
                 f"{type(self).__name__}: the parameter {name!r} cannot become a {type(value).__name__}; assign "
                 f"nn.Parameter(...), None, or change its values under no_grad() with {name}.copy_(...)"
             )
+        global changes
+        changes += 1
+        if here.recorder is not None:
+            here.recorder.attribute(self, name, value)
         object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        global changes
+        changes += 1
+        object.__delattr__(self, name)
 
     # Registering by name
 

@@ -48,6 +48,7 @@ from tinygen.replay.guards import Call, Guard, StandIns
 from tinygen.replay.instructions import CannotReplay, compare, is_same_result, let_go
 from tinygen.replay.program import Program
 from tinygen.replay.recorder import Recorder
+from tinygen.replay.surroundings import Reads
 
 __all__ = ["CompiledStep", "Program", "compile"]
 
@@ -70,6 +71,7 @@ class CompiledStep:
         update_wrapper(self, step)
         self._step = step
         self._entries: dict[Any, list[Entry]] = {}
+        self._effects: set[Any] = set()  # keys of calls with an effect on Python objects
         self._warned: set[str] = set()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -122,7 +124,8 @@ class CompiledStep:
             return self._step(*args, **kwargs)
         given = StandIns(call, args, kwargs)
         first = entry.first if entry else None
-        recorder = Recorder(given.tensors, first and first[0])
+        roots = [self._step, *call.objects((args, tuple(kwargs.values())))]
+        recorder = Recorder(given.tensors, roots, first and first[0])
         try:
             with recorder:
                 result = self._step(*given.args, **given.kwargs)
@@ -142,14 +145,24 @@ class CompiledStep:
                 program = graphs.write(recorder, len(given.tensors), returned)
         except CannotReplay as refusal:
             reason = str(refusal)
-        leaves = {id(x): x for m in recorder.calls.modules.values() for x in vars(m).values() if isinstance(x, Node)}
+        modules, set_by_step = recorder.calls.modules.values(), set(recorder.set_attributes)
+        leaves = {
+            id(x): x
+            for m in modules
+            for k, x in vars(m).items()
+            if isinstance(x, Node) and (id(m), k) not in set_by_step
+        }
         if program is not None:
             leaves |= recorder.leaves
-        cleared = recorder.cleared
+        cleared, reads = recorder.cleared, Reads([*roots, *modules], recorder.calls.codes)
         recorder.let_go()
         leaves |= {key: x for key, x in recorder.leaves.items() if x.requires_grad}
-        guard = Guard(recorder.calls.modules.values(), leaves.values(), cleared if program else ())
-        if reason or program is not None:
+        guard = Guard(modules, leaves.values(), cleared if program else (), reads, set_by_step)
+        if (
+            reason and recorder.is_effect and call.key not in self._effects
+        ):  # what is done once, as the first time, does not matter
+            self._effects.add(call.key)
+        elif reason or program is not None:
             self._keep(call, entry, Entry(guard, program), reason)
         else:
             self._keep(call, entry, Entry(guard, None, (recorder, let_go(returned))))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import builtins
 import sys
 from collections.abc import Callable
-from types import FrameType, FunctionType, MethodType
+from types import CodeType, FrameType, FunctionType, MethodType
 from typing import Any
 
+from tinygen.errors import is_library
 from tinygen.nn.module import Module
 
 
@@ -15,14 +16,15 @@ class Calls:
     """Sees every call of this thread.
 
     modules: those that a method was called of, each once.
+    codes: of the functions that are not the library's own.
     refuse: told why when something is called that a replay would leave out.
     """
 
     def __init__(self, refuse: Callable[[str], None]):
         self.modules: dict[int, Module] = {}
+        self.codes: set[CodeType] = set()
         self._refuse = refuse
         self._previous: Any = None
-        self.paused = False
 
     @staticmethod
     def possible() -> bool:
@@ -31,6 +33,12 @@ class Calls:
 
     def start(self) -> None:
         self._previous = sys.getprofile()
+        self.go_on()
+
+    def pause(self) -> None:
+        sys.setprofile(None)
+
+    def go_on(self) -> None:
         sys.setprofile(self._see)
 
     def stop(self) -> None:
@@ -38,10 +46,10 @@ class Calls:
         self._refuse = _nothing  # else the two would keep each other, and all arrays of the step
 
     def _see(self, frame: FrameType, event: str, argument: Any) -> None:
-        if self.paused:
-            return
         if event == "call":
             code = frame.f_code
+            if not is_library[code.co_filename]:
+                self.codes.add(code)
             if code.co_argcount:
                 first = frame.f_locals.get(code.co_varnames[0])
                 if isinstance(first, Module):

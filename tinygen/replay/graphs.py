@@ -25,7 +25,7 @@ from tinygen.replay.instructions import Instruction, Leaf, Slot
 from tinygen.replay.program import Program
 from tinygen.replay.recorder import Recorder
 
-ON_HOST = ("constant", "alias", "first gradient", "accumulate")
+ON_HOST = ("constant", "alias", "attribute", "first gradient", "accumulate")
 """Kinds of lines that are no work for the device, or work on arrays that the program does not know."""
 WORTH = 2
 """So many lines, at least, are worth a graph."""

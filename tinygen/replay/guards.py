@@ -7,34 +7,18 @@ way at is as it was.  What comes with the call is in its key: see `Call`.  What 
 from __future__ import annotations
 
 import operator
-import struct
-import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
-
-import numpy as np
 
 from tinygen import promotion
 from tinygen.backend import ARRAY_MODULES, get_default_device
 from tinygen.engine import Node, is_grad_enabled
 from tinygen.memory import Memory
+from tinygen.nn import module
+from tinygen.replay.surroundings import Reads, weakly
+from tinygen.replay.values import Same, plain, rebuilt
 
 CONTAINERS = (tuple, list, dict)
-
-
-class Same:
-    """Any object as a part of a key: it equals itself and nothing else."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any):
-        self.value = value
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and self.value is other.value
 
 
 class Call:
@@ -68,6 +52,11 @@ class Call:
             return "an argument is an array, whose numbers the step could use unseen; pass a tensor"
         return ""
 
+    @staticmethod
+    def objects(args: Any) -> list[Any]:
+        """What is among the arguments besides tensors, numbers and texts."""
+        return [x for x in _leaves(args) if not isinstance(x, Node) and plain(x) is None]
+
 
 def _part(value: Any, found: list[Node]) -> Any:
     """An argument's part in the key; tensors are also put into `found`."""
@@ -93,40 +82,6 @@ def _leaves(value: Any) -> Iterable[Any]:
             yield from _leaves(x)
     else:
         yield value
-
-
-def plain(value: Any) -> Any:
-    """(type, value) of a Python number, text or the like, which equals only what nothing can tell from it: 1 is not True, 0.0 is
-    not -0.0, and nan is nan.  None for anything else."""
-    kind = type(value)
-    if kind is float:
-        return kind, struct.pack("d", value)
-    if kind in _BY_VALUE:
-        return kind, value
-    if kind is complex:
-        return kind, struct.pack("dd", value.real, value.imag)
-    if isinstance(value, np.generic):
-        return kind, value.tobytes()
-    if kind is slice:
-        parts = tuple(map(plain, (value.start, value.stop, value.step)))
-        return None if None in parts else (kind, parts)
-    return None
-
-
-_BY_VALUE = {bool, int, str, bytes, type(None), type(Ellipsis)} | {type(np.dtype(t)) for t in "?bBhHiIlLqQefdg"}
-
-
-def rebuilt(value: Any, replace: Callable[[Any], Any], whole: tuple[type, ...] = ()) -> Any:
-    """The same tuples, lists and dicts with `replace` of everything else; whole: kinds of tuples that are not looked into."""
-    if isinstance(value, whole):
-        return replace(value)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*[rebuilt(x, replace, whole) for x in value])
-    if type(value) in (tuple, list):
-        return type(value)([rebuilt(x, replace, whole) for x in value])
-    if type(value) is dict:
-        return {k: rebuilt(x, replace, whole) for k, x in value.items()}
-    return replace(value)
 
 
 class StandIns:
@@ -212,36 +167,72 @@ def _gave_back(new: Any, x: Any) -> bool:
 
 
 class Guard:
-    """The modes and hooks of modules, and of tensors whether they require a gradient, their dtype, shape, place and hooks.
+    """The state that a recording depends on.
 
+    modules: that were called.  Their modes, hooks and all other attributes are to stay, but for those that the step sets.
+    leaves: tensors.  Whether they require a gradient, their dtype, shape, layout and hooks are to stay.
     cleared: tensors that had no gradient when the step began.
+    reads: of what else the functions read.
+    set_by_step: {(id(module), attribute)}.
     """
 
-    __slots__ = ("_arrays", "_frozen", "_hooked", "_hooks", "_layouts", "_modes", "cleared", "leaves", "modules")
+    __slots__ = (
+        "_arrays",
+        "_attributes",
+        "_changes",
+        "_frozen",
+        "_hooked",
+        "_hooks",
+        "_layouts",
+        "cleared",
+        "leaves",
+        "modules",
+        "reads",
+    )
 
-    def __init__(self, modules: Iterable[Any], leaves: Iterable[Node], cleared: Iterable[Node] = ()):
-        self.modules, self.leaves, self.cleared = list(modules), list(leaves), list(cleared)
-        self._modes = [m.training for m in self.modules]
-        self._hooks = [m._hooks and tuple(map(list, m._hooks)) for m in self.modules]
+    def __init__(
+        self,
+        modules: Iterable[Any],
+        leaves: Iterable[Node],
+        cleared: Iterable[Node] = (),
+        reads: Reads | None = None,
+        set_by_step: Container[tuple[int, str]] = (),
+    ):
+        self.modules, self.leaves, self.cleared, self.reads = list(modules), list(leaves), list(cleared), reads
+        self._changes = module.changes
+        self._attributes = [
+            (
+                vars(m),
+                len(vars(m)),
+                {k: (plain(x), weakly(x)) for k, x in vars(m).items() if (id(m), k) not in set_by_step},
+            )
+            for m in self.modules
+        ]
+        self._hooks = [(m, tuple(map(list, m._hooks))) for m in self.modules if m._hooks is not None]
         self._frozen = [p.requires_grad for p in self.leaves]
         self._hooked = any([p.hooks for p in self.leaves])
         self._remember_arrays()
 
     def _remember_arrays(self) -> None:
         self._layouts = self._seen_layouts()
-        self._arrays = [_weak(p.array) for p in self.leaves]
+        self._arrays = [weakly(p.array) for p in self.leaves]
 
     def _seen_layouts(self) -> list[Any]:
         return [(type(a), a.dtype, a.shape, a.strides) for a in map(_array, self.leaves)]
 
     def holds(self) -> bool:
         """Whether all of it is as it was."""
+        if module.changes != self._changes:
+            if not all(len(now) == n and _are_same(now, then) for now, n, then in self._attributes):
+                return False
+            self._changes = module.changes
         if (
-            [m.training for m in self.modules] != self._modes
-            or [p.requires_grad for p in self.leaves] != self._frozen
+            [p.requires_grad for p in self.leaves] != self._frozen
             or any([p.hooks for p in self.leaves]) is not self._hooked
-            or [m._hooks for m in self.modules] != self._hooks
+            or any([m._hooks != hooks for m, hooks in self._hooks])
             or any([p.grad is not None for p in self.cleared])
+            or self.reads is not None
+            and not self.reads.hold()
         ):
             return False
         if all(map(operator.is_, map(_array, self.leaves), map(operator.call, self._arrays))):
@@ -255,13 +246,12 @@ class Guard:
 _array = operator.attrgetter("array")
 
 
-def _weak(array: Any) -> Any:
-    """What gives the array as long as there is one, and keeps none alive."""
-    try:
-        return weakref.ref(array)
-    except TypeError:
-        return _nothing
-
-
-def _nothing() -> None:
-    """In the place of an array that cannot be referred to weakly: it is looked at more closely every time."""
+def _are_same(now: dict[str, Any], then: dict[str, tuple[Any, Callable[[], Any]]]) -> bool:
+    """Whether attributes of a module are as they were; `_hooks` are looked at each time."""
+    for key, (value, there) in then.items():
+        if key not in now:
+            return False
+        x = now[key]
+        if key != "_hooks" and (x is not there() if value is None else plain(x) != value):
+            return False
+    return True

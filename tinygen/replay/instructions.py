@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinygen.backend import ARRAY_MODULES
 from tinygen.engine import Node, Op
-from tinygen.replay.guards import plain, rebuilt
+from tinygen.replay.values import plain, rebuilt
 
 if TYPE_CHECKING:
     from tinygen.replay.recorder import Recorder

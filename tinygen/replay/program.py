@@ -13,9 +13,9 @@ from tinygen.engine import Node, constant
 from tinygen.layout import laid_out_like
 from tinygen.memory import clock, share_memory
 from tinygen.promotion import settle
-from tinygen.replay.guards import rebuilt
 from tinygen.replay.instructions import OPERANDS, Argument, Instruction, Leaf, Operand, Returned, Slot
 from tinygen.replay.recorder import Recorder
+from tinygen.replay.values import rebuilt
 
 
 class Program:
@@ -114,6 +114,9 @@ class Program:
             return [f"{out} = {args[0]}[{function}]"]
         if kind == "unaliased":
             return [f"{out} = {xp}.array({args[0]}, order='K')"]
+        if kind == "attribute":
+            module, name = function
+            return [f"{self._bind(vars(module))}[{self._bind(name)}] = constant({args[0]})"]
         if kind == "alias":
             return [f"{out} = {args[0]}"]
         if kind == "first gradient":

@@ -6,6 +6,7 @@ import keyword
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from operator import add, iadd
 from typing import Any
 
@@ -17,7 +18,6 @@ from tinygen.backend import ARRAY_MODULES, Device, Generator, default_generator
 from tinygen.engine import Node, Op
 from tinygen.layout import laid_out_like
 from tinygen.replay.calls import Calls
-from tinygen.replay.guards import rebuilt
 from tinygen.replay.instructions import (
     Argument,
     CannotReplay,
@@ -30,18 +30,38 @@ from tinygen.replay.instructions import (
     digest,
     let_go,
 )
+from tinygen.replay.surroundings import changed, snapshot
+from tinygen.replay.values import plain, rebuilt
 
 DREW = "it draws random numbers, or seeds a generator, in a way that a replay would not"
+
+
+def _unseen(method: Callable) -> Callable:
+    """A method whose own calls of functions are not looked at: there are many."""
+
+    @wraps(method)
+    def wrapper(self: Recorder, *args: Any) -> Any:
+        if memory.here.recorder is not self:  # called by another thread
+            return None
+        self.calls.pause()
+        try:
+            return method(self, *args)
+        finally:
+            if memory.here.recorder is self:
+                self.calls.go_on()
+
+    return wrapper
 
 
 class Recorder:
     """Watches one call of a step, which runs as it would without it.
 
     arguments: the tensors handed to the step.
+    roots: the step and the objects that were handed to it.
     began: the recording before, if there is one: its leaves and generators are looked at as the step begins.
     """
 
-    def __init__(self, arguments: Sequence[Node], began: Recorder | None = None):
+    def __init__(self, arguments: Sequence[Node], roots: Sequence[Any] = (), began: Recorder | None = None):
         self.instructions: list[Instruction] = []
         self.slots: dict[int, int] = {}  # id(array) -> slot
         self.alive: list[Any] = []  # so that no id is given twice
@@ -49,7 +69,10 @@ class Recorder:
         self.leaves: dict[int, Node] = {}  # the tensors that outlive the step, by id
         self.trained: dict[int, Node] = {}  # where gradients arrive
         self.reason = ""  # why the step cannot be replayed, if it cannot
+        self.is_effect = False  # whether that is an effect on Python objects, which may happen once only
+        self.set_attributes: dict[tuple[int, str], tuple[Any, str, Node]] = {}  # the last value
         self.calls = Calls(self.refuse)
+        self.roots = [*roots, *(began.calls.modules.values() if began else ())]
         self.began = began
         self._arguments = list(arguments)
         self._detached: dict[int, Node] = {}  # id(x.detach()) -> x
@@ -68,6 +91,7 @@ class Recorder:
         )
         for generator in generators:
             self._streams[id(generator)] = generator, generator.get_state()
+        self._around = snapshot(self.roots)
         engine.watcher = memory.here.recorder = self
         self.calls.start()
         return self
@@ -77,6 +101,7 @@ class Recorder:
             self._stop()
         if kind is None and not self.reason:
             self._check_end()
+        self._around = {}
 
     def _stop(self) -> None:
         self.calls.stop()
@@ -96,6 +121,12 @@ class Recorder:
             if not _same_state(generator.get_state(), state):
                 return self.refuse(DREW)
         self._check_grads(at_end=True)
+        self._changes(changed(self._around, snapshot(self.roots), self.set_attributes))
+        for owner, name, _ in self.set_attributes.values():
+            if vars(owner)[name].requires_grad:
+                return self.refuse(
+                    f"it leaves a tensor with a graph in the attribute {name!r} of {type(owner).__name__}"
+                )
         for leaf in self.leaves.values():
             if leaf.requires_grad and leaf.op is not None:
                 return self.refuse(
@@ -110,10 +141,18 @@ class Recorder:
             if leaf.grad is not self._grads[key] and (at_end or leaf.grad is not None or key in self.trained):
                 self.refuse(f"it sets the .grad of a tensor of shape {leaf.shape} itself")
 
+    def _changes(self, name: str) -> None:
+        if name:
+            self._effect(f"it changes {name}")
+
+    def _effect(self, reason: str) -> None:
+        self.is_effect = not self.reason
+        self.refuse(f"{reason}, which a replay would not do; do it outside of the step")
+
     def let_go(self) -> None:
         """Forget all arrays: what is left says what was called on what."""
         self.alive, self.slots, self._arguments, self._detached, self._grads, self._known = [], {}, [], {}, {}, {}
-        self.began = None
+        self.began, self.roots, self._around, self.set_attributes = None, [], {}, {}
         self.instructions = [
             Instruction(
                 x.kind,
@@ -130,10 +169,9 @@ class Recorder:
 
     # What the engine tells
 
+    @_unseen
     def forward(self, op: Op, node: Node, inputs: Any, arrays: list, params: dict[str, Any], _line: Any) -> None:
         """An operator was called."""
-        if memory.here.recorder is not self:  # by another thread
-            return
         operands = tuple(self._operand(a, x) for a, x in zip(arrays, inputs, strict=True))
         self.made.add(id(node))
         if id(node.array) not in self.slots:  # else it handed an array on
@@ -169,6 +207,15 @@ class Recorder:
         self._emit("plain", copy, (operand,), {"dtype": dtype, "device": device}, out, "tensor")
         return out
 
+    def attribute(self, owner: Any, name: str, value: Any) -> None:
+        """An attribute of a module is set."""
+        old = vars(owner).get(name)
+        if isinstance(value, Node) and id(value.array) in self.slots:
+            self.set_attributes[id(owner), name] = owner, name, value
+            self.alive.append(value)
+        elif name != "training" and value is not old and (plain(value) is None or plain(value) != plain(old)):
+            self._effect(f"it sets the attribute {name!r} of {type(owner).__name__}")
+
     def detached(self, x: Node, view: Node) -> None:
         """view = x.detach(), the same array."""
         self._detached[id(view)] = self._detached.get(id(x), x)
@@ -179,6 +226,11 @@ class Recorder:
         name = getattr(function, "__qualname__", "a call")
         args = tuple(list(x) if isinstance(x, Iterator) else x for x in args)
         self._check_grads()
+        has_effects = not getattr(function, "on_device", False)
+        if has_effects and not self.reason:
+            with self._looking_away():
+                name_of_effect = changed(self._around, snapshot(self.roots), self.set_attributes)
+            self._changes(name_of_effect)
         if any(id(a) in self.slots for x in args if not isinstance(x, Node) for a in _parts(x)):
             self.refuse(f"{name} is called with a list of computed tensors")
         if self.reason:
@@ -187,6 +239,8 @@ class Recorder:
         before = {key: leaf.grad for key, leaf in self._known.items()}
         with self._looking_away():
             result = function(*args, **kwargs)
+            if has_effects:
+                self._around = snapshot(self.roots)
         for key, leaf in self._known.items():
             if leaf.grad is not before[key]:
                 self._grads[key] = leaf.grad
@@ -221,12 +275,13 @@ class Recorder:
 
     @contextmanager
     def _looking_away(self) -> Iterator[None]:
-        engine.watcher, memory.here.recorder, self.calls.paused = self._watcher, None, True
+        engine.watcher, memory.here.recorder = self._watcher, None
+        self.calls.pause()
         try:
             yield
         finally:
-            self.calls.paused = False
             engine.watcher = memory.here.recorder = self
+            self.calls.go_on()
 
     def changed(self, node: Node) -> None:
         """A tensor was changed in place."""
@@ -239,6 +294,7 @@ class Recorder:
                 "it looks at numbers that it computes, as .item() does; return the tensor, and look after the step"
             )
 
+    @_unseen
     def backpropagate(self, outputs: Any, cotangents: Any, targets: Any, release: bool) -> dict[int, tuple[Node, Any]]:
         """`engine.backpropagate` on arrays, and every call of a rule written down.  In the same order, with the same sums."""
         order = engine._newest_first(outputs)
@@ -391,7 +447,9 @@ class Recorder:
         return operand.node.array if isinstance(operand, Leaf) else operand.value
 
     def output(self, value: Any) -> Any:
-        """What the step returns, with operands in place of tensors."""
+        """What the step returns, with operands in place of tensors.  Last of all, attributes get what they hold in the end."""
+        for owner, name, x in self.set_attributes.values():
+            self._emit("attribute", (owner, name), (self._operand(x.array, x),), {}, None, name)
         return rebuilt(value, self._returned)
 
     def _returned(self, x: Any) -> Any:
