@@ -49,10 +49,10 @@ def train(args: argparse.Namespace) -> None:
             numbers = step(batch, keeper)
             keeper.log(**numbers)
             bar.set(judge.loss_unit(model), **{key: numbers[key] for key in numbers if key.endswith("loss")})
-        model.eval()
-        if not isinstance(model, models.GAN):  # whose losses say nothing about its images
-            keeper.best(held_out(model, x_test))
-        draw(epoch + 1)
+        with nn.utils.evaluating(model):
+            if not isinstance(model, models.GAN):  # whose losses say nothing about its images
+                keeper.best(held_out(model, x_test))
+            draw(epoch + 1)
     trained = runs.Trained(
         run.folder, args.model, model.eval(), training.config(run.folder)["arguments"], args.epochs, keeper.seconds
     )
@@ -63,12 +63,13 @@ def train(args: argparse.Namespace) -> None:
 
 
 def held_out(model: Any, test: Samples) -> float:
-    """The loss of (at most 1,000) new samples.  Its draws leave those of the training as they are."""
+    """The loss of (at most 1,000) new samples.  Its draws and its mode leave those of the training as they are."""
     state = tg.get_rng_state()
-    with tg.no_grad():
-        loss = model.loss(runs.here(model, test.x[:1000])).item()
-    tg.set_rng_state(state)
-    return loss
+    try:
+        with nn.utils.evaluating(model), tg.no_grad():
+            return model.loss(runs.here(model, test.x[:1000])).item()
+    finally:
+        tg.set_rng_state(state)
 
 
 Step = Callable[[tg.Tensor, training.Keeper], dict[str, float]]

@@ -21,7 +21,6 @@ Sources: Radford, Metz, Chintala, "Unsupervised representation learning with dee
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +119,7 @@ class DCGAN(GAN):
 
     def decode(self, z: tg.Tensor) -> tg.Tensor:
         """The images of latents z: (n, latent) -> (n, *image), pixels in [0, 1]."""
-        with evaluating(self.generator):
+        with nn.utils.evaluating(self.generator):
             return super().decode(z)
 
     def sample(self, n: int, at_once: int = 500) -> tg.Tensor:
@@ -195,17 +194,6 @@ def initialize(network: nn.Module) -> nn.Module:
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
     return network
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Inside, the module is in evaluation mode; afterwards as it was."""
-    was_training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(was_training)
 
 
 def train_epochs(

@@ -190,14 +190,14 @@ def fit(
 def mean_bits_per_dim(model: ImageFlow, images: np.ndarray) -> float:
     """Bits/dim averaged over all images, by one draw of the dequantisation each; in evaluation mode, without recording.
 
-    The draws are the same in every call, and leave the default generator where it was.
+    The draws are the same in every call, and leave the default generator where it was; every module has its mode back.
     """
     device = next(model.parameters()).device
-    was_training, generator = model.training, model.dequantize.generator
-    model.eval()
+    generator = model.dequantize.generator
     model.dequantize.generator = tg.Generator(device).manual_seed(0)
-    with tg.no_grad():
-        total = sum(model.bits_per_dim(x).sum().item() for x in data.DataLoader(images, 500, device=device))
-    model.train(was_training)
-    model.dequantize.generator = generator
+    try:
+        with nn.utils.evaluating(model), tg.no_grad():
+            total = sum(model.bits_per_dim(x).sum().item() for x in data.DataLoader(images, 500, device=device))
+    finally:
+        model.dequantize.generator = generator
     return total / len(images)
