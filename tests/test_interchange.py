@@ -287,11 +287,16 @@ ARGUMENTS: dict[str, list[Spec]] = {  # a few ways to make each layer that has a
             for n in (1, 2, 3)
         },
         **{f"InstanceNorm{n}d": [((3,), {}), ((3,), {"affine": True, "track_running_stats": True})] for n in (1, 2, 3)},
-        "GroupNorm": [((2, 4), {}), ((2, 4), {"affine": False})],
+        "GroupNorm": [((2, 4), {}), ((2, 4), {"affine": False}), ((2, 4), {"bias": False})],
+        "RMSNorm": [(((2, 3),), {}), ((3,), {"elementwise_affine": False})],
+        "PReLU": [((), {}), ((3,), {})],
         "LayerNorm": [(((2, 3),), {}), ((3,), {"bias": False}), ((3,), {"elementwise_affine": False})],
         **{
             loss: [((), {"weight": [1.0, 2.0]})]
-            for loss in ("CrossEntropyLoss", "NLLLoss", "BCELoss", "BCEWithLogitsLoss")
+            for loss in (
+                *("CrossEntropyLoss", "NLLLoss", "BCELoss", "BCEWithLogitsLoss"),
+                *("MultiMarginLoss", "MultiLabelSoftMarginLoss"),
+            )
         },
     }.items()
 }
@@ -299,6 +304,7 @@ STATELESS = {  # arguments of those that cannot be made without
     **{name: (2,) for name in ("AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AvgPool1d", "AvgPool2d", "MaxPool1d")},
     **{name: (2,) for name in ("MaxPool2d", "MaxUnpool1d", "MaxUnpool2d", "PixelShuffle", "PixelUnshuffle")},
     **{name: (1,) for name in ("ReflectionPad2d", "ReplicationPad2d", "ZeroPad2d", "Unfold")},
+    **{"Threshold": (0.0, 1.0), "LocalResponseNorm": (2,)},
     **{"ConstantPad2d": (1, 0.0), "Fold": (3, 2), "Unflatten": (1, (2, 2)), "Upsample": (3,)},
 }
 

@@ -107,4 +107,79 @@ def test_parameter_list():
     assert [k for k, _ in p.named_parameters()] == ["0", "1", "2"] and len(p) == 3
     assert all(isinstance(x, nn.Parameter) for x in p) and p[-1].shape == (3, 3)
     assert [x.shape for x in p[:2]] == [(2,), (1,)]
-    assert repr(p).startswith("ParameterList((0): Parameter of shape (2,), float32\n")
+    assert repr(p).splitlines() == [
+        "ParameterList(",
+        "  (0): Parameter containing: [float32 of size 2]",
+        "  (1): Parameter containing: [float32 of size 1]",
+        "  (2): Parameter containing: [float32 of size 3x3]",
+        ")",
+    ]
+    assert repr(nn.Sequential(nn.ModuleDict({"a": p}))).splitlines()[2:4] == [
+        "    (a): ParameterList(",
+        "      (0): Parameter containing: [float32 of size 2]",
+    ]
+
+
+@pytest.mark.parametrize("kind", [nn.ModuleDict, nn.ParameterDict])
+def test_named_containers_are_dicts(kind):
+    """Step by step the same as a dict."""
+    a, b, c = linears(3) if kind is nn.ModuleDict else [nn.Parameter(tg.ones(i + 1)) for i in range(3)]
+    ours, plain = kind({"a": a, "b": b}), {"a": a, "b": b}
+
+    def check() -> None:
+        assert list(ours) == list(plain) == list(ours.keys()) and len(ours) == len(plain)
+        assert list(reversed(ours)) == list(reversed(plain))
+        assert all(x is y for x, y in zip(ours.values(), plain.values(), strict=True))
+        assert all(ours[k] is v for k, v in plain.items()) and [k for k, _ in ours.items()] == list(plain)
+        found = {id(p) for p in ours.parameters()}
+        assert found == {id(p) for v in plain.values() for p in (v.parameters() if kind is nn.ModuleDict else [v])}
+
+    check()
+    for each in (ours, plain):
+        each["c"] = c
+        each["a"] = b
+        each.update({"d": a})
+    check()
+    assert ours.pop("c") is plain.pop("c") and "c" not in ours and "d" in ours
+    check()
+    for each in (ours, plain):
+        with pytest.raises(KeyError, match="nothing"):
+            each.pop("nothing")
+        with pytest.raises(KeyError, match="nothing"):
+            del each["nothing"]
+        each.update([("e", c)])
+    check()
+    with pytest.raises(KeyError, match="has an attribute 'keys' already"):
+        ours["keys"] = a
+    with pytest.raises(KeyError, match="without dots"):
+        ours["a.b"] = a
+    ours.clear()
+    assert len(ours) == 0 and not list(ours.parameters())
+
+
+def test_parameter_dict():
+    p = nn.ParameterDict({"w": tg.ones(2, 3), "b": nn.Parameter(tg.zeros(()))})
+    assert all(isinstance(x, nn.Parameter) for x in p.values()) and list(p.state_dict()) == ["w", "b"]
+    assert p.get("w") is p["w"] is p.w and p.get("no") is None and p.get("no", 3) == 3
+    assert p.setdefault("w", tg.zeros(1)) is p["w"] and p.setdefault("c", tg.zeros(1)).shape == (1,)
+    copy = p.copy()
+    del copy["w"]
+    assert list(p) == ["w", "b", "c"] and list(copy) == ["b", "c"] and copy["b"] is p["b"]
+    assert repr(copy).splitlines()[1] == "  (b): Parameter containing: [float32 of size ()]"
+
+
+def test_a_misfit_says_where_it_is_and_what_fits():
+    """The path in the nested Sequentials, and a Linear that would take the input."""
+    net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Sequential({"flat": nn.Flatten(), "out": nn.Linear(999, 10)}))
+    with pytest.raises(
+        tg.ShapeError, match=r"Linear\(in_features=999, .* got \(4, 1568\); use Linear\(1568, 10\)"
+    ) as error:
+        net(tg.zeros(4, 1, 16, 16))
+    assert error.value.__notes__ == [
+        "in module 1.out of the Sequential: Linear(in_features=999, out_features=10, bias=True)"
+    ]
+    with pytest.raises(tg.ShapeError, match=r"got \(4, 2, 3\); put an nn\.Flatten\(\) before it"):
+        nn.Linear(6, 1)(tg.zeros(4, 2, 3))
+    nn.Sequential(nn.Flatten(), nn.Linear(6, 1))(tg.zeros(4, 2, 3))
+    with pytest.raises(tg.ShapeError, match=r"got \(4,\).*unsqueeze\(1\)"):
+        nn.Linear(1, 1)(tg.zeros(4))

@@ -104,6 +104,34 @@ def test_embedding():
     assert_gradients(lambda w: F.embedding(i, w), nn.Embedding(5, 3, dtype=tg.float64).weight)
 
 
+def test_embedding_from_given_rows():
+    rows = tg.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    frozen, trained = (
+        nn.Embedding.from_pretrained(rows),
+        nn.Embedding.from_pretrained(rows, freeze=False, padding_idx=-1),
+    )
+    assert frozen.weight.array is rows.array and not frozen.weight.requires_grad and trained.weight.requires_grad
+    assert (frozen.num_embeddings, frozen.embedding_dim) == (3, 2) and trained.padding_idx == 2
+    assert trained(tg.tensor([2, 0])).tolist() == [[5, 6], [1, 2]]  # padding_idx leaves given values alone
+
+
+@pytest.mark.parametrize("norm_type", [1.0, 2.0])
+def test_embedding_shortens_the_rows_it_uses(device, norm_type):
+    layer = nn.Embedding(4, 3, max_norm=1.0, norm_type=norm_type, device=device, dtype=tg.float64)
+    start = 5 * np.random.default_rng(0).normal(size=(4, 3))
+    start[2] *= 0.01
+    layer.load_state_dict({"weight": start})
+    out = layer(tg.tensor([[1, 2], [1, 1]], device=device))
+    lengths = np.linalg.norm(start, norm_type, axis=1, keepdims=True)
+    expected = np.where((np.arange(4)[:, None] == 1) & (lengths > 1), start / (lengths + 1e-7), start)
+    np.testing.assert_allclose(
+        layer.weight.detach().cpu().numpy(), expected, rtol=1e-14
+    )  # of the others none is touched
+    np.testing.assert_allclose(out.detach().cpu().numpy(), expected[[[1, 2], [1, 1]]], rtol=1e-14)
+    out.sum().backward()
+    assert layer.weight.grad.sum(1).tolist() == [0, 9, 3, 0]
+
+
 STARTS = [
     (lambda: nn.Linear(100, 300), 1 / math.sqrt(100)),
     (lambda: nn.Linear(400, 200), 1 / math.sqrt(400)),

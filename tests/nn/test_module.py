@@ -7,6 +7,8 @@ import timeit
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tinygen as tg
 from tinygen import nn
@@ -169,8 +171,8 @@ def test_load_reports_everything_at_once_and_changes_nothing(net):
         "load_state_dict: the values do not fit this Sequential",
         "    missing     0.mean (3,)",
         "    missing     2.0.bias (3,)",
-        "    unexpected  extra (4,)",
         "    unexpected  2.2.weight (1, 2)",
+        "    unexpected  extra (4,)",
         "    shape       0.inner.weight: (2, 3) given, (3, 2) needed",
     ]
     assert all(tg.equal(v, before[k]) for k, v in net.state_dict().items())
@@ -180,8 +182,97 @@ def test_load_reports_everything_at_once_and_changes_nothing(net):
     with pytest.raises(RuntimeError, match="strict=False"):
         net.load_state_dict(state)
     missing, unexpected = net.load_state_dict(state, strict=False)
-    assert missing == ["0.mean", "0.inner.weight", "2.0.bias"] and unexpected == ["extra", "2.2.weight"]
+    assert missing == ["0.mean", "0.inner.weight", "2.0.bias"] and unexpected == ["2.2.weight", "extra"]
     assert net[0].scale.tolist() == [2, 2, 2]
+
+
+@given(
+    had=st.sampled_from(["float16", "float32", "float64", "int64", "uint8", "bool"]),
+    needed=st.sampled_from(["float16", "float32", "float64", "int64"]),
+    numbers=st.lists(
+        st.sampled_from([0.0, 1.0, -3.0, 0.5, 255.0, 1e6, 1e30, 1e300, -1e300, np.inf, -np.inf, np.nan]),
+        min_size=1,
+        max_size=4,
+    ),
+    strict=st.booleans(),
+)
+def test_load_keeps_the_numbers_or_says_which_it_cannot(had, needed, numbers, strict):
+    """A value may be rounded to its float; it never becomes infinite, nor another integer, and then nothing is changed."""
+    with np.errstate(all="ignore"):
+        value = np.array(numbers).astype(had)
+        rounded = value.astype(needed)
+    if needed == "int64":
+        fits = bool(
+            had == needed
+            or np.all(np.isfinite(value) & (np.abs(value.astype(float)) < 2**62))
+            and np.all(value == rounded)
+        )
+    else:
+        fits = bool(np.all(np.isfinite(rounded) | ~np.isfinite(value.astype(float))))
+    net, other = nn.Module(), tg.zeros(2)
+    net.register_buffer("other", other)
+    net.register_buffer("x", tg.full((len(numbers),), 7, dtype=getattr(tg, needed)))
+    state = {"other": np.ones(2), "x": value}
+    if fits:
+        net.load_state_dict(state, strict)
+        np.testing.assert_array_equal(net.x.numpy(), rounded)
+    else:
+        with pytest.raises(ValueError, match=rf"values      x: \S+ of {had} is not a value of {needed}"):
+            net.load_state_dict(state, strict)
+        assert net.x.tolist() == [7] * len(numbers) and other.tolist() == [0, 0]
+
+
+NOT_NUMBERS = {
+    "complex numbers": np.array([1 + 2j, 1]),
+    "dates": np.zeros(2, "M8[s]"),
+    "time spans": np.zeros(2, "m8[s]"),
+    "text": np.array(["1", "2"]),
+    "bytes": np.array([b"1", b"2"]),
+    "records": np.zeros(2, [("a", "f4")]),
+    "Python objects": np.array([None, 1], object),
+    "masked": np.ma.array([1.0, 9.0], mask=[False, True]),
+    "cannot be read": [[1.0], [2.0, 3.0]],
+}
+
+
+@pytest.mark.parametrize("kind", NOT_NUMBERS)
+def test_load_refuses_what_is_not_a_number(kind):
+    layer = nn.Linear(2, 1, bias=False)
+    before = layer.weight.tolist()
+    value = NOT_NUMBERS[kind]
+    for strict in (True, False):
+        with pytest.raises(ValueError, match=rf"load_state_dict: [\s\S]*values      weight: .*{kind}"):
+            layer.load_state_dict({"weight": value[None] if isinstance(value, np.ndarray) else value}, strict)
+    assert layer.weight.tolist() == before
+    layer.load_state_dict({"weight": np.ma.array([[1.0, 2.0]], mask=False)})  # nothing is masked
+    assert layer.weight.tolist() == [[1, 2]]
+
+
+def test_load_says_in_a_sentence_that_only_a_prefix_is_wrong(net):
+    """And what it says to do works."""
+    state = net.state_dict()
+    wrapped = {f"module.{k}": v for k, v in state.items()}
+    with pytest.raises(
+        RuntimeError, match=r"all of the state dict's keys begin with 'module\.', as DataParallel saves them"
+    ) as error:
+        net.load_state_dict(wrapped)
+    assert len(str(error.value).splitlines()) == 2
+    advice = str(error.value).split("load ", 1)[1].removeprefix("_state_dict").strip()
+    advice = advice[advice.index("{") :]
+    net.load_state_dict(eval(advice, {"state_dict": wrapped}))
+    outer = nn.Sequential({"net": net})
+    with pytest.raises(RuntimeError, match=r"all of the module's keys begin with 'net\.'") as error:
+        outer.load_state_dict(state)
+    outer.load_state_dict(eval(str(error.value)[str(error.value).index("{") :], {"state_dict": state}))
+    with pytest.raises(RuntimeError, match="missing"):  # neither: they are of something else
+        net.load_state_dict({"module.other": tg.zeros(1)})
+
+
+def test_unexpected_keys_come_in_one_order(net):
+    more = {f"more.{i}": tg.zeros(1) for i in range(5)}
+    for keys in (list(more), list(reversed(more))):
+        found = net.load_state_dict({**net.state_dict(), **{k: more[k] for k in keys}}, strict=False)
+        assert found.unexpected_keys == sorted(more)
 
 
 def test_a_change_by_loading_is_seen_by_a_recorded_graph():
@@ -238,6 +329,51 @@ def test_train_and_eval(net):
     net[2].train()
     assert net[2][1].training and not net.training
     assert net.train() is net and all(m.training for m in net.modules())
+
+
+def test_parameters_buffers_and_modules_by_path(net):
+    for path, p in net.named_parameters():
+        assert net.get_parameter(path) is p
+    for path, b in net.named_buffers():
+        assert net.get_buffer(path) is b
+    for path, m in net.named_modules():
+        assert net.get_submodule(path) is m
+    new = nn.Tanh()
+    net.set_submodule("2.1", new)
+    assert net.get_submodule("2.1") is new and net[2][1] is new
+    for call, what in (
+        (lambda: net.get_parameter("0.mean"), "get_parameter: Block has no parameter 'mean'"),
+        (lambda: net.get_buffer("0.scale"), "get_buffer: Block has no buffer 'scale'"),
+        (lambda: net.get_parameter("0.nothing"), "get_parameter: Block has no parameter 'nothing'"),
+        (lambda: net.get_parameter("7.weight"), "get_submodule: Sequential has no child '7'"),
+        (lambda: net.set_submodule("7.weight", new), "get_submodule: Sequential has no child '7'"),
+    ):
+        with pytest.raises(AttributeError, match=what):
+            call()
+
+
+def test_pytorchs_dicts_may_be_looked_at_and_not_changed(net):
+    assert dict(net._modules) == dict(net.named_children())
+    assert list(net[0]._parameters) == [k for k, _ in net[0].named_parameters(recurse=False)]
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        net._modules["0"] = nn.Tanh()
+
+
+def test_children_and_buffers_do_not_silently_become_something_else(net):
+    for name, value, message in (
+        ("inner", tg.ones(1), "the child 'inner' cannot become a Tensor"),
+        ("inner", lambda x: x, "the child 'inner' cannot become a function"),
+        ("mean", np.ones(3), "the buffer 'mean' cannot become a ndarray"),
+        ("mean", 0.0, "the buffer 'mean' cannot become a float"),
+    ):
+        with pytest.raises(TypeError, match=f"Block: {message}"):
+            setattr(net[0], name, value)
+    net[0].inner = nn.Tanh()
+    net[0].mean = tg.ones(3)
+    net[0].inner = net[0].mean = None
+    assert not list(net[0].children()) and "mean" not in net[0].state_dict()
+    del net[0].inner
+    net[0].inner = "a name that is free"
 
 
 def test_apply_visits_children_first():

@@ -56,6 +56,7 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "linear":           (lambda f, x, w, b: f.linear(x, w, b), (X, Y, Z[:, 0])),
     "bilinear":         (lambda f, x, y, w, b: f.bilinear(x, y, w, b), (X, Y, RNG.normal(size=(3, 4, 4)), W[:3])),
     "embedding":        (lambda f, i, w: f.embedding(i, w, padding_idx=2), (LABELS, X)),
+    "embedding short":  (lambda f, i, w: f.embedding(i, w.detach().clone(), max_norm=0.7, norm_type=3.0) * w.sum(), (LABELS, X)),
     "layer_norm":       (lambda f, x, w, b: f.layer_norm(x, (4,), w, b), (X, W, W[::-1].copy())),
     "batch_norm":       (lambda f, x, w, b: f.batch_norm(x, None, None, w, b, True), (X, W, W[::-1].copy())),
     "batch_norm image": (lambda f, x, w, b: f.batch_norm(x, None, None, w, b, True, eps=0.1), (IMAGE, W, W[::-1].copy())),
@@ -160,6 +161,8 @@ MODELS: list[Callable[[Any], Any]] = [
     lambda n: n.Sequential(n.Linear(2, 3), n.ReLU(), n.Linear(3, 1))[1:],
     lambda n: n.ModuleList([n.Linear(2, 3), n.ModuleDict({"a": n.LayerNorm(2), "b": n.Tanh()})]),
     lambda n: n.ParameterList([n.Parameter(n.Linear(2, 3).weight)]),
+    lambda n: n.ParameterDict({"a": n.Parameter(n.Linear(2, 3).weight), "b": n.Parameter(n.Linear(1, 1).weight)}),
+    lambda n: n.Embedding.from_pretrained(n.Linear(2, 3).weight.detach()),
     lambda n: n.CrossEntropyLoss(weight=n.LayerNorm(3).weight.detach()),
 ]
 # fmt: on

@@ -82,15 +82,16 @@ class Chain(nn.Module):
         super().__init__()
         self.list = nn.ModuleList([nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 2)])
         self.dict = nn.ModuleDict({"used": nn.Linear(3, 2, bias=False), "unused": nn.Linear(1, 1)})
+        self.scales = nn.ParameterDict({"out": trained(nn.Linear(2, 1, bias=False)).weight})
         self.weights = nn.ParameterList([nn.Parameter(w) for w in trained(nn.Linear(2, 2)).parameters()])
 
     def forward(self, x: Any) -> Any:
         y = self.dict["used"](x)
         for layer in self.list:
             x = layer(x)
-        return (x + y) @ self.weights[0] + self.weights[1]
+        return (x + y * self.scales["out"]) @ self.weights[0] + self.weights[1]
 
 
 module("Sequential", lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Dropout(0.3), nn.Linear(4, 2)), rows(3))
-for container in ("ModuleList", "ModuleDict", "ParameterList"):
+for container in ("ModuleList", "ModuleDict", "ParameterList", "ParameterDict"):
     module(container, Chain, rows(3))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from tinygen import missing as _missing
 from tinygen.nn import flows, functional, init, utils
-from tinygen.nn.containers import ModuleDict, ModuleList, ParameterList, Sequential
+from tinygen.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from tinygen.nn.flows import AdditiveCoupling, AffineCoupling
 from tinygen.nn.layers import *  # noqa: F403
 from tinygen.nn.layers import __all__ as _layers
@@ -23,6 +23,7 @@ __all__ = [
     "ModuleDict",
     "ModuleList",
     "Parameter",
+    "ParameterDict",
     "ParameterList",
     "Sequential",
     "flows",

@@ -1,10 +1,11 @@
-"""Modules made of modules: Sequential, ModuleList, ModuleDict; and ParameterList."""
+"""Modules made of modules: Sequential, ModuleList, ModuleDict; ParameterList and ParameterDict."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
+from tinygen.errors import ShapeError
 from tinygen.nn.module import Module
 from tinygen.nn.parameter import Parameter
 from tinygen.tensor import Tensor
@@ -67,17 +68,17 @@ class _Numbered(Module):
         return member
 
     def append(self, member: Any) -> Self:
-        """Add a member at the end; returns the container."""
+        """Add a member at the end; returns the container.  Raises TypeError for one of another kind."""
         return self.extend([member])
 
     def insert(self, index: int, member: Any) -> None:
-        """Put a member in front of number `index`."""
+        """Put a member in front of number `index`.  Raises TypeError for one of another kind."""
         members = list(self)
         members.insert(index, self._checked(member))
         self._set_all(members)
 
     def extend(self, members: Iterable[Any]) -> Self:
-        """Add several members at the end; returns the container."""
+        """Add several members at the end; returns the container.  Raises TypeError for one of another kind."""
         members, names = [self._checked(member) for member in members], self._names()
         new = [str(len(names) + i) for i in range(len(members))]
         if set(names).isdisjoint(new):
@@ -98,7 +99,8 @@ class Sequential(_Numbered):
 
         nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
 
-    A dict as the only argument gives the modules names of their own.
+    modules: any number of them.  A dict as the only argument gives the modules names of their own.
+    Raises TypeError for what is not a Module.
     """
 
     def __init__(self, *modules: Any):
@@ -118,25 +120,45 @@ class Sequential(_Numbered):
         return super().__getitem__(index)
 
     def forward(self, input: Any) -> Tensor:
-        for module in self:
-            input = module(input)
+        for name, module in self.__dict__.items():
+            if isinstance(module, Module):
+                try:
+                    input = module(input)
+                except ShapeError as error:
+                    _say_where(error, name, module)
+                    raise
         return input
 
 
-class ModuleList(_Numbered):
-    """A list whose modules count as the owner's: their parameters are found.  It has no forward of its own."""
+def _say_where(error: Exception, name: str, module: Module) -> None:
+    """A note under the error: which module of the Sequential it came from, "2.0" for one inside another."""
+    notes = getattr(error, "__notes__", [])
+    if notes and notes[-1].startswith("in module "):
+        notes[-1] = f"in module {name}.{notes[-1].removeprefix('in module ')}"
+    else:
+        error.add_note(f"in module {name} of the Sequential: {repr(module).splitlines()[0]}")
 
-    def __init__(self, modules: Iterable[Module] = ()):
+
+class ModuleList(_Numbered):
+    """A list whose modules count as the owner's: their parameters are found.  It has no forward of its own.
+
+    modules: what it starts with.  Raises TypeError for what is not a Module.
+    """
+
+    def __init__(self, modules: Iterable[Module] | None = None):
         super().__init__()
         self.extend(modules or ())
 
 
 class ParameterList(_Numbered):
-    """A list whose Parameters count as the owner's; tensors become Parameters."""
+    """A list whose Parameters count as the owner's; tensors become Parameters.
+
+    values: what it starts with.
+    """
 
     _member = Parameter
 
-    def __init__(self, values: Iterable[Any] = ()):
+    def __init__(self, values: Iterable[Any] | None = None):
         super().__init__()
         self.extend(values or ())
 
@@ -144,48 +166,119 @@ class ParameterList(_Numbered):
         return member if isinstance(member, Parameter) else Parameter(member)
 
     def extra_repr(self) -> str:
-        return "\n  ".join(f"({i}): Parameter of shape {tuple(p.shape)}, {p.dtype}" for i, p in enumerate(self))
+        return "\n".join(f"({i}): {_in_a_line(p)}" for i, p in enumerate(self))
 
 
-class ModuleDict(Module):
-    """A dict whose modules count as the owner's, under their keys."""
+class _Named(Module):
+    """What ModuleDict and ParameterDict share: members under names, as in a dict."""
 
-    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] = ()):
-        super().__init__()
-        self.update(modules or ())
+    _member: type = Module
 
-    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
-        """Add or replace several modules."""
-        for name, module in modules.items() if isinstance(modules, Mapping) else modules:
-            self[name] = module
+    def _members(self) -> dict[str, Any]:
+        return {name: m for name, m in self.__dict__.items() if isinstance(m, self._member)}
 
-    def _modules(self) -> dict[str, Module]:
-        return {name: m for name, m in self.__dict__.items() if isinstance(m, Module)}
+    def _put(self, name: str, member: Any) -> None:
+        raise NotImplementedError
 
-    def __setitem__(self, name: str, module: Module) -> None:
-        self.register_module(name, module)
+    def update(self, members: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
+        """Add or replace several: members is a dict, or pairs of a key and a value."""
+        for name, member in members.items() if isinstance(members, Mapping | _Named) else members:
+            self[name] = member
 
-    def __getitem__(self, name: str) -> Module:
-        return self._modules()[name]
+    def __setitem__(self, name: str, member: Any) -> None:
+        self._put(name, member)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._members()[name]
 
     def __delitem__(self, name: str) -> None:
-        del self._modules()[name]  # KeyError if there is none
+        del self._members()[name]  # KeyError if there is none
         delattr(self, name)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._modules()
+        return name in self._members()
 
     def __len__(self) -> int:
-        return len(self._modules())
+        return len(self._members())
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._modules())
+        return iter(self._members())
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self._members())
+
+    def pop(self, key: str) -> Any:
+        """Take out the member of that key and return it; KeyError if there is none."""
+        member = self[key]
+        del self[key]
+        return member
+
+    def clear(self) -> None:
+        """Take out all members."""
+        for name in list(self):
+            del self[name]
 
     def keys(self) -> Iterable[str]:
-        return self._modules().keys()
+        """The keys, in the order in which they were added."""
+        return self._members().keys()
 
-    def values(self) -> Iterable[Module]:
-        return self._modules().values()
+    def values(self) -> Iterable[Any]:
+        """The members."""
+        return self._members().values()
 
-    def items(self) -> Iterable[tuple[str, Module]]:
-        return self._modules().items()
+    def items(self) -> Iterable[tuple[str, Any]]:
+        """(key, member), as a dict has them."""
+        return self._members().items()
+
+
+class ModuleDict(_Named):
+    """A dict whose modules count as the owner's, under their keys.  It has no forward of its own.
+
+    modules: a dict, or pairs of a key and a module.
+    Raises KeyError for a key with a dot, or one that is an attribute's name, TypeError for what is not a Module.
+    """
+
+    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None):
+        super().__init__()
+        self.update(modules or ())
+
+    def _put(self, name: str, member: Any) -> None:
+        self.register_module(name, member)
+
+
+class ParameterDict(_Named):
+    """A dict whose Parameters count as the owner's, under their keys; tensors become Parameters.
+
+    parameters: a dict, or pairs of a key and a tensor.  They keep their order; PyTorch sorts a plain dict's.
+    Raises KeyError for a key with a dot, or one that is an attribute's name.
+    """
+
+    _member = Parameter
+
+    def __init__(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None):
+        super().__init__()
+        self.update(parameters or ())
+
+    def _put(self, name: str, member: Any) -> None:
+        self.register_parameter(name, member if isinstance(member, Parameter) else Parameter(member))
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The parameter of that key, or the default."""
+        return self._members().get(key, default)
+
+    def setdefault(self, key: str, default: Any) -> Parameter:
+        """The parameter of that key, which becomes the default if there is none."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def copy(self) -> ParameterDict:
+        """A new dict of the same Parameters."""
+        return ParameterDict(self._members())
+
+    def extra_repr(self) -> str:
+        return "\n".join(f"({name}): {_in_a_line(p)}" for name, p in self.items())
+
+
+def _in_a_line(p: Parameter) -> str:
+    return f"Parameter containing: [{p.dtype} of size {'x'.join(map(str, p.shape)) or '()'}]"

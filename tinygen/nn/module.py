@@ -7,15 +7,15 @@ registered behind the scenes, and to read an attribute costs what it costs in an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, Self, TypeVar
 
 import numpy as np
 
 from tinygen.backend import Device
-from tinygen.creation import tensor
 from tinygen.engine import Node, no_grad
-from tinygen.errors import ShapeError
 from tinygen.memory import as_a_whole, here
+from tinygen.nn.loading import fitting
 from tinygen.nn.parameter import Parameter
 from tinygen.tensor import RemovableHandle, Tensor
 
@@ -88,12 +88,21 @@ class Module:
             return out
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute.  A parameter is not silently replaced by something that would never be trained."""
+        """Set an attribute.  A parameter, a child or a buffer is not silently replaced by what is none: raises TypeError."""
         old = self.__dict__.get(name)
         if isinstance(old, Parameter) and not (value is None or isinstance(value, Parameter)):
             raise TypeError(
                 f"{type(self).__name__}: the parameter {name!r} cannot become a {type(value).__name__}; assign "
                 f"nn.Parameter(...), None, or change its values under no_grad() with {name}.copy_(...)"
+            )
+        if isinstance(old, Module) and not (value is None or isinstance(value, Module)):
+            raise TypeError(
+                f"{type(self).__name__}: the child {name!r} cannot become a {type(value).__name__}; assign an nn.Module or "
+                f"None, or `del` it first"
+            )
+        if name in self._buffers and not (value is None or isinstance(value, Node)):
+            raise TypeError(
+                f"{type(self).__name__}: the buffer {name!r} cannot become a {type(value).__name__}; assign a tensor or None"
             )
         global changes
         changes += 1
@@ -217,6 +226,39 @@ class Module:
             module = inner
         return module
 
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter at a path such as "encoder.0.weight".  Raises AttributeError if there is none."""
+        return self._member_at("get_parameter", target, Parameter)
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer at a path such as "encoder.1.running_mean".  Raises AttributeError if there is none."""
+        return self._member_at("get_buffer", target, Tensor)
+
+    def _member_at(self, function: str, target: str, kind: type) -> Any:
+        path, _, name = target.rpartition(".")
+        owner = self.get_submodule(path)
+        found = vars(owner).get(name) if kind is Parameter or name in owner._buffers else None
+        if not isinstance(found, kind):
+            what = function.removeprefix("get_")
+            raise AttributeError(f"{function}: {type(owner).__name__} has no {what} {name!r} (path {target!r})")
+        return found
+
+    def set_submodule(self, target: str, module: Module) -> None:
+        """Put a module at a path such as "encoder.0".  Raises AttributeError if there is no module at the path before its last
+        part, KeyError for a name that another attribute has."""
+        path, _, name = target.rpartition(".")
+        self.get_submodule(path).register_module(name, module)
+
+    @property
+    def _modules(self) -> Mapping[str, Module]:
+        """PyTorch's dict of children, to be looked at only: children are attributes here."""
+        return MappingProxyType({name: m for name, m in self.__dict__.items() if isinstance(m, Module)})
+
+    @property
+    def _parameters(self) -> Mapping[str, Parameter]:
+        """PyTorch's dict of parameters, to be looked at only: parameters are attributes here."""
+        return MappingProxyType(dict(self._own_parameters()))
+
     # Saving and loading
 
     def state_dict(self, prefix: str = "", keep_vars: bool = False) -> dict[str, Tensor]:
@@ -243,29 +285,17 @@ class Module:
         state_dict: path -> tensor, NumPy array or anything that np.asarray understands; dtype and device are adapted.
         strict: missing and unexpected keys are errors; otherwise they are returned.  Shapes must always agree.
 
-        Raises RuntimeError (ShapeError if a shape is wrong) that lists all that does not fit; then nothing is changed.
+        Raises TypeError if it is not a dict, and an error that lists all that does not fit; then nothing is changed: ShapeError
+        for a wrong shape, ValueError for what is not a number (dates, text, complex numbers, masked values) or would become
+        another one (too large for the dtype, a fraction for an integer), RuntimeError for missing and unexpected keys.
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"load_state_dict: a dict of tensors is expected, got {type(state_dict).__name__}")
         own = dict(self._state())
-        values = {k: v if isinstance(v, Node) else np.asarray(v) for k, v in state_dict.items() if k in own}
-        missing = [k for k in own if k not in values]
-        unexpected = [k for k in state_dict if k not in own]
-        misshaped = [k for k, v in values.items() if v.shape != own[k].shape]
-        if misshaped or strict and (missing or unexpected):
-            lines = [f"load_state_dict: the values do not fit this {type(self).__name__}"]
-            lines += [f"    missing     {k} {tuple(own[k].shape)}" for k in missing]
-            lines += [f"    unexpected  {k} {tuple(np.shape(state_dict[k]))}" for k in unexpected]
-            lines += [
-                f"    shape       {k}: {tuple(values[k].shape)} given, {tuple(own[k].shape)} needed" for k in misshaped
-            ]
-            if not misshaped:
-                lines.append("    strict=False loads what fits by name")
-            raise (ShapeError if misshaped else RuntimeError)("\n".join(lines))
+        values, missing, unexpected = fitting(type(self).__name__, own, state_dict, strict)
         with no_grad():
             for key, value in values.items():
-                target = own[key]
-                target.copy_(tensor(value, dtype=target.dtype, device=target.device))
+                own[key].copy_(value)
         return IncompatibleKeys(missing, unexpected)
 
     # Changing all of it
@@ -364,16 +394,15 @@ class Module:
     # In print
 
     def extra_repr(self) -> str:
-        """What stands between the brackets in print: the arguments."""
+        """What stands between the brackets in print: the arguments; several lines are indented."""
         return ""
 
     def __repr__(self) -> str:
         lines = [
             f"({name}): " + repr(m).replace("\n", "\n  ") for name, m in self.__dict__.items() if isinstance(m, Module)
         ]
-        extra = self.extra_repr()
-        if not lines:
-            return f"{type(self).__name__}({extra})"
-        if extra:
-            lines.insert(0, extra)
+        extra = self.extra_repr().splitlines()
+        if not lines and len(extra) < 2:
+            return f"{type(self).__name__}({''.join(extra)})"
+        lines = extra + lines
         return f"{type(self).__name__}(\n  " + "\n  ".join(lines) + "\n)"
