@@ -17,6 +17,7 @@ from tinygen import missing
 
 MODULES = [
     "tinygen",
+    "tinygen.autograd",
     "tinygen.nn",
     "tinygen.nn.functional",
     "tinygen.optim",
@@ -41,11 +42,11 @@ def is_there(place, name):
 )
 def test_what_to_use_instead(place, name):
     x = tg.ones(2) if place == "Tensor" else importlib.import_module(place)
-    with pytest.raises(AttributeError, match=f"{place} has no {name}; instead: "):
+    with pytest.raises(AttributeError, match=f"'{place}' .*has no attribute '{name}'; instead: "):
         getattr(x, name)
     assert not hasattr(x, name) and getattr(x, name, 3) == 3
     if place != "Tensor":
-        with pytest.raises(ImportError, match=f"{place} has no {name}; instead: "):
+        with pytest.raises(ImportError, match=f"'{place}' .*has no attribute '{name}'; instead: "):
             exec(f"from {place} import {name}")
 
 
@@ -71,17 +72,19 @@ def test_a_misspelt_name_is_recognised(module, data):
 
 def test_where_a_name_stands():
     for look, says in (
-        (lambda: tg.Linear, "tinygen has no Linear; it is tinygen.nn.Linear"),
+        (lambda: tg.Linear, "module 'tinygen' has no attribute 'Linear'; it is tinygen.nn.Linear"),
         (lambda: tg.nn.Adam, "it is tinygen.optim.Adam"),
         (lambda: tg.nn.zeros, "it is tinygen.zeros"),
-        (lambda: tg.nn.Lineer, "tinygen.nn has no Lineer; did you mean Linear"),
-        (lambda: tg.ones(2).summ(), "Tensor has no summ; did you mean .*sum"),
+        (lambda: tg.nn.Lineer, "module 'tinygen.nn' has no attribute 'Lineer'; did you mean Linear"),
+        (lambda: tg.ones(2).summ(), "'Tensor' object has no attribute 'summ'; did you mean .*sum"),
         (lambda: tg.nn.Parameter(tg.ones(2)).Reshape(2), "did you mean reshape"),
-        (lambda: tg.quite_another_thing, "tinygen has no quite_another_thing$"),
+        (lambda: tg.nn.Linear(2, 2).wieght, "'Linear' object has no attribute 'wieght'; did you mean weight"),
+        (lambda: tg.nn.Sequential().forwards, "did you mean forward"),
+        (lambda: tg.quite_another_thing, "has no attribute 'quite_another_thing'$"),
     ):
         with pytest.raises(AttributeError, match=says):
             look()
-    with pytest.raises(ImportError, match=r"tinygen.nn has no Lineer; did you mean Linear"):
+    with pytest.raises(ImportError, match=r"module 'tinygen.nn' has no attribute 'Lineer'; did you mean Linear"):
         from tinygen.nn import Lineer  # noqa: F401
 
 
@@ -95,6 +98,13 @@ def test_looking_at_a_module_is_as_ever(module):
     exec(f"from {module} import *", names)
     assert not {n for n in getattr(found, "__all__", ()) if n not in names}
     inspect.getmembers(found), inspect.unwrap(found), inspect.getmodule(found)
+
+
+def test_a_module_is_as_ever():
+    layer = tg.nn.Sequential(tg.nn.Linear(2, 3), tg.nn.BatchNorm1d(3))
+    for copied in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert copied[0].weight.tolist() == layer[0].weight.tolist()
+    assert not hasattr(layer, "bias") and getattr(layer, "bias", 3) == 3 and not hasattr(layer, "_ipython_display_")
 
 
 def test_a_tensor_is_as_ever():
@@ -121,6 +131,13 @@ def test_what_a_property_raises_is_not_hidden():
         def broken(self):
             return None.missing
 
+    class OddModule(tg.nn.Module):
+        @property
+        def broken(self):
+            return None.missing
+
+    with pytest.raises(AttributeError, match="'NoneType' object has no attribute 'missing'"):
+        OddModule().broken
     with pytest.raises(AttributeError, match="'NoneType' object has no attribute 'missing'"):
         Odd(2).broken
 

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tinygen import engine, memory
+from tinygen import engine, memory, missing
 from tinygen.anomaly import AnomalyError, detect_anomaly
 from tinygen.backend import ARRAY_MODULES, is_array
 from tinygen.engine import Node
@@ -251,3 +251,7 @@ def _rows(
     if y.requires_grad:
         gs = grad(y, xs, u, retain_graph, create_graph, allow_unused=True)
     return tuple(x.new_zeros(x.shape) if g is None else g for g, x in zip(gs, xs, strict=True))
+
+
+if not TYPE_CHECKING:
+    __getattr__ = missing.attribute_of(__name__)

@@ -1,7 +1,7 @@
 """What PyTorch has and tinygen has not: what to use instead, said where the name is looked for.
 
-    tg.vmap           AttributeError: tinygen has no vmap: operators broadcast over leading dimensions; ...
-    nn.Lineer         AttributeError: tinygen.nn has no Lineer; did you mean Linear?
+    tg.vmap           AttributeError: module 'tinygen' has no attribute 'vmap'; instead: operators broadcast over leading dimensions; ...
+    nn.Lineer         AttributeError: module 'tinygen.nn' has no attribute 'Lineer'; did you mean Linear?
 
 It is an AttributeError (for `from tinygen import vmap` an ImportError), so hasattr and getattr with a default work as ever.
 """
@@ -38,6 +38,7 @@ _ATTENTION = "softmax(q @ k.transpose(-2, -1) / d**0.5, -1) @ v; it is not built
 _TRANSFORMS = (
     "a function of a sample, called in your Dataset's __getitem__; data.load resizes, turns grey, and scales to [0, 1]"
 )
+_COMPLEX = "tensors are real; keep real and imaginary parts as two"
 _SPARSE = "all tensors are dense; index_add and scatter_add add at places"
 
 INSTEAD: dict[str, dict[str, str]] = {
@@ -61,8 +62,22 @@ INSTEAD: dict[str, dict[str, str]] = {
         "quantization": "float16, float32 and float64 are what there is",
         "ao": "float16, float32 and float64 are what there is",
         "bfloat16": "NumPy has no bfloat16; use float32 (interchange.load_file converts)",
-        "complex64": "tensors are real; keep real and imaginary parts as two",
-        "complex128": "tensors are real; keep real and imaginary parts as two",
+        **dict.fromkeys(
+            (
+                *("complex64", "complex128", "cfloat", "cdouble", "complex", "polar", "angle", "real", "imag", "conj"),
+                *("view_as_real", "view_as_complex"),
+            ),
+            _COMPLEX,
+        ),
+        "Variable": "tensors themselves: tinygen.tensor(values, requires_grad=True)",
+        "initial_seed": "tinygen.Generator().initial_seed(), of a generator of your own",
+        "set_default_tensor_type": "tinygen.set_default_dtype(dtype) and set_default_device(name)",
+        "nested": "pad to one length, and keep a mask",
+        "masked": "masked_fill and where",
+        "hann_window": "tinygen.from_numpy(numpy.hanning(n))",
+        "hamming_window": "tinygen.from_numpy(numpy.hamming(n))",
+        "matrix_exp": "scipy.linalg.expm on x.detach().numpy(), without a derivative",
+        "get_device": "x.device",
         "special": "these functions stand in tinygen itself: tinygen.erf, tinygen.logit, ...",
         "profiler": "autograd.trace(loss) shows the backward pass; cProfile measures",
         "FloatTensor": _DTYPE.format("float32"),
@@ -82,8 +97,6 @@ INSTEAD: dict[str, dict[str, str]] = {
         "mps": "there is no Metal; device='cpu'",
         "xpu": "there is no such device; device='cpu' or 'cuda'",
         "compiler": "tinygen.compile(step)",
-        "Module": "tinygen.nn.Module",
-        "log_softmax_": "x.log_softmax(dim)",
     },
     "tinygen.nn": {
         **dict.fromkeys(("LSTM", "LSTMCell", "GRU", "GRUCell", "RNN", "RNNCell"), _LOOP),
@@ -153,6 +166,20 @@ INSTEAD: dict[str, dict[str, str]] = {
         "Event": "CuPy's own: cupy.cuda.Event",
         "max_memory_allocated": "cuda.memory_allocated(), which is what is in use now",
         "CUDAGraph": "tinygen.compile(step) captures one",
+        "get_device_properties": "cuda.get_device_name() and get_device_capability(); the rest says cupy.cuda.runtime",
+        "reset_peak_memory_stats": "cuda.memory_allocated(), which is what is in use now",
+        "mem_get_info": "cupy.cuda.runtime.memGetInfo()",
+        "current_stream": "CuPy's own: cupy.cuda.get_current_stream()",
+        "stream": "CuPy's own: with cupy.cuda.Stream(): ...",
+        "device": "CuPy's own: with cupy.cuda.Device(1): ...; or device='cuda:1' where a tensor is made",
+        "get_rng_state": "tinygen.get_rng_state(), of all devices",
+        "set_rng_state": "tinygen.set_rng_state(state), of all devices",
+        "is_bf16_supported": "NumPy has no bfloat16",
+    },
+    "tinygen.autograd": {
+        "Variable": "tensors themselves: tinygen.tensor(values, requires_grad=True)",
+        "profiler": "autograd.trace(loss) shows the backward pass; cProfile measures",
+        "forward_ad": "grad of grad: autograd.grad with create_graph=True",
     },
     "Tensor": {
         "type": "x.dtype, or x.to(dtype)",
@@ -167,9 +194,20 @@ INSTEAD: dict[str, dict[str, str]] = {
         "to_dense": "all tensors are dense",
         "bfloat16": "NumPy has no bfloat16; x.float()",
         "as_strided": "x.array is the NumPy array itself",
-        "map_": "an operator",
         "get_device": "x.device",
+        "is_cpu": "x.device.type == 'cpu'",
         "volatile": "with tinygen.no_grad(): ...",
+        **dict.fromkeys(("real", "imag", "angle", "conj", "cfloat"), _COMPLEX),
+        **dict.fromkeys(("to_sparse", "coalesce", "indices", "values"), _SPARSE),
+        "short": "x.to(tinygen.int16)",
+        "char": "x.to(tinygen.int8)",
+        "nbytes": "x.array.nbytes",
+        "itemsize": "x.element_size()",
+        "resize_": "x.reshape(...), a tensor of its own",
+        "set_": "x.data = other",
+        "random_": "tinygen.randint(low, high, x.shape)",
+        "register_post_accumulate_grad_hook": "x.register_hook(hook), which is given the gradient",
+        "sum_to_size": "x.sum(dim, keepdim=True)",
     },
 }
 """Where a name is looked for -> the name -> what to use instead."""
@@ -196,18 +234,19 @@ def attribute_of(module: str) -> Callable[[str], Any]:
 
 
 def no_attribute(x: Any, name: str) -> NoReturn:
-    """What a Tensor's `__getattr__` does: the AttributeError, unless a property of that name raised one."""
+    """What the `__getattr__` of a Tensor or a module does: the AttributeError, unless a property of that name raised one."""
     kind = type(x)
     if hasattr(kind, name):
         object.__getattribute__(x, name)
     if name.startswith("_"):
         raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
-    raise AttributeError(explain("Tensor", name, (n for n in dir(kind) if not n.startswith("_"))), name=name, obj=None)
+    place = kind.__name__ if hasattr(x, "__dict__") else "Tensor"
+    raise AttributeError(explain(place, name, (n for n in dir(x) if not n.startswith("_"))), name=name, obj=None)
 
 
 def explain(place: str, name: str, names: Iterable[str], elsewhere: bool = False) -> str:
     """The message: what to use instead, where the name stands, or which name was meant."""
-    head = f"{place} has no {name}"
+    head = f"module {place!r} has no attribute {name!r}" if elsewhere else f"{place!r} object has no attribute {name!r}"
     if instead := INSTEAD.get(place, {}).get(name):
         return f"{head}; instead: {instead}"
     if elsewhere:

@@ -667,6 +667,10 @@ def test_batches_have_pytorchs_form():
         assert form(data.default_collate(samples)) == form(torch.utils.data.default_collate(samples))
         for sample in samples:
             assert form(data.default_convert(sample)) == form(torch.utils.data.default_convert(sample))
+            theirs = torch.tensor(sample) if isinstance(sample, np.ndarray) else None
+            assert theirs is None or form(data.default_convert(theirs)) == form(theirs)  # and their tensors are taken
+    mixed = data.default_collate([(torch.ones(2), 1), (torch.zeros(2), 2)])
+    assert all(isinstance(x, tg.Tensor) for x in mixed) and form(mixed[0]) == ("float32", (2, 2), [[1, 1], [0, 0]])
     tensors = [tg.ones(2), tg.zeros(2)]
     theirs = torch.utils.data.default_collate([torch.ones(2), torch.zeros(2)])
     assert form(data.default_collate(tensors)) == form(theirs)

@@ -16,7 +16,7 @@ from tinygen.errors import ShapeError
 def default_collate(batch: Sequence[Any]) -> Any:
     """What samples make together, as Tensors (torch.utils.data.default_collate).
 
-        Tensors, arrays    stacked along a new first dimension; all of one shape
+        Tensors, arrays    stacked along a new first dimension; all of one shape; of any library that has `__dlpack__`
         numbers, bools     one Tensor of shape (N,): bool, int64, or float64 as in PyTorch; NumPy's numbers keep their dtype
         texts              a list of them
         tuples, lists      a list, each place collated; named tuples one of their kind
@@ -47,6 +47,8 @@ def _collate(batch: list[Any], path: str, device: Any) -> Any:
     first = batch[0]
     if all(is_array(x) for x in batch):
         return _stack(batch, path, device)
+    if all(hasattr(x, "__dlpack__") for x in batch):  # arrays of other libraries, such as PyTorch's tensors
+        return _stack([x if is_array(x) else tinygen.from_dlpack(x) for x in batch], path, device)
     if all(isinstance(x, bool | int | float | np.number | np.bool_) for x in batch):
         array = np.array(batch)
         if array.dtype.kind not in "biuf":
@@ -69,7 +71,7 @@ def _collate(batch: list[Any], path: str, device: Any) -> Any:
             )
         parts = [_collate([x[i] for x in batch], f"{path}[{i}]", device) for i in range(len(first))]
         return type(first)(*parts) if hasattr(first, "_fields") else parts
-    kinds = list(dict.fromkeys(type(x).__name__ for x in batch))
+    kinds = list(dict.fromkeys(f"{type(x).__module__}.{type(x).__name__}".removeprefix("builtins.") for x in batch))
     raise TypeError(
         f"default_collate: {path} is {' once and '.join(kinds)}{' once' * (len(kinds) > 1)}; Tensors, arrays, numbers, texts, "
         "and tuples, lists and dicts of them make batches; return such a thing from the data set, or pass collate_fn="
@@ -104,6 +106,8 @@ def convert(data: Any, device: Any = None) -> Any:
     if is_array(data):
         data = plain(data)
         return _tensor(data, device) if data.dtype.kind in "biuf" else data
+    if hasattr(data, "__dlpack__"):
+        return moved(tinygen.from_dlpack(data), device) if device is not None else tinygen.from_dlpack(data)
     if isinstance(data, np.number | np.bool_):
         return _tensor(np.asarray(data), device)
     return _map(data, lambda x: convert(x, device))
