@@ -149,8 +149,35 @@ def test_without_replacement_the_first_draw_follows_the_weights():
     np.testing.assert_allclose(shares, [1 / 8, 2 / 8, 5 / 8], atol=5 * math.sqrt(0.25 / 20_000))
 
 
-def test_half_precision_draws():
-    assert tg.randn(3, dtype=tg.float16).dtype == tg.rand(3, dtype=tg.float16).dtype == tg.float16
+@pytest.mark.parametrize("device", ["cpu", "strict"])
+@pytest.mark.parametrize("dtype", [tg.float16, tg.float32, tg.float64])
+def test_draws_of_every_dtype_stay_in_their_interval(dtype, device):
+    """Of 50,000 float16 draws from [0, 1) some 12 are nearer to 1 than to the number before it, and those from [2, 3) more."""
+    x = tg.zeros(50_000, dtype=dtype, device=device)
+    u = tg.rand(50_000, dtype=dtype, device=device)
+    assert u.dtype == dtype and bool((u >= 0).all()) and bool((u < 1).all())
+    for a, b in ((0.0, 1.0), (2.0, 3.0), (-1.0, 1.0), (-0.3, 0.0), (1000.0, 1001.0)):
+        x.uniform_(a, b)
+        assert bool((x >= a).all()) and bool((x < b).all()), (a, b)
+        mean, error = (a + b) / 2, (b - a) / 12**0.5 / 50_000**0.5
+        rounding = float(np.finfo(dtype).eps) * max(abs(a), abs(b))  # draws of float16 near 1000 are halves
+        assert abs(x.double().mean().item() - mean) <= 5 * error + rounding  # 5 standard errors
+    assert bool((x.uniform_(2, 2) == 2).all())
+    with pytest.raises(ValueError, match="a <= b is expected, got a=1, b=0"):
+        x.uniform_(1, 0)
+
+
+@pytest.mark.parametrize("dtype", [tg.float16, tg.float32, tg.float64])
+def test_fills_of_every_dtype_have_their_moments(dtype):
+    tg.manual_seed(0)
+    x = tg.zeros(50_000, dtype=dtype)
+    error = 5 / 50_000**0.5  # 5 standard errors; the variance of a square is 2, of an exponential draw's square 20
+    assert abs(x.normal_(1, 2).double().mean().item() - 1) < 2 * error
+    assert abs(x.double().std().item() - 2) < 2 * error
+    x.exponential_(2)
+    assert bool((x >= 0).all()) and bool(x.isfinite().all()) and abs(x.double().mean().item() - 0.5) < 0.5 * error
+    assert abs(x.bernoulli_(0.3).double().mean().item() - 0.3) < 0.5 * error
+    assert tg.randn(3, dtype=dtype).dtype == tg.nn.init.xavier_uniform_(tg.zeros(3, 3, dtype=dtype)).dtype == dtype
 
 
 @pytest.mark.parametrize(

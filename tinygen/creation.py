@@ -224,14 +224,13 @@ def _random(
     source = generator or default_generator(where)
     if dtype.kind != "f":
         raise TypeError(f"{name}: a floating-point dtype is expected, got {dtype}; use randint for integers")
-    wide = dtype if dtype.itemsize >= 4 else np.dtype(np.float32)
-    array = memory.drawn(partial(_draw, source, draw, shape, wide, dtype, where))
+    array = memory.drawn(partial(_draw, source, draw, shape, dtype, where))
     return Tensor(array).requires_grad_() if requires_grad else Tensor(array)
 
 
 @memory.on_device
-def _draw(source: Generator, draw: Callable, shape: tuple[int, ...], wide: Any, dtype: Any, where: Any) -> Any:
-    return to_device(draw(source, shape, wide).astype(dtype, copy=False), where)
+def _draw(source: Generator, draw: Callable, shape: tuple[int, ...], dtype: Any, where: Any) -> Any:
+    return to_device(draw(source, shape, dtype), where)
 
 
 def randn(

@@ -157,8 +157,10 @@ def normal(x: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: backend
 
 
 def uniform(x: Tensor, a: float = 0.0, b: float = 1.0, *, generator: backend.Generator | None = None) -> Array:
-    """Every element becomes a draw from [a, b)."""
-    return _generator(x, generator).uniform(x.shape, x.dtype) * (b - a) + a
+    """Every element becomes a draw from [a, b).  Raises ValueError unless a <= b."""
+    if not a <= b:
+        raise ValueError(f"uniform_: an interval [a, b) with a <= b is expected, got a={a}, b={b}")
+    return _generator(x, generator).uniform(x.shape, x.dtype, a, b)
 
 
 def bernoulli(x: Tensor, p: float = 0.5, *, generator: backend.Generator | None = None) -> Array:
@@ -168,4 +170,5 @@ def bernoulli(x: Tensor, p: float = 0.5, *, generator: backend.Generator | None 
 
 def exponential(x: Tensor, lambd: float = 1.0, *, generator: backend.Generator | None = None) -> Array:
     """Every element becomes a draw from the exponential distribution with rate lambd."""
-    return -backend.array_module(x.array).log1p(-_generator(x, generator).uniform(x.shape, x.dtype)) / lambd
+    wide = np.promote_types(x.dtype, np.float32)  # the logarithm of float16's last number below 1 is -7.6
+    return -backend.array_module(x.array).log1p(-_generator(x, generator).uniform(x.shape, wide)) / lambd

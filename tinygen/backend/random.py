@@ -12,8 +12,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import numpy as np
+
 from tinygen.backend import registry
 from tinygen.backend.base import Array, Device
+from tinygen.backend.registry import array_module
 
 
 class Generator:
@@ -70,12 +73,18 @@ class Generator:
         return self._library
 
     def normal(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Draws from N(0, 1), float32 or float64."""
-        return self._library.standard_normal(shape, dtype=dtype)
+        """Draws from N(0, 1) of a floating dtype."""
+        dtype = np.dtype(dtype)
+        return self._library.standard_normal(shape, dtype=_drawn(dtype)).astype(dtype, copy=False)
 
-    def uniform(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Draws from [0, 1), float32 or float64."""
-        return self._library.random(shape, dtype=dtype)
+    def uniform(self, shape: tuple[int, ...], dtype: Any, low: float = 0.0, high: float = 1.0) -> Array:
+        """Draws from [low, high) of a floating dtype, in which `high` is never drawn, unless there is no number below it."""
+        dtype = np.dtype(dtype)
+        u = self._library.random(shape, dtype=_drawn(dtype))
+        if (low, high) == (0, 1) and u.dtype == dtype:
+            return u
+        x = (u * (high - low) + low).astype(dtype, copy=False)  # which may have been rounded up to `high`
+        return array_module(x).minimum(x, np.nextafter(dtype.type(high), dtype.type(low)))
 
     def integers(self, low: int, high: int, shape: tuple[int, ...]) -> Array:
         """int64 draws from low, ..., high - 1."""
@@ -160,3 +169,8 @@ def set_rng_state(state: Mapping[str, Any]) -> None:
 
 def _shown(state: Any) -> str:
     return f"a dict with the keys {sorted(map(str, state))}" if isinstance(state, Mapping) else type(state).__name__
+
+
+def _drawn(dtype: np.dtype) -> np.dtype:
+    """The dtype in which the libraries draw: they know float32 and float64."""
+    return np.dtype(np.float32) if dtype == np.float16 else dtype

@@ -67,6 +67,10 @@ class FlatBuffer:
     params: tensors of one dtype on one device; their values move here, and `p.array` becomes a view.
     stays: the buffer is the memory of the one parameter, which does not move: that of a tied one, which others look at.
     initial: name and initial value of every array of state.
+
+    Half precision is updated in float32, and so is its state: in float16 an eps of 1e-8 is 0, and so is the square of 1e-4.
+    The
+    parameters are rounded at the end.
     """
 
     def __init__(self, params: Sequence[Node], initial: Mapping[str, float], stays: bool = False):
@@ -78,11 +82,13 @@ class FlatBuffer:
         self._offsets = [0, *accumulate(a.size for a in arrays)]
         self._xp = xp = array_module(arrays[0])
         self._theta = theta = _in_place(arrays[0]) if stays else xp.concatenate(arrays, axis=None)
-        self._state = {name: xp.full(theta.shape, value, theta.dtype) for name, value in initial.items()}
+        self._wide = np.promote_types(theta.dtype, np.float32)
+        self._state = {name: xp.full(theta.shape, value, self._wide) for name, value in initial.items()}
         # On a GPU everything is one piece, and the rule one kernel: it needs no memory for what it calculates.
         on_cpu = device_of(theta).type == "cpu"
         self._limit = min(PIECE, theta.size) if on_cpu else theta.size
-        self._scratch = [xp.empty(self._limit, theta.dtype) if on_cpu or i == 0 else None for i in range(3)]
+        dtypes = theta.dtype, self._wide, self._wide
+        self._scratch = [xp.empty(self._limit, d) if on_cpu or i == 0 else None for i, d in enumerate(dtypes)]
         self._has_gradient: list[bool] = []
         self._spans: list[tuple[int, list]] = []
         self._views = arrays if stays else self._split(theta)
@@ -140,7 +146,12 @@ class FlatBuffer:
                     if start == 0:
                         whole = gradients[first].reshape(-1)  # type: ignore[union-attr]
                     g = whole[start:stop]
-                rule(xp, theta, g, s, r, t=t, **state, **hyper)
+                if theta.dtype == self._wide:
+                    rule(xp, theta, g, s, r, t=t, **state, **hyper)
+                else:
+                    exact = theta.astype(self._wide)
+                    rule(xp, exact, g.astype(self._wide), s, r, t=t, **state, **hyper)
+                    theta[...] = exact
         changed = [i for i, has in enumerate(has_gradient) if has]
         for i in changed:
             self.steps[i] += 1

@@ -231,7 +231,7 @@ class Optimizer:
             raise ShapeError(
                 f"{self._name}: {name!r} of shape {array.shape} was saved for a parameter that has shape {p.shape} now"
             )
-        return to_device(array, device_of(p.array)).astype(p.dtype)
+        return to_device(array, device_of(p.array)).astype(np.promote_types(p.dtype, np.float32))
 
     @property
     def state(self) -> dict[Node, dict[str, Any]]:
