@@ -201,3 +201,80 @@ def test_the_result_lies_in_memory_as_the_input_does(pixel_major):
               F.interpolate(x, scale_factor=2, mode="bilinear"), F.pixel_shuffle(x, 2), F.pixel_unshuffle(x, 2), F.pad(x, (1, 1)),
               F.pad(x, (1, 1, 2, 1), "reflect")):  # fmt: skip
         assert order(y.array) == order(x.array)
+
+
+VOLUME = np.random.default_rng(0).permutation(2 * 4 * 5 * 6).reshape(2, 4, 5, 6) / 7.0
+
+
+# fmt: off
+TORCH: list[tuple[str, tuple[Any, ...], dict[str, Any], np.ndarray]] = [
+    ("max_pool3d", (2,), {"stride": (1, 2, 1), "padding": (1, 0, 1), "ceil_mode": True, "return_indices": True}, VOLUME),
+    ("avg_pool3d", ((2, 3, 1),), {"padding": (1, 1, 0), "count_include_pad": False, "ceil_mode": True}, VOLUME),
+    ("avg_pool3d", (2,), {"divisor_override": 3}, VOLUME),
+    ("lp_pool1d", (3, 2), {"stride": 1}, VOLUME[0]),
+    ("lp_pool2d", (2.5, (2, 3)), {"stride": (2, 1)}, VOLUME),
+    ("lp_pool3d", (2, 2), {}, VOLUME),
+    *((f"adaptive_{kind}_pool{n}d", (size[-n:],), more, VOLUME[0] if n == 1 else VOLUME)
+      for kind, more in (("avg", {}), ("max", {"return_indices": True}))
+      for n in (1, 2, 3) for size in ((3, 2, 4), (1, 1, 1), (2, 5, 3), (5, 7, 8))),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("case", TORCH, ids=lambda c: f"{c[0]} {c[1]}")
+def test_in_further_dimensions_against_torch(case):
+    torch = pytest.importorskip("torch")
+    name, arguments, options, x = case
+    ours, theirs = tg.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+    found, expected = (
+        getattr(F, name)(ours, *arguments, **options),
+        getattr(torch.nn.functional, name)(theirs, *arguments, **options),
+    )
+    if options.get("return_indices"):
+        np.testing.assert_array_equal(found[1].numpy(), expected[1].numpy())
+        found, expected = found[0], expected[0]
+    np.testing.assert_allclose(found.detach().numpy(), expected.detach().numpy(), rtol=1e-13)
+    g = np.random.default_rng(1).normal(size=expected.shape)
+    (gx,), (hx,) = tg.grad(found, ours, tg.tensor(g)), torch.autograd.grad(expected, theirs, torch.tensor(g))
+    np.testing.assert_allclose(gx.numpy(), hx.numpy(), atol=10 * ROUNDING)
+
+
+@given(st.integers(1, 3), st.data(), ts.seeds())
+def test_adaptive_max_is_the_largest_of_the_windows_whose_mean_adaptive_avg_is(n, data, seed):
+    """For ones and zeros: the mean is positive where the largest is one."""
+    size, out = (tuple(data.draw(st.integers(1, 7)) for _ in range(n)) for _ in range(2))
+    x = tg.tensor(np.random.default_rng(seed).integers(0, 2, (2, 2, *size)).astype(np.float64))
+    largest, where = getattr(F, f"adaptive_max_pool{n}d")(x, out, return_indices=True)
+    mean = getattr(F, f"adaptive_avg_pool{n}d")(x, out)
+    np.testing.assert_array_equal(largest.numpy(), (mean.numpy() > 0).astype(float))
+    flat, places = x.numpy().reshape(2, 2, -1), where.numpy().reshape(2, 2, -1)
+    np.testing.assert_array_equal(np.take_along_axis(flat, places, 2), largest.numpy().reshape(2, 2, -1))
+
+
+def test_lp_pool_of_a_large_exponent_is_the_maximum_and_of_one_the_sum():
+    x = tg.rand(1, 2, 4, 6, dtype=tg.float64) + 0.5
+    np.testing.assert_allclose(
+        F.lp_pool2d(x, 400, 2).numpy(), F.max_pool2d(x, 2).numpy(), rtol=0.004
+    )  # 4^(1/400) = 1.0035
+    np.testing.assert_allclose(F.lp_pool2d(x, 1, 2).numpy(), 4 * F.avg_pool2d(x, 2).numpy(), rtol=1e-14)
+    zeros = tg.zeros(1, 1, 4, requires_grad=True)
+    F.lp_pool1d(zeros, 2, 2).sum().backward()
+    assert zeros.grad.tolist() == [[[0, 0, 0, 0]]]
+
+
+WRONG: list[tuple[type[Exception], str, Any]] = [
+    (
+        tg.errors.ShapeError,
+        r"adaptive_max_pool2d: 2 positive output sizes",
+        lambda: F.adaptive_max_pool2d(tg.ones(1, 4, 4), (2, 0)),
+    ),
+    (tg.errors.ShapeError, r"max_pool3d: an input of shape \(N, C, D, H, W\)", lambda: F.max_pool3d(tg.ones(4, 4), 2)),
+    (tg.errors.ShapeError, r"avg_pool3d: the window reaches", lambda: F.avg_pool3d(tg.ones(1, 2, 4, 4), 3)),
+    (ValueError, r"lp_pool1d: norm_type", lambda: F.lp_pool1d(tg.ones(1, 4), 0, 2)),
+]
+
+
+@pytest.mark.parametrize(("kind", "message", "call"), WRONG, ids=[m[:20] for _, m, _ in WRONG])
+def test_errors_say_what_to_do(kind, message, call):
+    with pytest.raises(kind, match=message):
+        call()

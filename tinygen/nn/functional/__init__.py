@@ -55,6 +55,7 @@ from tinygen.nn.functional.distance import (
     triplet_margin_with_distance_loss,
 )
 from tinygen.nn.functional.dropout import dropout, dropout1d, dropout2d, dropout3d
+from tinygen.nn.functional.grid import affine_grid, grid_sample
 from tinygen.nn.functional.linear import bilinear, embedding, linear, one_hot
 from tinygen.nn.functional.loss import (
     binary_cross_entropy,
@@ -82,12 +83,22 @@ from tinygen.nn.functional.padding import pad
 from tinygen.nn.functional.pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
     avg_pool1d,
     avg_pool2d,
+    avg_pool3d,
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
     max_pool1d,
     max_pool2d,
+    max_pool3d,
     max_unpool1d,
     max_unpool2d,
+    max_unpool3d,
 )
 from tinygen.nn.functional.resample import channel_shuffle, interpolate, pixel_shuffle, pixel_unshuffle
 from tinygen.nn.functional.windows import fold, unfold
@@ -95,8 +106,14 @@ from tinygen.nn.functional.windows import fold, unfold
 __all__ = [
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+    "affine_grid",
     "avg_pool1d",
     "avg_pool2d",
+    "avg_pool3d",
     "batch_norm",
     "bilinear",
     "binary_cross_entropy",
@@ -123,6 +140,7 @@ __all__ = [
     "gaussian_nll_loss",
     "gelu",
     "glu",
+    "grid_sample",
     "group_norm",
     "gumbel_softmax",
     "hardshrink",
@@ -141,11 +159,16 @@ __all__ = [
     "local_response_norm",
     "log_softmax",
     "logsigmoid",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
     "margin_ranking_loss",
     "max_pool1d",
     "max_pool2d",
+    "max_pool3d",
     "max_unpool1d",
     "max_unpool2d",
+    "max_unpool3d",
     "mish",
     "mse_loss",
     "multi_margin_loss",

@@ -84,5 +84,5 @@ def check_rank(name: str, n: int, x: Any) -> None:
     if not hasattr(x, "ndim"):
         raise TypeError(f"{name}: a tensor is expected, got {type(x).__name__}")
     if x.ndim not in (n + 1, n + 2):
-        form = "H, W" if n == 2 else "L"
+        form = ("L", "H, W", "D, H, W")[n - 1]
         raise ShapeError(f"{name}: an input of shape (N, C, {form}) or (C, {form}) is expected, got {tuple(x.shape)}")

@@ -1,8 +1,7 @@
-"""Layers that change the number of pixels: upsampling, shuffling, padding, windows as columns."""
+"""Layers that change the number of pixels: upsampling, shuffling, windows as columns."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from tinygen.nn import functional as F
@@ -18,20 +17,42 @@ class Upsample(Module):
     """
 
     def __init__(
-        self, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None
+        self,
+        size: Any = None,
+        scale_factor: Any = None,
+        mode: str = "nearest",
+        align_corners: bool | None = None,
+        recompute_scale_factor: bool | None = None,
     ):
         super().__init__()
         if (size is None) == (scale_factor is None):
-            raise ValueError("Upsample: give either size or scale_factor")
+            raise ValueError(f"{type(self).__name__}: give either size or scale_factor")
         self.size, self.scale_factor, self.mode, self.align_corners = size, scale_factor, mode, align_corners
+        self.recompute_scale_factor = recompute_scale_factor
 
     def forward(self, input: Any) -> Tensor:
-        return F.interpolate(input, self.size, self.scale_factor, self.mode, self.align_corners)
+        return F.interpolate(
+            input, self.size, self.scale_factor, self.mode, self.align_corners, self.recompute_scale_factor
+        )
 
     def extra_repr(self) -> str:
         size = f"size={self.size}" if self.scale_factor is None else f"scale_factor={self.scale_factor}"
         corners = "" if self.align_corners is None else f", align_corners={self.align_corners}"
         return f"{size}, mode={self.mode!r}{corners}"
+
+
+class UpsamplingNearest2d(Upsample):
+    """Upsample of images with mode="nearest": (N, C, H, W) -> (N, C, H', W').  Give either size or scale_factor."""
+
+    def __init__(self, size: Any = None, scale_factor: Any = None):
+        super().__init__(size, scale_factor, "nearest")
+
+
+class UpsamplingBilinear2d(Upsample):
+    """Upsample of images with mode="bilinear" and align_corners=True: (N, C, H, W) -> (N, C, H', W')."""
+
+    def __init__(self, size: Any = None, scale_factor: Any = None):
+        super().__init__(size, scale_factor, "bilinear", align_corners=True)
 
 
 class PixelShuffle(Module):
@@ -62,50 +83,18 @@ class PixelUnshuffle(Module):
         return f"downscale_factor={self.downscale_factor}"
 
 
-class _Pad2d(Module):
-    _mode = "constant"
-    value: float | None = None
+class ChannelShuffle(Module):
+    """Channels dealt out anew among groups: (N, C, *) -> (N, C, *).  See `functional.channel_shuffle`."""
 
-    def __init__(self, padding: int | Sequence[int]):
+    def __init__(self, groups: int):
         super().__init__()
-        self.padding = (padding,) * 4 if isinstance(padding, int) else tuple(padding)
-        if len(self.padding) != 4:
-            raise ValueError(
-                f"{type(self).__name__}: padding must be one number or (left, right, top, bottom), got {padding!r}"
-            )
+        self.groups = groups
 
     def forward(self, input: Any) -> Tensor:
-        return F.pad(input, self.padding, self._mode, self.value)
+        return F.channel_shuffle(input, self.groups)
 
     def extra_repr(self) -> str:
-        return str(self.padding)
-
-
-class ConstantPad2d(_Pad2d):
-    """`value` around an image: (*, H, W) -> (*, top + H + bottom, left + W + right), padding = (left, right, top, bottom)."""
-
-    def __init__(self, padding: int | Sequence[int], value: float):
-        super().__init__(padding)
-        self.value = value
-
-    def extra_repr(self) -> str:
-        return f"padding={self.padding}, value={self.value}"
-
-
-class ZeroPad2d(_Pad2d):
-    """Zeros around an image: (*, H, W) -> (*, top + H + bottom, left + W + right), padding = (left, right, top, bottom)."""
-
-
-class ReflectionPad2d(_Pad2d):
-    """The image goes on as a mirror would show it, the border not repeated; padding = (left, right, top, bottom)."""
-
-    _mode = "reflect"
-
-
-class ReplicationPad2d(_Pad2d):
-    """The image goes on as its border; padding = (left, right, top, bottom)."""
-
-    _mode = "replicate"
+        return f"groups={self.groups}"
 
 
 class Unfold(Module):
