@@ -219,6 +219,9 @@ class StrictRandom:
     def random(self, shape: Any = None, dtype: Any = np.float64) -> StrictArray:
         return call("random", self._generator.random, (shape, dtype), {})
 
+    def poisson(self, lam: Any, size: Any = None) -> StrictArray:
+        return call("poisson", self._generator.poisson, (lam, size), {})
+
     def integers(self, low: int, high: int, shape: Any = None) -> StrictArray:
         return call("integers", self._generator.integers, (low, high, shape), {})
 
