@@ -33,8 +33,16 @@ class Program:
     loader that shuffles.  Everything is made anew by each call, as in a new process; it dies after `until` steps.
     """
 
-    def __init__(self, optimizer: type = optim.Adam, own_generator: bool = True, device: str = "cpu"):
+    def __init__(
+        self,
+        optimizer: type = optim.Adam,
+        own_generator: bool = True,
+        device: str = "cpu",
+        workers: int = 0,
+        looks: bool = False,
+    ):
         self.optimizer, self.own_generator, self.device = optimizer, own_generator, device
+        self.workers, self.looks = workers, looks
 
     def run(self, folder: Path | None, until: int | None = None, every: float = 0.0) -> dict[str, Any]:
         tg.manual_seed(0)
@@ -48,7 +56,12 @@ class Program:
         noise = tg.Generator(self.device).manual_seed(5)
         images = np.random.default_rng(1).random((15, 3), np.float32)
         loader = data.DataLoader(
-            images, 4, shuffle=True, generator=3 if self.own_generator else None, device=self.device
+            data.DynamicBinarization(images, 5),  # draws, too
+            4,
+            shuffle=True,
+            num_workers=self.workers,
+            generator=3 if self.own_generator else None,
+            device=self.device,
         )
         parts = dict(model=model, optimizer=optimizer, schedule=schedule, average=average, noise=noise)
         keeper = Keeper(folder, "run", {"lr": 1e-2}, every=every, **parts)
@@ -71,6 +84,8 @@ class Program:
                 until = None if until is None else until - 1
                 keeper.values.setdefault("losses", []).append(loss.item())
                 keeper.log(loss=loss, rate=schedule.get_last_lr())
+                if self.looks:
+                    next(iter(loader))
             model.eval()
             end = float(tg.randn(1).item()) + loss.item()  # there was a batch in every process
             keeper.log(end=end)
@@ -108,11 +123,16 @@ OPTIMIZERS = [optim.SGD, optim.Adam, optim.AdamW, optim.RMSprop, optim.Adagrad]
     optimizer=st.sampled_from(OPTIMIZERS),
     own_generator=st.booleans(),
     every=st.sampled_from([0.0, 1e-3, 1e9]),
+    workers=st.sampled_from([0, 2]),
+    looks=st.booleans(),
 )
-def test_stopped_anywhere_it_ends_bit_for_bit_the_same(tmp_path_factory, stops, optimizer, own_generator, every):
-    program = Program(optimizer, own_generator)
+def test_stopped_anywhere_it_ends_bit_for_bit_the_same(
+    tmp_path_factory, stops, optimizer, own_generator, every, workers, looks
+):
+    """With threads that load ahead, and with looks at other batches on the way, too."""
     folder = tmp_path_factory.mktemp("run")
-    whole = without_time(program.run(folder / "whole", every=1e9))
+    whole = without_time(Program(optimizer, own_generator).run(folder / "whole", every=1e9))
+    program = Program(optimizer, own_generator, workers=workers, looks=looks)
     for until in stops:
         try:
             program.run(folder, until, every)
@@ -211,6 +231,25 @@ def test_an_iterable_without_a_state_is_started_anew(tmp_path):
     seen.clear()
     run(None)
     assert seen == [(1, 0), (1, 1), (1, 2)]
+
+
+def test_a_stream_goes_on_after_the_batches_that_were_given(tmp_path):
+    def run(until):
+        keeper, seen = Keeper(tmp_path, every=0.0), []
+        loader = data.DataLoader(data.IterableDataset(lambda: iter(range(9))), 2)
+        for _ in keeper.epochs(2):
+            for batch in training.progress(keeper.batches(loader)):
+                if len(seen) == until:
+                    raise Killed
+                seen.append(batch.tolist())
+                keeper.values.setdefault("all", []).append(batch.tolist())
+        return keeper.values["all"]
+
+    with pytest.raises(Killed):
+        run(3)
+    with pytest.raises(Killed):
+        run(4)
+    assert run(None) == 2 * [[0, 1], [2, 3], [4, 5], [6, 7], [8]]
 
 
 def test_a_loop_that_was_left_early_ends_its_epoch(tmp_path):
@@ -323,7 +362,7 @@ def test_another_run_is_refused_by_name(tmp_path):
         list(Keeper(tmp_path, settings=settings, average=nn.Linear(2, 3)).epochs(2))
     with pytest.raises(ValueError, match=r"has come to epoch 3, and this call asks for 1 epochs"):
         list(Keeper(tmp_path, settings=settings, model=nn.Linear(2, 3)).epochs(1))
-    with pytest.raises(RuntimeError, match=r"missing +0.bias") as caught:
+    with pytest.raises(RuntimeError, match=r"missing +0.bias|begin with '0.'") as caught:
         list(Keeper(tmp_path, settings=settings, model=nn.Sequential(nn.Linear(2, 3))).epochs(2))
     assert "model was loaded from" in caught.value.__notes__[0]
 
