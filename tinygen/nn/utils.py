@@ -214,7 +214,7 @@ def remove_weight_norm(module: M, name: str = "weight") -> M:
         raise ValueError(f"remove_weight_norm: {name!r} of this {type(module).__name__} is not normalised")
     trained = getattr(module, f"{name}_v").requires_grad
     w = hook.weight(module).detach()
-    before, after = module._hooks or ([], [])
+    before, after = (module._hooks or ([], []))[:2]
     before.remove(hook)
     after.remove(hook.release)
     for attribute in (name, f"{name}_g", f"{name}_v"):
