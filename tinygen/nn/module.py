@@ -339,11 +339,11 @@ class Module:
             grad: Any = p.grad
             p.grad = None if set_to_none or grad is None else grad.detach().zero_()
 
-    def to(self, *target: Any, dtype: Any = None, device: Any = None) -> Self:
+    def to(self, *target: Any, dtype: Any = None, device: Any = None, non_blocking: bool = False) -> Self:
         """Change dtype and device: to("cuda"), to(float64), to("cuda", float64), or like a tensor: to(t).
 
         The parameters stay the same objects, so an optimizer that holds them follows.  Only floating-point tensors change
-        their dtype.  Raises TypeError when the dtype is not floating-point.
+        their dtype.  non_blocking is accepted, and without effect.  Raises TypeError when the dtype is not floating-point.
         """
 
         def move(x: Any) -> Any:
