@@ -309,6 +309,8 @@ class Poisson(Distribution):
         home = device_of(rate)
         source = default_generator(home) if generator is None else generator
         shape = self._extended_shape(sample_shape)
+        if memory.here.recorder is not None:  # what is drawn from is not seen, and may be computed in the step
+            memory.here.recorder.refuse("Poisson.sample draws with rates that it computes")
         draw = partial(_poisson, source, to_device(rate, source.device), shape, rate.dtype, home)
         return Tensor(memory.drawn(draw))
 
