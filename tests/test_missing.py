@@ -21,7 +21,6 @@ MODULES = [
     "tinygen.nn",
     "tinygen.nn.functional",
     "tinygen.optim",
-    "tinygen.distributions",
     "tinygen.data",
     "tinygen.utils",
     "tinygen.cuda",

@@ -20,7 +20,7 @@ def programs(name: str) -> list[str]:
     return (Path(__file__).parent / "torch_programs" / f"{name}.txt").read_text().splitlines()
 
 
-PROGRAMS = programs("results")
+PROGRAMS = programs("results") + programs("surface")
 
 
 def setting(t: Any) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def test_same_result(program: str) -> None:
         assert_same(plain(eval(program, setting(tg))), plain(eval(program, setting(torch))))
 
 
-GRADIENTS = programs("gradients")
+GRADIENTS = programs("gradients") + programs("surface_gradients")
 
 
 @pytest.mark.parametrize("program", GRADIENTS)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 import numpy as _np
 
-from tinygen import autograd, cuda, nn, optim
+from tinygen import autograd, cuda, linalg, nn, optim, special
 from tinygen import missing as _missing
 from tinygen.autograd import enable_grad, grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from tinygen.backend import (
@@ -24,6 +24,7 @@ from tinygen.backend import (
     get_default_device,
     get_num_threads,
     get_rng_state,
+    initial_seed,
     manual_seed,
     set_default_device,
     set_num_threads,
@@ -33,11 +34,15 @@ from tinygen.backend import (
 from tinygen.creation import *  # noqa: F403
 from tinygen.creation import __all__ as _creation
 from tinygen.errors import ShapeError
+from tinygen.info import *  # noqa: F403
+from tinygen.info import __all__ as _info
 from tinygen.ops import *  # noqa: F403
 from tinygen.ops import __all__ as _ops
+from tinygen.printing import set_printoptions
 from tinygen.promotion import get_default_dtype, set_default_dtype
 from tinygen.replay import compile
 from tinygen.serialization import load, save
+from tinygen.shapes import Size
 from tinygen.tensor import Tensor
 
 __version__ = "0.1.0"
@@ -53,6 +58,7 @@ __all__ = [
     "Device",
     "Generator",
     "ShapeError",
+    "Size",
     "Tensor",
     "autograd",
     "bool",
@@ -70,6 +76,7 @@ __all__ = [
     "get_num_threads",
     "get_rng_state",
     "grad",
+    "initial_seed",
     "half",
     "inference_mode",
     "int",
@@ -78,6 +85,7 @@ __all__ = [
     "int32",
     "int64",
     "is_grad_enabled",
+    "linalg",
     "load",
     "long",
     "manual_seed",
@@ -89,11 +97,14 @@ __all__ = [
     "set_default_dtype",
     "set_grad_enabled",
     "set_num_threads",
+    "set_printoptions",
     "set_rng_state",
     "short",
+    "special",
     "synchronize",
     "uint8",
     *_creation,
+    *_info,
     *_ops,
 ]
 

@@ -17,6 +17,7 @@ from tinygen import backend, memory
 from tinygen.backend import Generator, default_generator, resolve, to_device
 from tinygen.engine import Node
 from tinygen.errors import ShapeError
+from tinygen.ops.search import searchsorted
 from tinygen.ops.shape import sizes
 from tinygen.promotion import get_default_dtype
 from tinygen.tensor import Tensor
@@ -24,6 +25,7 @@ from tinygen.tensor import Tensor
 __all__ = [
     "arange",
     "as_tensor",
+    "asarray",
     "bernoulli",
     "empty",
     "empty_like",
@@ -33,6 +35,7 @@ __all__ = [
     "full",
     "full_like",
     "linspace",
+    "logspace",
     "meshgrid",
     "multinomial",
     "normal",
@@ -46,6 +49,8 @@ __all__ = [
     "randn_like",
     "randperm",
     "tensor",
+    "tril_indices",
+    "triu_indices",
     "zeros",
     "zeros_like",
 ]
@@ -108,6 +113,20 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     return tensor(data, dtype, device)
 
 
+def asarray(
+    obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
+) -> Tensor:
+    """Like `as_tensor`; copy=True always copies, copy=False raises ValueError where a copy is needed."""
+    out = as_tensor(obj, dtype, device)
+    given = obj.array if isinstance(obj, Node) else obj
+    shared = out is obj or backend.is_array(given) and out.array is given
+    if copy is False and not shared:
+        raise ValueError("asarray: copy=False, and this object cannot be shared: its kind, dtype or device differ")
+    if copy and shared:
+        out = Tensor(out.array.copy())
+    return out.detach().requires_grad_() if requires_grad else out
+
+
 def from_numpy(array: np.ndarray) -> Tensor:
     """A tensor on the CPU that shares memory with the NumPy array."""
     if not isinstance(array, np.ndarray):
@@ -157,18 +176,25 @@ def _shape(name: str, size: Any) -> tuple[int, ...]:
     return shape
 
 
-def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Zeros: zeros(2, 3) or zeros((2, 3))."""
-    return _filled("zeros", size, dtype, device, requires_grad)
+def _one_size(name: str, args: tuple, size: Any) -> tuple:
+    """The sizes given one by one, or by keyword: f(2, 3), f((2, 3)), f(size=(2, 3))."""
+    if size is not None and args:
+        raise TypeError(f"{name}: the size was given twice, {args} and size={size}")
+    return args if size is None else (size,)
+
+
+def zeros(*args: Any, size: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Zeros: zeros(2, 3), zeros((2, 3)) or zeros(size=(2, 3))."""
+    return _filled("zeros", _one_size("zeros", args, size), dtype, device, requires_grad)
 
 
 empty = zeros
 """PyTorch leaves the values of `empty` undefined; here they are 0."""
 
 
-def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Ones: ones(2, 3) or ones((2, 3))."""
-    return _filled("ones", size, dtype, device, requires_grad)
+def ones(*args: Any, size: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones: ones(2, 3), ones((2, 3)) or ones(size=(2, 3))."""
+    return _filled("ones", _one_size("ones", args, size), dtype, device, requires_grad)
 
 
 def full(size: Any, fill_value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -185,22 +211,54 @@ def eye(n: int, m: int | None = None, dtype: Any = None, device: Any = None, req
     return _new(_made("eye", device, n, m, dtype=dtype), requires_grad)
 
 
-def arange(start: Any, end: Any = None, step: Any = 1, dtype: Any = None, device: Any = None) -> Tensor:
-    """start, start + step, ... below end: arange(5), arange(2, 5), arange(0, 1, 0.1).  int64 if all three are integers."""
+def arange(
+    start: Any, end: Any = None, step: Any = 1, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """start, start + step, ... before end: arange(5), arange(2, 5), arange(0, 1, 0.1), arange(5, 0, -1).
+
+    int64 if all three are integers, and then counted exactly.
+    """
     start, end = (0, start) if end is None else (start, end)
+    start, end, step = (x.item() if hasattr(x, "item") else x for x in (start, end, step))
     if step == 0:
         raise ValueError("arange: the step must not be 0")
-    if dtype is None and any(isinstance(x, float) for x in (start, end, step)):
-        dtype = get_default_dtype()
-    count = max(0, math.ceil((end - start) / step))
+    if not all(math.isfinite(x) for x in (start, end, step)):
+        raise ValueError(f"arange: finite numbers are expected, got {start}, {end} and {step}")
+    whole = all(isinstance(x, int) for x in (start, end, step))
+    count = max(0, -((start - end) // step) if whole else math.ceil((end - start) / step))
+    if dtype is None:
+        dtype = np.int64 if whole else get_default_dtype()
     values = start + step * _made("arange", device, count)
-    return _new(values.astype(np.int64 if dtype is None else dtype), False)
+    return _new(values.astype(dtype), requires_grad)
 
 
 def linspace(start: float, end: float, steps: int, dtype: Any = None, device: Any = None) -> Tensor:
     """`steps` values from start to end, both included."""
     array = np.linspace(start, end, steps).astype(get_default_dtype() if dtype is None else dtype)
     return Tensor(to_device(array, resolve(device)))
+
+
+def logspace(start: float, end: float, steps: int, base: float = 10.0, dtype: Any = None, device: Any = None) -> Tensor:
+    """`steps` values from base^start to base^end, both included, whose logarithms are equally spaced."""
+    array = np.power(float(base), np.linspace(start, end, steps)).astype(
+        get_default_dtype() if dtype is None else dtype
+    )
+    return Tensor(to_device(array, resolve(device)))
+
+
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """The indices (2, number) of the lower triangle of a matrix: rows and columns, up to `offset` above the diagonal."""
+    return _triangle(np.tril_indices, row, col, offset, dtype, device)
+
+
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """The indices (2, number) of the upper triangle of a matrix: rows and columns, from `offset` above the diagonal on."""
+    return _triangle(np.triu_indices, row, col, offset, dtype, device)
+
+
+def _triangle(find: Callable, row: int, col: int, offset: int, dtype: Any, device: Any) -> Tensor:
+    indices = np.stack(find(row, offset, col)).astype(np.int64 if dtype is None else dtype)
+    return Tensor(to_device(indices, resolve(device)))
 
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
@@ -234,16 +292,28 @@ def _draw(source: Generator, draw: Callable, shape: tuple[int, ...], dtype: Any,
 
 
 def randn(
-    *size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    *args: Any,
+    size: Any = None,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Draws from the standard normal distribution."""
+    size = _one_size("randn", args, size)
     return _random(Generator.normal, "randn", size, dtype, device, generator, requires_grad)
 
 
 def rand(
-    *size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    *args: Any,
+    size: Any = None,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Draws from [0, 1)."""
+    size = _one_size("rand", args, size)
     return _random(Generator.uniform, "rand", size, dtype, device, generator, requires_grad)
 
 
@@ -270,9 +340,18 @@ def randint(
         raise TypeError("randint: a size is needed, as in randint(10, (3,))")
     if low >= high:
         raise ValueError(f"randint: low must be below high, got {low} and {high}")
+    dtype = np.dtype(np.int64 if dtype is None else dtype)
+    least, most = (
+        (0, 1)
+        if dtype.kind == "b"
+        else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        if dtype.kind in "iu"
+        else (low, high)
+    )
+    if low < least or high - 1 > most:
+        raise RuntimeError(f"randint: {dtype} holds integers from {least} to {most}, which {low} to {high - 1} leave")
     where = resolve(device) if device is not None or generator is None else generator.device
     source, shape = generator or default_generator(where), _shape("randint", (size,))
-    dtype = np.dtype(np.int64 if dtype is None else dtype)
     return Tensor(memory.drawn(partial(_draw_integers, source, low, high, shape, dtype, where)))
 
 
@@ -290,24 +369,39 @@ def _permutation(source: Generator, n: int, where: Any) -> Any:
     return to_device(source.permutation(n).astype(np.int64, copy=False), where)
 
 
-def bernoulli(input: Any, *, generator: Generator | None = None) -> Tensor:
-    """1 with the probability given by each element, else 0.  No gradient."""
+def bernoulli(input: Any, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
+    """1 with the probability given by each element, or by p for all of them, else 0; in the input's dtype.  No gradient.
+
+    Raises ValueError for probabilities outside of [0, 1] (of tensors on the CPU: elsewhere the host would have to wait).
+    """
+    array = input.array if p is None else np.asarray(p)
+    if memory.here.recorder is None and isinstance(array, np.ndarray) and not ((array >= 0) & (array <= 1)).all():
+        raise ValueError(f"bernoulli: probabilities from 0 to 1 are expected, got {array.min()} to {array.max()}")
     draws = rand(*input.shape, generator=generator, dtype=np.float64, device=input.device)
-    return Tensor((draws.array < input.array).astype(input.dtype))
+    return (draws < (input.detach() if p is None else p)).to(input.dtype)
 
 
 def multinomial(
     input: Any, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
 ) -> Tensor:
-    """Indices drawn with probabilities proportional to the rows of input, shape (num_samples,) or (rows, num_samples)."""
+    """Indices drawn with probabilities proportional to the weights: (number,) gives (num_samples,), or each row its own.
+
+    input: weights >= 0, floating-point, (number,) or (rows, number).  Without replacement no index comes twice in a row.
+    """
     p = input.detach()
-    if bool((p < 0).any()) or bool((p.sum(-1) <= 0).any()):
-        raise ValueError("multinomial: the weights must not be negative, and every row needs a positive one")
-    rows = p if p.ndim == 2 else p.unsqueeze(0)
+    if p.ndim not in (1, 2) or p.dtype.kind != "f":
+        raise TypeError(
+            f"multinomial: floating-point weights (number,) or (rows, number) are expected, got {p.dtype} {tuple(p.shape)}"
+        )
+    if num_samples <= 0:
+        raise ValueError(f"multinomial: num_samples must be positive, got {num_samples}")
+    if not bool(((p >= 0) & (p != math.inf)).all()) or bool((p.sum(-1) <= 0).any()):
+        raise ValueError("multinomial: the weights must be finite and not negative, and every row needs a positive one")
+    rows = (p if p.ndim == 2 else p.unsqueeze(0)).to(np.float64)
     if replacement:
-        edges = rows.to(np.float64).cumsum(1)
+        edges = rows.cumsum(1)
         u = rand(rows.shape[0], num_samples, generator=generator, dtype=np.float64, device=p.device) * edges[:, -1:]
-        out = (u.unsqueeze(2) >= edges.unsqueeze(1)).sum(2)
+        out = searchsorted(edges, u, right=True)
     else:
         if num_samples > int((rows > 0).sum(1).min()):
             raise ValueError(f"multinomial: {num_samples} draws without replacement need as many positive weights")

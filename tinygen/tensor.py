@@ -17,9 +17,12 @@ from tinygen.engine import Node, Op, cast
 from tinygen.errors import ShapeError
 from tinygen.inplace import in_place
 from tinygen.memory import note_change, share_memory
+from tinygen.methods import Methods
 from tinygen.ops import elementwise as e
 from tinygen.ops.index import assign, raw_index, write_at
+from tinygen.printing import text_of
 from tinygen.promotion import get_default_dtype
+from tinygen.shapes import Size
 
 _transfer = Op(
     lambda xp, x, device: backend.to_device(x, device),
@@ -30,7 +33,7 @@ _transfer = Op(
 engine.OPERATORS["to"] = _transfer
 
 
-class Tensor(Node):
+class Tensor(Node, Methods):
     """A NumPy or CuPy array that remembers the operator that made it, so that gradients can flow back through it.
 
     Make one with `tinygen.tensor(data)`, `tinygen.zeros(2, 3)`, ...  Tensor(2, 3) and Tensor([1, 2]) work as in PyTorch:
@@ -62,6 +65,11 @@ class Tensor(Node):
     @property
     def _xp(self) -> Any:
         return backend.array_module(self.array)
+
+    @property
+    def shape(self) -> Size:
+        """The sizes of its dimensions, a tuple."""
+        return Size(self.array.shape)
 
     @property
     def device(self) -> Device:
@@ -165,7 +173,7 @@ class Tensor(Node):
 
     def __repr__(self) -> str:
         values = backend.to_numpy(self.array)
-        text = np.array2string(values, separator=", ", prefix="tensor(", precision=4, threshold=200)
+        text = text_of(values, "tensor(")
         notes = [] if self.dtype in (get_default_dtype(), np.int64, np.bool_) else [f"dtype={self.dtype}"]
         if values.size == 0 and self.ndim != 1:
             notes.insert(0, f"size={self.shape}")
@@ -278,19 +286,9 @@ class Tensor(Node):
 
     # Gradients
 
-    def backward(
-        self,
-        gradient: Any = None,
-        retain_graph: bool | None = None,
-        create_graph: bool = False,
-        inputs: Any = None,
-    ) -> None:
-        """Add dL/d(leaf) to the `.grad` of every leaf, where L = <gradient, self> (L = self for a single number).
-
-        retain_graph: keep the graph for another pass.  create_graph: record the pass, for derivatives of the gradients.
-        inputs: only these tensors get their gradient added; all leaves by default.
-        """
-        autograd.backward(self, gradient, retain_graph, create_graph, inputs)
+    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
+        """Add dL/d(leaf) to the `.grad` of every leaf, where L = <gradient, self> (L = self for a single number)."""
+        autograd.backward(self, gradient, retain_graph, create_graph)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Call hook(gradient) when the gradient of this tensor is complete; what it returns, if anything, replaces it.
@@ -523,9 +521,16 @@ class Tensor(Node):
 
     # Other dtypes and devices
 
-    def to(self, *target: Any, dtype: Any = None, device: Any = None) -> Tensor:
-        """The tensor with another dtype, on another device, or like another tensor; itself if nothing changes."""
+    def to(
+        self, *target: Any, dtype: Any = None, device: Any = None, non_blocking: bool = False, copy: bool = False
+    ) -> Tensor:
+        """The tensor with another dtype, on another device, or like another tensor; itself if nothing changes.
+
+        copy: a copy even then.  non_blocking changes nothing: what a copy waits for is the array library's affair.
+        """
         for t in target:
+            if isinstance(t, bool):  # non_blocking, given by position
+                continue
             if isinstance(t, Node):
                 dtype, device = t.dtype, backend.device_of(t.array)
             elif isinstance(t, Device) or (isinstance(t, str) and not _names_a_dtype(t)):
@@ -537,7 +542,7 @@ class Tensor(Node):
             out = cast(out, dtype=np.dtype(dtype))
         if device is not None and backend.device(device) != out.device:
             out = _transfer(out, device=backend.device(device))
-        return out
+        return ops.clone(out) if copy and out is self else out
 
     def type_as(self, other: Tensor) -> Tensor:
         """With the dtype of other."""
@@ -547,8 +552,8 @@ class Tensor(Node):
         """On the CPU: the tensor itself if it is there, else a copy."""
         return self.to(device="cpu")
 
-    def cuda(self, device: int | str | Device | None = None) -> Tensor:
-        """On the GPU (of that number)."""
+    def cuda(self, device: int | str | Device | None = None, non_blocking: bool = False) -> Tensor:
+        """On the GPU (of that number).  non_blocking changes nothing."""
         return self.to(device=f"cuda:{device}" if isinstance(device, int) else device or "cuda")
 
     def float(self) -> Tensor:

@@ -24,8 +24,10 @@ from tinygen.testing import strategies as ts
 from tinygen.testing.layouts import LAYOUTS
 
 NAMES = sorted(name for name, d in DOMAINS.items() if d.alias_of is None)
-every = pytest.mark.parametrize("name", NAMES)
-smooth = pytest.mark.parametrize("name", [name for name in NAMES if DOMAINS[name].smooth])
+COMPOSED = [name for name in NAMES if DOMAINS[name].composed]
+every = pytest.mark.parametrize("name", [name for name in NAMES if name not in COMPOSED])
+smooth = pytest.mark.parametrize("name", [n for n in NAMES if DOMAINS[n].smooth and n not in COMPOSED])
+composed = pytest.mark.parametrize("name", COMPOSED)
 
 
 def examples(share: float) -> settings:
@@ -59,6 +61,9 @@ def test_every_operator_has_a_domain():
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)  # operators enter the table when their module is imported
     public = {name for name in ops.__all__ if callable(getattr(ops, name))}
+    others = {f"linalg.{n}": getattr(tg.linalg, n) for n in tg.linalg.__all__}
+    others |= {n: getattr(tg.special, n) for n in tg.special.__all__}
+    public |= {name for name, f in others.items() if not any(f is g for g in vars(ops).values())}
     assert not sorted((set(OPERATORS) | public) - set(DOMAINS))
     assert not sorted(set(DOMAINS) - set(OPERATORS) - public), "domains of functions that no longer exist"
 
@@ -90,6 +95,18 @@ def test_the_domain_reaches_the_operator(name, monkeypatch):
 @examples(0.6)
 @given(data=st.data())
 def test_value(name: str, device: str, data: st.DataObject) -> None:
+    check_value(name, device, data)
+
+
+@composed
+@pytest.mark.parametrize("device", DEVICES)
+@examples(0.25)
+@given(data=st.data())
+def test_value_of_a_composition(name: str, device: str, data: st.DataObject) -> None:
+    check_value(name, device, data)
+
+
+def check_value(name: str, device: str, data: st.DataObject) -> None:
     """NumPy's value; the same for arrays as for tensors; inputs untouched; device kept."""
     d: Domain = DOMAINS[name]
     e: Example = data.draw(d.examples)
@@ -116,6 +133,17 @@ def test_value(name: str, device: str, data: st.DataObject) -> None:
 @examples(0.6)
 @given(data=st.data())
 def test_gradients(name: str, data: st.DataObject) -> None:
+    check_gradients(name, data)
+
+
+@pytest.mark.parametrize("name", [name for name in COMPOSED if DOMAINS[name].smooth])
+@examples(0.25)
+@given(data=st.data())
+def test_gradients_of_a_composition(name: str, data: st.DataObject) -> None:
+    check_gradients(name, data)
+
+
+def check_gradients(name: str, data: st.DataObject) -> None:
     """First and second derivatives agree with finite differences, in random directions, whatever the layout."""
     d = DOMAINS[name]
     e = data.draw(d.examples)

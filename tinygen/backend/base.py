@@ -126,6 +126,11 @@ class Backend(ABC):
     @abstractmethod
     def erf(self, x: Array) -> Array: ...
 
+    @property
+    @abstractmethod
+    def special(self) -> Any:
+        """The library's counterpart of `scipy.special`: gammaln, erfinv ...  Imported at first use."""
+
     def fuse(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
         """A function of arrays, numbers and None, made of elementwise steps only, as one kernel (see fuse.py)."""
         return function

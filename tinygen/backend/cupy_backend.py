@@ -135,6 +135,12 @@ class CupyBackend(Backend):
 
         return erf(x)
 
+    @property
+    def special(self) -> Any:
+        from cupyx.scipy import special
+
+        return special
+
     def fuse(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
         kernel = cupy.fuse(kernel_name=name)(function)
 

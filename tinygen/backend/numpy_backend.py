@@ -45,6 +45,12 @@ class NumpyBackend(Backend):
 
         return erf(x)
 
+    @property
+    def special(self) -> Any:
+        from scipy import special
+
+        return special
+
     def random(self, seed: int, device: Device) -> np.random.Generator:
         return np.random.default_rng(seed)
 

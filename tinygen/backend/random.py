@@ -141,6 +141,11 @@ def manual_seed(seed: int) -> Generator:
     return cpu
 
 
+def initial_seed() -> int:
+    """The seed that the CPU's default generator started from (torch.initial_seed)."""
+    return default_generator(registry.CPU).initial_seed()
+
+
 def get_rng_state() -> dict[str, Any]:
     """Where the default generators are now (torch.get_rng_state, but of all devices in use at once).
 

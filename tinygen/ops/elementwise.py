@@ -18,6 +18,7 @@ from tinygen.engine import Op, name_operators
 from tinygen.layout import in_a_line
 from tinygen.op_help import inputs_of
 from tinygen.ops.fused import Fused
+from tinygen.promotion import get_default_dtype
 
 _ROW = 2048  # numbers
 
@@ -174,12 +175,19 @@ def _only(xp, x, c):
 
 
 def _where(xp, condition, x, y):
-    """xp.where, where a Python number takes the dtype of the other branch."""
-    if isinstance(x, int | float) and hasattr(y, "dtype"):
-        x = y.dtype.type(x)
-    elif isinstance(y, int | float) and hasattr(x, "dtype"):
-        y = x.dtype.type(y)
+    """xp.where, in which a Python number is as weak as in arithmetic."""
+    x, y = _as_typed(x, y), _as_typed(y, x)
     return xp.where(condition, x, y)
+
+
+def _as_typed(x, other):
+    """A Python number in the dtype of the other branch, if it holds numbers of that kind, else in the default one."""
+    if not isinstance(x, int | float) or hasattr(x, "dtype"):
+        return x
+    kind = "bif"[(type(x) is not bool) + isinstance(x, float)]
+    if hasattr(other, "dtype") and "biuf".index(kind) <= "biuf".index(other.dtype.kind):
+        return other.dtype.type(x)
+    return np.dtype({"b": np.bool_, "i": np.int64, "f": get_default_dtype()}[kind]).type(x)
 
 
 name_operators(globals())

@@ -53,11 +53,6 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
     return e.clip(input, low=min, high=max)
 
 
-def lerp(input: Any, end: Any, weight: Any) -> Tensor:
-    """input + weight * (end - input): the straight line from input (weight 0) to end (weight 1)."""
-    return e.add(input, e.mul(e.sub(end, input), weight))
-
-
 def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
     """input + value * tensor1 * tensor2."""
     return add(input, e.mul(tensor1, tensor2), alpha=value)
@@ -73,11 +68,3 @@ def equal(input: Any, other: Any) -> bool:
     if not (hasattr(input, "shape") and hasattr(other, "shape")):
         raise TypeError(f"equal: two tensors are expected, got {type(input).__name__} and {type(other).__name__}")
     return input.shape == other.shape and bool((input == other).all())
-
-
-def allclose(input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
-    """Whether |input - other| <= atol + rtol |other| everywhere."""
-    close = (e.abs(input - other) <= atol + rtol * e.abs(other)) | (input == other)
-    if equal_nan:
-        close = close | (e.isnan(input) & e.isnan(other))
-    return bool(close.all())

@@ -79,15 +79,31 @@ def _is_basic(key: Any) -> bool:
 
 def raw_index(x: Any, key: Any) -> Any:
     """The index that a user wrote, with tensors and lists as arrays on the device of x."""
+    _refuse_nested(key)
+    _check_slices(key)
     if isinstance(key, tuple):
         return tuple(_raw_part(x, k) for k in key)
     return _raw_part(x, key)
+
+
+def _refuse_nested(key: Any) -> None:
+    """A list that holds more than numbers: PyTorch takes it for a tuple, NumPy for one array; so it is neither."""
+    if isinstance(key, list) and any(
+        part is None or part is Ellipsis or isinstance(part, slice | list | tuple | range | Node) or is_array(part)
+        for part in key
+    ):
+        raise IndexError(
+            f"index: a list of {type(key[0]).__name__} may mean one index per dimension, or one array of indices; for the first "
+            "write a tuple, x[a, b], for the second a tensor, x[tinygen.tensor(...)] or x[tinygen.stack([...])]"
+        )
 
 
 def _raw_part(x: Any, part: Any) -> Any:
     if part is None or part is Ellipsis or isinstance(part, slice | int | np.integer | np.bool_):
         return part
     if isinstance(part, Node):
+        if part.dtype == np.uint8:
+            raise IndexError("index: a tensor of uint8 could be a mask or integers; use .bool() or .long()")
         part = part.array.copy()  # it may change before the derivative is computed
     elif isinstance(part, list | tuple | range):
         part = np.asarray(list(part), dtype=None if len(part) else np.int64)
@@ -135,10 +151,11 @@ def _check_slices(key: Any) -> None:
 def index(input: Any, key: Any) -> Tensor:
     """input[key] with slices (a view), integers, boolean masks, integer tensors or lists, None and `...`.
 
+    Refused, since PyTorch and NumPy understand different things: lists of lists, slices or tensors, and tensors of uint8.
     Slices with a negative step raise ValueError, as in PyTorch: use flip.  Raises IndexError when an index is out of range.
     """
-    _check_slices(key)
     if _is_basic(key):
+        _check_slices(key)
         return _slice(input, at=key)
     return take(input, at=raw_index(input, key))
 
@@ -149,7 +166,12 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
 
 
 def masked_select(input: Any, mask: Any) -> Tensor:
-    """The elements where mask is true, in one dimension."""
+    """The elements where mask is true, in one dimension.  mask: truth values; its shape broadcasts with the input's."""
+    if mask.dtype.kind != "b":
+        raise TypeError(f"masked_select: the mask must hold truth values, got {mask.dtype}; use mask.bool()")
+    if tuple(mask.shape) != tuple(input.shape):
+        shape = np.broadcast_shapes(tuple(input.shape), tuple(mask.shape))
+        input, mask = expand(input, shape=shape), expand(mask, shape=shape)
     return index(input, mask)
 
 
@@ -239,11 +261,11 @@ class ValuesAndIndices(NamedTuple):
     indices: Tensor
 
 
-def sort(input: Any, dim: int = -1, descending: bool = False) -> ValuesAndIndices:
-    """(values, indices) in ascending order along `dim`; equal elements keep their order."""
+def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = True) -> ValuesAndIndices:
+    """(values, indices) in ascending order along `dim`.  Equal elements keep their order, also with stable=False."""
     axis_of("sort", dim, input.ndim or 1)
     indices = argsort(input, dim, descending)
-    return ValuesAndIndices(gather(input, dim, indices), indices)
+    return ValuesAndIndices(gather(input, dim, indices) if input.ndim else input * 1, indices)
 
 
 _argsort = Op(lambda xp, x, axis, descending: _stable_argsort(xp, x, axis, descending))
@@ -256,14 +278,21 @@ def _stable_argsort(xp: Any, x: Any, axis: int, descending: bool) -> Any:
     return xp.flip(n - 1 - xp.argsort(xp.flip(x, axis), axis=axis, kind="stable"), axis)
 
 
-def argsort(input: Any, dim: int = -1, descending: bool = False) -> Tensor:
-    """The indices that sort the tensor along `dim`.  No gradient."""
-    return _argsort(input, axis=axis_of("argsort", dim, input.ndim), descending=descending)
+def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+    """The indices that sort the tensor along `dim`.  Equal elements keep their order, also with stable=False.  No gradient."""
+    axis = axis_of("argsort", dim, input.ndim or 1)
+    if not input.ndim:
+        return reshape(_argsort(reshape(input, 1), axis=0, descending=descending), ())
+    return _argsort(input, axis=axis, descending=descending)
 
 
-def topk(input: Any, k: int, dim: int = -1, largest: bool = True) -> ValuesAndIndices:
-    """(values, indices) of the k largest (or smallest) elements along `dim`, the most extreme first."""
-    axis = axis_of("topk", dim, input.ndim)
+def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesAndIndices:
+    """(values, indices) of the k largest (or smallest) elements along `dim`, the most extreme first, also with sorted=False."""
+    axis = axis_of("topk", dim, input.ndim or 1)
+    if not input.ndim:
+        if k != 1:
+            raise IndexError(f"topk: k must be 1 for a single number, got {k}")
+        return sort(input)
     if not 0 <= k <= input.shape[axis]:
         raise IndexError(f"topk: k must be between 0 and {input.shape[axis]}, the size of dim {dim}, got {k}")
     values, indices = sort(input, axis, descending=largest)

@@ -176,11 +176,19 @@ def t(input: Any) -> Tensor:
     return mT(input) if input.ndim == 2 else input
 
 
-def movedim(input: Any, source: int, destination: int) -> Tensor:
-    """Dimension `source` moved to `destination`, the others in their order."""
-    order = list(range(input.ndim))
-    axis = order.pop(axis_of("movedim", source, input.ndim))
-    order.insert(axis_of("movedim", destination, input.ndim), axis)
+def movedim(input: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
+    """Dimension `source` (or several) moved to `destination`, the others in their order."""
+    both = (source, destination)
+    sources, targets = (
+        [axis_of("movedim", d, input.ndim) for d in (x if isinstance(x, tuple | list) else (x,))] for x in both
+    )
+    if len(sources) != len(targets) or len(set(sources)) != len(sources) or len(set(targets)) != len(targets):
+        raise ShapeError(
+            f"movedim: different dimensions, and as many places, are expected, got {source} and {destination}"
+        )
+    order = [i for i in range(input.ndim) if i not in sources]
+    for target, axis in sorted(zip(targets, sources, strict=True)):
+        order.insert(target, axis)
     return _transpose(input, axes=tuple(order))
 
 

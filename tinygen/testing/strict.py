@@ -197,8 +197,9 @@ class StrictModule:
 
     @property
     def linalg(self) -> Any:
-        """What tinygen uses of it."""
-        return SimpleNamespace(inv=lambda x: call("inv", np.linalg.inv, (x,), {}))
+        """What tinygen uses of it, all of which CuPy has, for stacks of matrices too."""
+        names = "cholesky det eigh inv pinv qr slogdet solve svd".split()
+        return SimpleNamespace(**{name: _of_linalg(name, getattr(np.linalg, name)) for name in names})
 
     @property
     def lib(self) -> Any:
@@ -206,6 +207,18 @@ class StrictModule:
         view = np.lib.stride_tricks.as_strided
         as_strided = lambda x, shape, strides: call("as_strided", view, (x, shape, strides), {})
         return SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=as_strided))
+
+
+def _of_linalg(name: str, function: Callable) -> Callable:
+    def several(*args: Any, **kwargs: Any) -> Any:
+        out = function(*args, **kwargs)
+        return tuple(out) if isinstance(out, tuple) else out  # NumPy's have names
+
+    return lambda *args, **kwargs: call(name, several, args, kwargs)
+
+
+def _of_special(name: str, function: Callable) -> Callable:
+    return lambda *args: call(name, function, args, {})
 
 
 class StrictRandom:
@@ -275,6 +288,14 @@ class StrictBackend(Backend):
         from scipy.special import erf
 
         return call("erf", erf, (x,), {})
+
+    @property
+    def special(self) -> Any:
+        """What tinygen uses of it, all of which `cupyx.scipy.special` has."""
+        from scipy import special
+
+        names = "digamma entr erfc erfcx erfinv gammaln log_ndtr logit ndtri xlog1py xlogy zeta".split()
+        return SimpleNamespace(**{name: _of_special(name, getattr(special, name)) for name in names})
 
     def fuse(self, function: Callable, name: str) -> Callable:
         traced = partial(strict_fusion.run, function)

@@ -35,7 +35,7 @@ domain("log10",         unary(**POSITIVE),  np.log10)
 domain("sin",           unary(low=-4.0, high=4.0), np.sin)
 domain("cos",           unary(low=-4.0, high=4.0), np.cos)
 domain("tan",           unary(low=-1.2, high=1.2), np.tan)
-domain("atan",          unary(**ANY),       np.arctan)
+domain("atan arctan",   unary(**ANY),       np.arctan)
 domain("sinh",          unary(**ANY),       np.sinh)
 domain("cosh",          unary(**ANY),       np.cosh)
 domain("tanh",          unary(**ANY),       np.tanh)
@@ -46,7 +46,6 @@ domain("relu",          unary(**NONZERO),   lambda x: np.where(x > 0, x, 0))
 domain("sign",          unary(**NONZERO),   np.sign)
 domain("floor",         unary(**NEAR_HALVES),   np.floor)
 domain("ceil",          unary(**NEAR_HALVES),   np.ceil)
-domain("round",         unary(**NEAR_INTEGERS), np.round)
 
 domain("add",                broadcast(ANY, ANY),            lambda x, y: x + y)
 domain("mul multiply",       broadcast(ANY, ANY),            lambda x, y: x * y)
@@ -54,7 +53,6 @@ domain("logaddexp",          broadcast(ANY, ANY),            np.logaddexp)
 domain("maximum",            broadcast(NEAR_INTEGERS, NEAR_HALVES), np.maximum)
 domain("minimum",            broadcast(NEAR_INTEGERS, NEAR_HALVES), np.minimum)
 domain("remainder",          broadcast({**NONZERO, "low": -1.8, "high": 1.8}, {"low": 2.0, "high": 3.0}), np.mod)
-domain("lerp",               broadcast(ANY, ANY, ANY),       lambda x, y, w: x + w * (y - x))
 domain("where",              broadcast(BOOLEANS, ANY, ANY),  np.where)
 domain("only",               broadcast(ANY, BOOLEANS),       lambda x, c: np.where(c, x, 0))
 domain("zero",               unary(**ANY),                   np.zeros_like)
@@ -122,7 +120,8 @@ for name in "eq ne lt le gt ge".split():
         "gt": "greater",
         "ge": "greater_equal",
     }
-    domain(name, broadcast(INTEGERS, INTEGERS), getattr(np, numpy_name[name]), smooth=False)
+    alias = "" if name == "eq" else f" {numpy_name[name]}"  # PyTorch's eq has none
+    domain(name + alias, broadcast(INTEGERS, INTEGERS), getattr(np, numpy_name[name]), smooth=False)
 for name in "logical_and logical_or logical_xor".split():
     domain(name, broadcast(INTEGERS, BOOLEANS), getattr(np, name), smooth=False)
 for name in "bitwise_and bitwise_or bitwise_xor".split():

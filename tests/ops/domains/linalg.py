@@ -28,7 +28,7 @@ domain("mm", product("nm", "mp"), np.matmul)
 domain("bmm", product("bnm", "bmp"), np.matmul)
 domain("mv", product("nm", "m"), np.matmul)
 domain("dot", product("n", "n"), np.dot)
-domain("outer", product("n", "m"), np.outer)
+domain("outer ger", product("n", "m"), np.outer)
 
 
 @st.composite

@@ -108,8 +108,13 @@ def _flatten(x, a, b):
 
 
 domain("flatten", with_axes(2), _flat, _flatten)
-domain("transpose", with_axes(2), lambda x, a, b: np.swapaxes(x, a, b), lambda x, a, b: ops.transpose(x, a, b))
-domain("movedim", with_axes(2), lambda x, a, b: np.moveaxis(x, a, b), lambda x, a, b: ops.movedim(x, a, b))
+domain(
+    "transpose swapaxes swapdims",
+    with_axes(2),
+    lambda x, a, b: np.swapaxes(x, a, b),
+    lambda x, a, b: ops.transpose(x, a, b),
+)
+
 domain("t", unary(ts.shapes(max_dims=2)), np.transpose)
 domain("mT", unary(ts.shapes(min_dims=2)), lambda x: np.swapaxes(x, -1, -2))
 

@@ -32,6 +32,7 @@ class Domain:
     oracle: the value, by NumPy or SciPy in float64, called like the function.
     function: takes arrays and options as the oracle does (by default the function of that name in tinygen.ops).
     smooth: whether it has gradients.
+    composed: whether it is made of operators that have domains of their own: then values and gradients say enough.
     together: calls whose operator gives several gradients at once (`Op.together`), by default the examples; and a context in
         which it does so, should it be worth it for larger arrays only.
     """
@@ -43,6 +44,7 @@ class Domain:
     smooth: bool = True
     alias_of: str | None = None
     together: tuple[SearchStrategy[Example], Callable[[], AbstractContextManager[Any]]] | None = None
+    composed: bool = False
 
     def calls_together(self) -> tuple[SearchStrategy[Example], AbstractContextManager[Any]]:
         examples, context = self.together or (self.examples, nullcontext)
@@ -59,6 +61,7 @@ def domain(
     function: Callable[..., Any] | None = None,
     smooth: bool = True,
     together: tuple[SearchStrategy[Example], Callable[[], AbstractContextManager[Any]]] | None = None,
+    composed: bool = False,
 ) -> None:
     """Enter a domain in the table.  Several names: an alias and what it stands for.  The first is what is called."""
     first, *others = names.split()
@@ -67,7 +70,9 @@ def domain(
         if hasattr(ops, name) and name != first:
             assert getattr(ops, name) is getattr(ops, first), f"{name} is no alias of {first}"
         assert name not in DOMAINS, f"{name} has two domains"
-        DOMAINS[name] = Domain(name, examples, oracle, function, smooth, None if name == first else first, together)
+        DOMAINS[name] = Domain(
+            name, examples, oracle, function, smooth, None if name == first else first, together, composed
+        )
 
 
 def call(*arrays: SearchStrategy[np.ndarray], **options: SearchStrategy[Any]) -> SearchStrategy[Example]:
