@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -246,3 +247,30 @@ def test_an_array_takes_the_memory_of_the_last_one():
     if not returned:
         pytest.skip("this C library keeps memory by itself")
     assert kept < returned / 10
+
+
+@given(seed=st.integers(0, 2**63), draws=st.integers(0, 3))
+def test_generators_of_ones_own_are_a_world_of_their_own(seed, draws):
+    """Inside, everything about the default generators is as outside, and outside nothing has happened."""
+    tg.manual_seed(1)
+    before = tg.get_rng_state()
+    with backend.own_generators(seed):
+        first = tg.rand(2).tolist()
+        tg.rand(draws)
+        state = tg.get_rng_state()
+        later = tg.rand(2).tolist()
+        with backend.own_generators(seed):
+            assert tg.rand(2).tolist() == first
+        tg.set_rng_state(state)
+        assert tg.rand(2).tolist() == later
+        tg.manual_seed(seed)
+        assert tg.rand(2).tolist() == first
+    assert str(tg.get_rng_state()) == str(before)
+    seen = []
+    with backend.own_generators(seed):
+        thread = threading.Thread(target=lambda: seen.append(tg.rand(2).tolist()))
+        thread.start()
+        thread.join(10)
+        assert tg.rand(2).tolist() == first
+    tg.set_rng_state(before)
+    assert seen == [tg.rand(2).tolist()], "another thread has the shared ones"

@@ -21,6 +21,7 @@ MODULES = [
     "tinygen.nn",
     "tinygen.nn.functional",
     "tinygen.optim",
+    "tinygen.distributions",
     "tinygen.data",
     "tinygen.utils",
     "tinygen.cuda",

@@ -125,6 +125,7 @@ def test_other_files(tmp_path):
     [
         (lambda p: tg.save(p / "x", {"a": 1}), TypeError, r"the object comes first, .*: tinygen.save\(state, '.*x'\)"),
         (lambda p: tg.save(str(p / "x"), nn.Linear(1, 1)), TypeError, "the object comes first"),
+        (lambda p: tg.load({"a": 1}), TypeError, "load: a path, or a file .* got dict"),
         (lambda p: tg.save({"a": 1}, 3), TypeError, "a path, or a file .* got int"),
         (
             lambda p: tg.save(nn.Linear(1, 1), p / "x"),

@@ -69,6 +69,30 @@ class detect_anomaly(ContextDecorator):
             raise AnomalyError("\n".join(lines))
 
 
+class set_detect_anomaly:
+    """Look for anomalies (True) or no longer (False): from now on, or inside `with set_detect_anomaly(mode):`.
+
+    See `detect_anomaly` (torch.autograd.set_detect_anomaly; check_nan=False raises NotImplementedError).
+    """
+
+    def __init__(self, mode: bool, check_nan: bool = True):
+        if not check_nan:
+            raise NotImplementedError(
+                "set_detect_anomaly: check_nan=False is not offered: every error names its line anyway"
+            )
+        self._previous = engine.watcher
+        if mode:
+            detect_anomaly().__enter__()
+        elif isinstance(engine.watcher, detect_anomaly):
+            engine.watcher = None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        engine.watcher = self._previous
+
+
 def origin(output: Node, names: Mapping[int, str] | None = None) -> list[str]:
     """Where a tensor's NaN and infinities come from, as lines of text: found in its graph after the fact, at no cost before.
 

@@ -20,7 +20,7 @@ from tinygen.memory import Memory
 def deepcopied(x: Any, memo: dict[Any, Any]) -> Any:
     """The tensor's __deepcopy__."""
     _check_leaf("deepcopy", x)
-    new = type(x).__new__(type(x))
+    new: Any = object.__new__(type(x))
     memo[id(x)] = new
     Node.__init__(new, _copy_in_its_place(x, memo), x.requires_grad)
     if x.memory is not None and x.memory.shared:

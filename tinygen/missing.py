@@ -22,6 +22,8 @@ ROOMS = (
     "tinygen.nn.functional",
     "tinygen.optim",
     "tinygen.optim.lr_scheduler",
+    "tinygen.optim.swa_utils",
+    "tinygen.distributions",
     "tinygen.data",
 )
 """Where a name that stands somewhere else is looked for."""
@@ -135,6 +137,22 @@ INSTEAD: dict[str, dict[str, str]] = {
         "SparseAdam": "Adam",
         "Adafactor": "AdamW",
         "Muon": "AdamW",
+    },
+    "tinygen.distributions": {
+        **dict.fromkeys(
+            ("Gamma", "Beta", "Dirichlet", "Chi2", "FisherSnedecor", "InverseGamma", "Kumaraswamy", "Weibull"),
+            "LogNormal for positive numbers, a TransformedDistribution with SigmoidTransform for shares",
+        ),
+        **dict.fromkeys(("Cauchy", "HalfCauchy"), "StudentT(1.0, loc, scale)"),
+        **dict.fromkeys(
+            ("Binomial", "Multinomial", "NegativeBinomial", "Geometric"), "Independent(Bernoulli(p), 1), or Poisson"
+        ),
+        "VonMises": "Normal, where the circle hardly matters",
+        "LowRankMultivariateNormal": "MultivariateNormal(loc, covariance_matrix)",
+        "LogisticNormal": "TransformedDistribution(Normal(loc, scale), SigmoidTransform())",
+        "ContinuousBernoulli": "RelaxedBernoulli",
+        "LogitRelaxedBernoulli": "RelaxedBernoulli, whose base_dist it is",
+        "ExpRelaxedCategorical": "RelaxedOneHotCategorical",
     },
     "tinygen.data": {
         "distributed": "one process",

@@ -66,6 +66,8 @@ def load(f: str | os.PathLike[str] | IO[bytes], map_location: Any = None, *, wei
     Raises FileNotFoundError; ValueError for a file that is damaged, cut off or of another kind (as PyTorch's own, a pickle), which
     says how to convert it; TypeError for a map_location that is no device.
     """
+    if not isinstance(f, str | os.PathLike) and not hasattr(f, "read"):
+        raise TypeError(f"load: a path, or a file that is open for reading, is expected, got {type(f).__name__}")
     if isinstance(map_location, Mapping):
         raise TypeError("load: map_location as a dict is not supported; name the device, as in map_location='cpu'")
     device = backend.device("cpu" if map_location is None or callable(map_location) else map_location)

@@ -286,9 +286,19 @@ class Tensor(Node, Methods):
 
     # Gradients
 
-    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
-        """Add dL/d(leaf) to the `.grad` of every leaf, where L = <gradient, self> (L = self for a single number)."""
-        autograd.backward(self, gradient, retain_graph, create_graph)
+    def backward(
+        self,
+        gradient: Any = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Any = None,
+    ) -> None:
+        """Add dL/d(leaf) to the `.grad` of every leaf, where L = <gradient, self> (L = self for a single number).
+
+        retain_graph: keep the graph for another pass.  create_graph: record the pass, for derivatives of the gradients.
+        inputs: only these tensors get their gradient added; all leaves by default.
+        """
+        autograd.backward(self, gradient, retain_graph, create_graph, inputs)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Call hook(gradient) when the gradient of this tensor is complete; what it returns, if anything, replaces it.

@@ -216,3 +216,46 @@ def test_without_pillow_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)  # makes `from PIL import Image` fail
     with pytest.raises(ImportError, match="pip install pillow"):
         data.load(tmp_path)
+
+
+@given(
+    inside=st.sampled_from([("",), ("a", "b"), ("train", "test"), ("train/a", "train/b", "test/a", "test/b")]),
+    beside=st.lists(
+        st.sampled_from(["__MACOSX", ".git", "__MACOSX/train", ".hidden/a", "empty", "empty/er"]), max_size=3
+    ),
+    where=st.integers(0, 3),
+)
+def test_what_is_not_a_picture_of_the_set_changes_nothing(tmp_path_factory, inside, beside, where):
+    """Hidden folders, those of a Mac's archive, and empty ones, wherever they are."""
+    one, other = tmp_path_factory.mktemp("set"), tmp_path_factory.mktemp("set")
+    for root in (one, other):
+        for j, sub in enumerate(inside):
+            for i in range(3):
+                save(root / sub / f"{i}.png", np.full((2, 2), 10 * j + i))
+    for sub in beside:
+        root = other / inside[where % len(inside)] if where else other
+        (root / sub).mkdir(parents=True, exist_ok=True)
+        if not sub.startswith("empty"):
+            save(root / sub / "x.png", np.zeros((2, 2)))
+    for a, b in zip(data.load(one), data.load(other)):
+        np.testing.assert_array_equal(a.images, b.images)
+        np.testing.assert_array_equal(a.labels, b.labels)
+
+
+@given(depth=st.integers(2, 5), others=st.booleans())
+def test_pictures_that_lie_too_deep_are_an_error_at_any_depth(tmp_path_factory, depth, others):
+    root = tmp_path_factory.mktemp("deep")
+    for i in range(3):
+        save(root.joinpath(*"abcdef"[:depth], f"{i}.png"), noise(2, 2))
+        if others:
+            save(root / "a" / f"{i}.png", noise(2, 2))
+    with pytest.raises(DataError, match="a folder of pictures inside the class 'a'; move them up"):
+        data.load(root)
+
+
+@pytest.mark.parametrize("names", [("train", "val"), ("train", "test", "valid"), ("dev", "train", "extra")])
+def test_parts_that_are_held_out_are_not_classes(tmp_path, names):
+    for name in names:
+        save(tmp_path / name / "0.png", noise(2, 2))
+    with pytest.raises(DataError, match=f"folders {', '.join(sorted(names))}: .*keep train and test"):
+        data.load(tmp_path)

@@ -567,6 +567,11 @@ def test_parts_and_wholes(n, m, seed):
         (lambda: data.StackDataset([1], [1, 2]), ValueError, r"lengths \[1, 2\]"),
         (lambda: IterableDataset(iter([1])), TypeError, "pass the function that makes it"),
         (lambda: next(iter(IterableDataset())), NotImplementedError, "define __iter__"),
+        (
+            lambda: Dataset("x", np.zeros((1, 2, 2))),
+            TypeError,
+            r"the base to derive from; .*ImageDataset\(name, images",
+        ),
         (lambda: Dataset()[0], NotImplementedError, "define __getitem__"),
         (lambda: data.RandomSampler([1], num_samples=-1), ValueError, "num_samples >= 0"),
         (lambda: list(data.RandomSampler([], num_samples=2)), ValueError, "empty data set"),

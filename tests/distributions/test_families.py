@@ -302,6 +302,24 @@ def test_a_generator_draws_and_leaves_the_default_alone():
     assert str(tg.get_rng_state()) == str(state)
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_a_compiled_step_draws_anew(name):
+    """Bit for bit what the step computes uncompiled, from the same seed; or it says that it runs uncompiled."""
+    family, shift = ALL[name], tg.tensor(0.1, dtype=np.float64)
+
+    def step(*args):
+        p = family.make(*(a * 1.0 for a in args))
+        x = p.sample()
+        return p.log_prob(x).sum() + (x * shift).sum()
+
+    runs = []
+    for function in (step, tg.compile(step)):
+        tg.manual_seed(0)
+        args = [tg.tensor(a, dtype=np.float64) for a in family.args]
+        runs.append([function(*(a * (1 + i / 50) for a in args)).item() for i in range(5)])
+    assert runs[0] == runs[1] and len(set(runs[0])) > 1
+
+
 # PyTorch
 
 

@@ -278,3 +278,19 @@ WRONG: list[tuple[type[Exception], str, Any]] = [
 def test_errors_say_what_to_do(kind, message, call):
     with pytest.raises(kind, match=message):
         call()
+
+
+@given(st.integers(3, 9), st.integers(3, 9), st.integers(1, 4), ts.seeds())
+def test_a_large_window_is_summed_along_one_axis_after_the_other(k, m, stride, seed):
+    """More than 4 × 4 taps.  A running sum's differences say the same; spreading is the transpose: <sum x, y> = <x, spread y>."""
+    x = tg.tensor(np.random.default_rng(seed).normal(size=(2, 11, 13)), requires_grad=True)
+    y = F.avg_pool2d(x, (k, m), stride)
+    running = np.zeros((2, 12, 14))
+    running[:, 1:, 1:] = x.detach().numpy().cumsum(1).cumsum(2)
+    sums = running[:, k:, m:] - running[:, :-k, m:] - running[:, k:, :-m] + running[:, :-k, :-m]
+    np.testing.assert_allclose(y.detach().numpy(), sums[:, ::stride, ::stride] / (k * m), atol=20 * ROUNDING)
+    g = tg.randn_like(y)
+    (gx,) = tg.grad(y, x, g)
+    np.testing.assert_allclose(
+        (gx * x).sum().item(), (g * y).sum().item(), atol=100 * ROUNDING
+    )  # of a few hundred terms

@@ -121,3 +121,51 @@ def test_errors():
             utils.clip_grad_norm_(params, bad)
     with pytest.raises(ValueError, match="clip_value must be >= 0, got -1"):
         utils.clip_grad_value_(params, -1)
+
+
+@pytest.mark.parametrize("order", [1, 2, inf])
+def test_the_norm_and_the_clipping_apart(order, device):
+    """get_total_norm and then clip_grads_with_norm_ do what clip_grad_norm_ does."""
+    gradients = draws(np.random.default_rng(0), SHAPES)
+    one, two = with_gradients(gradients, device), with_gradients(gradients, device)
+    total = utils.get_total_norm([p.grad for p in one], order)
+    assert total.item() == pytest.approx(
+        np.linalg.norm(np.concatenate([g.ravel() for g in gradients]), order), rel=1e-13
+    )
+    for a, b in zip(gradients_of(one), gradients, strict=True):
+        np.testing.assert_array_equal(a, b)  # only measured
+    utils.clip_grads_with_norm_(one, 0.5, total)
+    utils.clip_grad_norm_(two, 0.5, order)
+    for a, b in zip(gradients_of(one), gradients_of(two), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-14)
+    assert utils.get_total_norm([]).item() == 0
+    with pytest.raises(RuntimeError, match="get_total_norm: the norm of the gradients is inf"):
+        utils.get_total_norm(tg.tensor([inf]), error_if_nonfinite=True)
+    with pytest.raises(ValueError, match="get_total_norm: norm_type must be positive, got 0"):
+        utils.get_total_norm([], 0)
+
+
+# All parameters as one vector
+
+
+def test_a_vector_and_back():
+    """vector_to_parameters is the inverse of parameters_to_vector, and gradients flow through the latter."""
+    net = tg.nn.Sequential(tg.nn.Linear(3, 2), tg.nn.Conv1d(1, 2, 3))
+    vector = utils.parameters_to_vector(net.parameters())
+    assert vector.tolist() == [x for p in net.parameters() for x in p.detach().reshape(-1).tolist()]
+    vector.square().sum().backward()
+    for p in net.parameters():
+        np.testing.assert_array_equal(p.grad.numpy(), 2 * p.detach().numpy())
+    held = list(net.parameters())
+    new = tg.arange(vector.numel()).float()
+    utils.vector_to_parameters(new, net.parameters())
+    assert tg.equal(utils.parameters_to_vector(net.parameters()), new)
+    assert all(p is q and p.requires_grad for p, q in zip(net.parameters(), held, strict=True))
+    new.zero_()
+    assert utils.parameters_to_vector(net.parameters())[-1].item() == new.numel() - 1  # a copy
+    with pytest.raises(
+        tg.ShapeError, match=r"a vector of 16 elements is expected for these 4 parameters, got shape \(3,\)"
+    ):
+        utils.vector_to_parameters(tg.zeros(3), net.parameters())
+    with pytest.raises(ValueError, match="at least one parameter"):
+        utils.parameters_to_vector([])

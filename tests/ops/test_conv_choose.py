@@ -33,6 +33,7 @@ def square(size: int, kernel: int, stride: int = 1, padding: int = 0, groups: in
         (square(14, 1), (64, 64), "rows"),
         (square(16, 3, groups=8), (8, 16), "depthwise"),
         (square(9, 2, stride=2), (32, 32), "taps"),
+        (square(28, 15, padding=7, groups=16), (16, 16), "fft"),
     ],
 )
 def test_each_way_has_its_place(geo, channels, name):

@@ -95,3 +95,4 @@ class Chain(nn.Module):
 module("Sequential", lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Dropout(0.3), nn.Linear(4, 2)), rows(3))
 for container in ("ModuleList", "ModuleDict", "ParameterList", "ParameterDict"):
     module(container, Chain, rows(3))
+module("ParametrizationList", lambda: nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)), rows(3), kinks="raise")

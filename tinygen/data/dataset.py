@@ -36,6 +36,13 @@ class Dataset(Generic[T_co]):
     A DataLoader then calls it once per batch, unless a subclass defines a `__getitem__` of its own.
     """
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        if cls is Dataset and args:
+            raise TypeError(
+                "Dataset is the base to derive from; images in memory are an ImageDataset(name, images, labels)"
+            )
+        return super().__new__(cls)
+
     def __getitem__(self, index: Any) -> T_co:
         raise NotImplementedError(f"{type(self).__name__}: define __getitem__(self, index), which returns one sample")
 

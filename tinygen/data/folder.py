@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,10 @@ def find(folder: Path) -> Found:
 
     Raises DataError if there is none, if there are pictures beside subfolders with pictures, or of other formats.
     """
-    here, below = _pictures(folder), {sub: _pictures(sub) for sub in _subfolders(folder)}
+    here, below = _pictures(folder), {sub: _pictures(sub) for sub in subfolders(folder)}
     for sub in below:
-        if deeper := [each for each in _subfolders(sub) if _pictures(each)]:
-            raise DataError(f"data.load: {deeper[0]}: a folder of pictures inside the class {sub.name!r}; move them up")
+        if deeper := next((each for each in _below(sub) if _pictures(each)), None):
+            raise DataError(f"data.load: {deeper}: a folder of pictures inside the class {sub.name!r}; move them up")
     classes = [(sub, files) for sub, files in below.items() if files]
     if here and classes:
         raise DataError(
@@ -53,7 +53,20 @@ def find(folder: Path) -> Found:
     return Found(files, [label for label, (_, files) in enumerate(classes) for _ in files])
 
 
-def _subfolders(folder: Path) -> list[Path]:
+def has_pictures(folder: Path) -> bool:
+    """Whether there is one in it, at any depth."""
+    return bool(_pictures(folder)) or any(map(has_pictures, subfolders(folder)))
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """All folders in it, at any depth."""
+    for sub in subfolders(folder):
+        yield sub
+        yield from _below(sub)
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Those that count: not the hidden ones, nor what a Mac packs beside them."""
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__MACOSX")))
 
 

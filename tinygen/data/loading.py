@@ -25,6 +25,10 @@ SETS: dict[str, Callable[[], tuple[ImageDataset, ImageDataset]]] = {
 """What `load` knows by name."""
 
 
+HELD_OUT = {"test", "val", "valid", "validation", "dev"}
+"""Names of folders that, beside one called train, are not classes."""
+
+
 def load(
     source: str | Path,
     size: int | tuple[int, int] | None = None,
@@ -111,7 +115,12 @@ def _size(size: Any) -> tuple[int, int] | None:
 
 
 def _from_folder(path: Path, size: tuple[int, int] | None, test: float, seed: int) -> tuple[ImageDataset, ImageDataset]:
-    names = {p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")}
+    names = {sub.name for sub in folder.subfolders(path) if folder.has_pictures(sub)}
+    if "train" in names and names & HELD_OUT and names != {"train", "test"}:
+        raise DataError(
+            f"data.load: {path}: folders {', '.join(sorted(names))}: as classes they would mix what is held out with what is "
+            "learned from; keep train and test, and move the others away"
+        )
     if names != {"train", "test"}:
         found = folder.find(path)
         return _split(path, _bytes(folder.read(found.files, size)), found.labels, test, seed)

@@ -11,6 +11,9 @@ differentiated, to any order, in the arguments and the value.  Gamma, Beta and D
 samples needs the derivative of the incomplete gamma function in its shape.
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+from tinygen import missing as _missing
 from tinygen.distributions import constraints, transforms
 from tinygen.distributions.composed import Independent, MixtureSameFamily
 from tinygen.distributions.continuous import Exponential, Gumbel, Laplace, Logistic, Normal, StudentT, Uniform
@@ -66,3 +69,6 @@ __all__ = [
     "register_kl",
     "transforms",
 ]
+
+if not _TYPE_CHECKING:
+    __getattr__ = _missing.attribute_of(__name__)

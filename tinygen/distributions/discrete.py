@@ -15,7 +15,7 @@ from tinygen.creation import arange, eye, rand, tensor
 from tinygen.distributions import constraints
 from tinygen.distributions.constraints import Constraint
 from tinygen.distributions.distribution import Distribution, broadcast_all, constant_like
-from tinygen.engine import Node, no_grad
+from tinygen.engine import no_grad
 from tinygen.tensor import Tensor
 
 
@@ -217,7 +217,7 @@ class Categorical(_OfClasses):
         return self._draw(tuple(sample_shape), generator)
 
     def log_prob(self, value: Any) -> Tensor:
-        k = value if isinstance(value, Node) else tensor(value, device=self._param.device)
+        k = value if isinstance(value, Tensor) else tensor(value, device=self._param.device)
         if self._validate_args:
             self._check_value(k, "log_prob")
         logits = self.logits
@@ -309,6 +309,8 @@ class Poisson(Distribution):
         home = device_of(rate)
         source = default_generator(home) if generator is None else generator
         shape = self._extended_shape(sample_shape)
+        if memory.here.recorder is not None:  # what is drawn from is not seen, and may be computed in the step
+            memory.here.recorder.refuse("Poisson.sample draws with rates that it computes")
         draw = partial(_poisson, source, to_device(rate, source.device), shape, rate.dtype, home)
         return Tensor(memory.drawn(draw))
 

@@ -11,7 +11,7 @@ import numpy as np
 from tinygen import ops
 from tinygen.creation import full, rand, tensor
 from tinygen.distributions.constraints import Constraint
-from tinygen.engine import Node, no_grad
+from tinygen.engine import no_grad
 from tinygen.promotion import get_default_dtype
 from tinygen.tensor import Tensor
 
@@ -50,7 +50,7 @@ class Distribution:
             self._validate_args = bool(validate_args)
         if self._validate_args:
             for name, constraint in self.arg_constraints.items():
-                if isinstance(value := vars(self).get(name), Node):
+                if isinstance(value := vars(self).get(name), Tensor):
                     self._require(constraint, value, f"{self._name}: {name}")
 
     @property
@@ -188,7 +188,7 @@ class Distribution:
     def _value(self, value: Any, method: str = "log_prob") -> Tensor:
         """A value as a tensor of the distribution's dtype, checked."""
         like = self._like()
-        x = value if isinstance(value, Node) else tensor(value, dtype=like.dtype, device=like.device)
+        x = value if isinstance(value, Tensor) else tensor(value, dtype=like.dtype, device=like.device)
         if self._validate_args:
             self._check_value(x, method)
         return x.to(like.dtype) if x.dtype.kind != "f" else x
@@ -212,7 +212,7 @@ class Distribution:
     def _probability(self, value: Any) -> Tensor:
         """The argument of icdf as a tensor, checked."""
         like = self._like()
-        p = value if isinstance(value, Node) else tensor(value, dtype=like.dtype, device=like.device)
+        p = value if isinstance(value, Tensor) else tensor(value, dtype=like.dtype, device=like.device)
         if self._validate_args:
             from tinygen.distributions.constraints import unit_interval
 
@@ -227,19 +227,19 @@ class Distribution:
         shown = []
         for name in self.arg_constraints:
             x = vars(self).get(name)
-            if isinstance(x, Node):
+            if isinstance(x, Tensor):
                 shown.append(f"{name}: {x.array.item():g}" if x.array.size == 1 else f"{name}: {tuple(x.shape)}")
         return f"{self._name}({', '.join(shown)})"
 
 
 def broadcast_all(*values: Any) -> tuple[Any, ...]:
     """Numbers and tensors as tensors of one shape; numbers get the dtype and the device of the tensors among them."""
-    given = [x for x in values if isinstance(x, Node)]
+    given = [x for x in values if isinstance(x, Tensor)]
     floating = [x for x in given if x.dtype.kind == "f"]
     dtype = np.result_type(*(x.dtype for x in floating)) if floating else get_default_dtype()
     device = given[0].device if given else None  # type: ignore[attr-defined]
     tensors = [
-        (x if x.dtype.kind == "f" else x.to(dtype)) if isinstance(x, Node) else tensor(x, dtype=dtype, device=device)
+        (x if x.dtype.kind == "f" else x.to(dtype)) if isinstance(x, Tensor) else tensor(x, dtype=dtype, device=device)
         for x in values
     ]
     shape = np.broadcast_shapes(*(tuple(x.shape) for x in tensors))

@@ -16,7 +16,7 @@ from tinygen.distributions.continuous import Normal
 from tinygen.distributions.discrete import Bernoulli, Categorical
 from tinygen.distributions.distribution import Distribution, open_uniform, sum_last
 from tinygen.distributions.transforms import ComposeTransform, ExpTransform, SigmoidTransform, Transform
-from tinygen.engine import Node, no_grad
+from tinygen.engine import no_grad
 from tinygen.tensor import Tensor
 
 
@@ -235,7 +235,7 @@ class RelaxedOneHotCategorical(Distribution):
         return constraints.simplex
 
     def _t(self) -> Any:
-        return self.temperature.unsqueeze(-1) if isinstance(self.temperature, Node) else self.temperature
+        return self.temperature.unsqueeze(-1) if isinstance(self.temperature, Tensor) else self.temperature
 
     def expand(self, batch_shape: Sequence[int]) -> Self:
         other = copy.copy(self)
@@ -258,10 +258,10 @@ class RelaxedOneHotCategorical(Distribution):
 
 
 def _log(x: Any) -> Any:
-    return x.log() if isinstance(x, Node) else math.log(x)
+    return x.log() if isinstance(x, Tensor) else math.log(x)
 
 
 def _check_temperature(name: str, temperature: Any) -> None:
-    array = temperature.array if isinstance(temperature, Node) else np.asarray(temperature)
+    array = temperature.array if isinstance(temperature, Tensor) else np.asarray(temperature)
     if isinstance(array, np.ndarray) and not (array > 0).all():
         raise ValueError(f"{name}: temperature must be positive, got {array!s}")

@@ -16,6 +16,7 @@ from tinygen import missing
 from tinygen.backend import Device
 from tinygen.engine import Node, no_grad
 from tinygen.memory import as_a_whole, here
+from tinygen.nn.backward_hooks import WatchedCall
 from tinygen.nn.loading import fitting
 from tinygen.nn.parameter import Parameter
 from tinygen.tensor import RemovableHandle, Tensor
@@ -62,7 +63,7 @@ class Module:
 
     # Class-level defaults, replaced in the instance at first use: a subclass works without super().__init__() too.
     _buffers: Mapping[str, bool] = {}  # names of the attributes that are buffers -> whether state_dict saves them
-    _hooks: tuple[list, list] | None = None  # functions called before and after forward
+    _hooks: tuple[list, list, list, list] | None = None  # called before and after forward, and in the backward pass
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no method forward(self, ...)")
@@ -76,17 +77,19 @@ class Module:
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
             if self._hooks is None:
                 return self.forward(*args, **kwargs)
-            before, after = self._hooks
+            before, after, before_backward, after_backward = self._hooks
             for hook in list(before):
                 changed = hook(self, args)
                 if changed is not None:
                     args = changed if isinstance(changed, tuple) else (changed,)
+            watched = WatchedCall(self, before_backward, after_backward) if before_backward or after_backward else None
+            args = watched.inputs(args) if watched else args
             out = self.forward(*args, **kwargs)
             for hook in list(after):
                 changed = hook(self, args, out)
                 if changed is not None:
                     out = changed
-            return out
+            return watched.outputs(out) if watched else out
 
     if not TYPE_CHECKING:  # a type checker knows the names that there are
 
@@ -336,11 +339,11 @@ class Module:
             grad: Any = p.grad
             p.grad = None if set_to_none or grad is None else grad.detach().zero_()
 
-    def to(self, *target: Any, dtype: Any = None, device: Any = None) -> Self:
+    def to(self, *target: Any, dtype: Any = None, device: Any = None, non_blocking: bool = False) -> Self:
         """Change dtype and device: to("cuda"), to(float64), to("cuda", float64), or like a tensor: to(t).
 
         The parameters stay the same objects, so an optimizer that holds them follows.  Only floating-point tensors change
-        their dtype.  Raises TypeError when the dtype is not floating-point.
+        their dtype.  non_blocking is accepted, and without effect.  Raises TypeError when the dtype is not floating-point.
         """
 
         def move(x: Any) -> Any:
@@ -391,10 +394,28 @@ class Module:
         """Call hook(module, args, output) after forward; what it returns, if not None, replaces the output."""
         return self._register(1, hook)
 
-    def _register(self, when: int, hook: Callable) -> RemovableHandle:
+    def register_full_backward_pre_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        """Call hook(module, grad_output) when the gradients of the module's outputs are known; its result replaces them.
+
+        grad_output: a tuple with the gradient of every output.  The hook returns None, or such a tuple (or the one gradient).
+        prepend: call it before the hooks that are there already.
+        """
+        return self._register(2, hook, prepend)
+
+    def register_full_backward_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        """Call hook(module, grad_input, grad_output) when the gradients of the module's inputs are known; its result replaces
+        those of the inputs.
+
+        grad_input: a tuple with the gradient of every positional argument, None where there is none.  Replaced are the
+        gradients of the arguments, not those of the parameters.
+        prepend: call it before the hooks that are there already.
+        """
+        return self._register(3, hook, prepend)
+
+    def _register(self, when: int, hook: Callable, prepend: bool = False) -> RemovableHandle:
         if self._hooks is None:
-            self._hooks = ([], [])
-        self._hooks[when].append(hook)
+            self._hooks = ([], [], [], [])
+        self._hooks[when].insert(0 if prepend else len(self._hooks[when]), hook)
         return RemovableHandle(self._hooks[when], hook)
 
     # In print

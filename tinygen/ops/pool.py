@@ -30,6 +30,10 @@ Sizes = tuple[int, ...]
 """One number per spatial dimension."""
 
 
+_FEW = 16
+"""Taps of a window whose sum is taken in one go: 4 × 4."""
+
+
 @dataclass(frozen=True)
 class Windows:
     """How a window of `kernel` taps moves over the last dimensions of an input; `out` windows fit.
@@ -68,6 +72,27 @@ class Windows:
         """Whether every window has a tap inside the input along the axis."""
         ends = [self._met(axis, tap) for tap in range(self.kernel[axis])]
         return set().union(*(range(first, last) for first, last, _ in ends)) == set(range(self.out[axis]))
+
+    @cached_property
+    def one_by_one(self) -> list[Windows]:
+        """The same windows along one axis after the other, for sums: k + k steps for k · k taps.  Few taps are one step."""
+        if math.prod(self.kernel) <= _FEW:
+            return [self]
+        parts, size = [], list(self.size)
+        for axis, n in enumerate(self.out):
+            only = lambda values, other, axis=axis: tuple(v if i == axis else other for i, v in enumerate(values))
+            before, size[axis] = tuple(size), n
+            parts.append(
+                Windows(
+                    before,
+                    only(self.kernel, 1),
+                    only(self.stride, 1),
+                    only(self.padding, 0),
+                    only(self.dilation, 1),
+                    tuple(size),
+                )
+            )
+        return parts
 
     @property
     def overlap(self) -> bool:
@@ -116,18 +141,21 @@ def _fold(xp: Any, y: Any, windows: Windows) -> Any:
 
 @in_single
 def _sum(xp: Any, x: Any, windows: Windows) -> Any:
-    out = xp.zeros_like(x, shape=_of_windows(x, windows))
-    for _, inside, places in windows.taps:
-        out[inside] += x[places]
-    return out
-
-
-@in_single
-def _spread(xp: Any, y: Any, windows: Windows) -> Any:
-    x = xp.zeros_like(y, shape=_of_input(y, windows))
-    for _, inside, places in windows.taps:
-        _put(x, places, y[inside], windows)
+    for part in windows.one_by_one:
+        out = xp.zeros_like(x, shape=_of_windows(x, part))
+        for _, inside, places in part.taps:
+            out[inside] += x[places]
+        x = out
     return x
+
+
+def _spread(xp: Any, y: Any, windows: Windows) -> Any:
+    for part in reversed(windows.one_by_one):
+        x = xp.zeros_like(y, shape=_of_input(y, part))
+        for _, inside, places in part.taps:
+            _put(x, places, y[inside], part)
+        y = x
+    return y
 
 
 def _from_maxima(xp: Any, y: Any, x: Any, top: Any, windows: Windows) -> Any:

@@ -126,7 +126,7 @@ class FlatBuffer:
         t: how often these parameters have been updated, this time included.
         The rule changes theta and the state in place, and leaves g alone.
         """
-        gradients = [None if p.grad is None else p.grad.array for p in self.params]
+        gradients = [None if g is None else g.array for g in [p._grad for p in self.params]]
         has_gradient = [g is not None for g in gradients]
         if has_gradient != self._has_gradient:
             self._has_gradient, self._spans = has_gradient, list(self._plan(has_gradient))

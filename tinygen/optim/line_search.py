@@ -70,7 +70,7 @@ def strong_wolfe(
         left, right = sorted(p.t for p in ends)
         if (right - left) * reach < tolerance:
             break
-        t = cubic_minimum(*ends, left, right)
+        t = cubic_minimum(ends[0], ends[1], left, right)
         margin = 0.1 * (right - left)
         is_close = min(right - t, t - left) < margin
         if is_close and (stalled or t >= right or t <= left):  # twice at one end: the interval would hardly shrink

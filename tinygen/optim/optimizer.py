@@ -262,7 +262,7 @@ class Optimizer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        kept, self._buffers = self._buffers, [[] for _ in self.param_groups]
+        kept, self._buffers = state["_buffers"], [[] for _ in self.param_groups]
         for i, group in enumerate(kept):
             if group:
                 self._make_buffers(i, {p: (steps, tensors) for p, steps, tensors in group})

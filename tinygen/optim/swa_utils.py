@@ -236,5 +236,5 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
     finally:
         for m, momentum in zip(norms, momenta, strict=True):
             m.momentum = momentum
-        for m, mode in modes:
-            m.training = mode
+        for module, mode in modes:
+            module.training = mode

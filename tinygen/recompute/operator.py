@@ -68,12 +68,20 @@ def record(op: Op, inputs: Sequence[Node], run: Run, results: Sequence[Node]) ->
         first = results[0].array
         zero = ARRAY_MODULES[type(first)].zeros_like(first, shape=(), dtype=np.result_type(*(y.dtype for y in results)))
         joint = op(*inputs, run=run, value=ARRAY_MODULES[type(first)].broadcast_to(zero, (ends[-1],)))
-        outputs = [
-            _part(joint, value=y.array, at=slice(end - y.array.size, end)) for y, end in zip(results, ends, strict=True)
-        ]
+        outputs = parts_of(joint, results)
     for y, result in zip(outputs, results, strict=True):
         y.memory = result.memory
     return {id(result): y for y, result in zip(outputs, results, strict=True)}
+
+
+def parts_of(joint: Node, results: Sequence[Node]) -> list[Any]:
+    """The results as they follow from the operator's output, in its graph."""
+    if len(results) == 1:
+        return [joint]
+    ends = list(accumulate(y.array.size for y in results))
+    return [
+        _part(joint, value=y.array, at=slice(end - y.array.size, end)) for y, end in zip(results, ends, strict=True)
+    ]
 
 
 def split(g: Any, like: Likeness) -> list[Any]:

@@ -88,12 +88,13 @@ def _sum_of_taps(x: Any, taps: list[list[tuple[Any, Any]]]) -> Any:
     xp, device = array_module(taps[0][0][0]), device_of(taps[0][0][0])
     first = to_device(np.arange(batch).reshape(-1, *(1,) * len(out)) * math.prod(size), device)
     y: Any = 0.0
+    inside: Any
     for several in product(*taps):
-        at, inside, weight = first, None, None
+        at, inside, weight = first, True, None
         for (place, w), m, length in zip(several, size, lengths, strict=True):
             is_in = (place >= 0) & (place < m)
             at = at + xp.where(is_in, place, 0).astype(np.int64) * length  # a NaN is outside
-            inside = is_in if inside is None else inside & is_in
+            inside = is_in & inside
             weight = w if weight is None or w is None else weight * w
         # selections, not products with 0: what stands outside may be no number
         part = ops.where(inside[..., None], take(rows, at=at), 0.0)

@@ -18,7 +18,7 @@ class _Pad(Module):
     def __init__(self, padding: int | Sequence[int]):
         super().__init__()
         n = 2 * self._ndim
-        self.padding = (padding,) * n if hasattr(padding, "__index__") else tuple(padding)
+        self.padding = tuple(padding) if isinstance(padding, Sequence) else (padding,) * n
         if len(self.padding) != n or not all(hasattr(p, "__index__") for p in self.padding):
             names = "left, right, top, bottom, front, back".split(", ")[:n]
             raise ValueError(

@@ -35,6 +35,8 @@ _PRODUCT = 150.0
 """Every further product of a stack of matrices."""
 _WAVE = 0.4
 """To transform an element by a fast Fourier transform, per doubling of its length."""
+_MANY = 100
+"""Taps of a kernel for which a fast Fourier transform may be faster than one multiplication after the other."""
 _ENTRY = 2.0
 """A sine or a cosine: 20, but they are kept, and most convolutions are done ten times and more."""
 
@@ -99,7 +101,7 @@ def _way(
     itemsize: int,
     spreading: bool,
 ) -> Way:
-    if depthwise.takes(geo, n_in) and geo.groups > 1:
+    if depthwise.takes(geo, n_in) and geo.groups > 1 and (limits or math.prod(geo.kernel) < _MANY or not spreading):
         return DEPTHWISE
     if limits:
         named = on_gpu.estimates(limits, geo, batch, n_in, n_out, itemsize)
@@ -107,6 +109,8 @@ def _way(
             (way for way in map(ON_GPU.__getitem__, named) if spreading or not way.spreads), key=lambda w: named[w.name]
         )
     costs = estimates(geo, batch, n_in, n_out, itemsize, threads)
+    if depthwise.takes(geo, n_in) and geo.groups > 1:
+        return FFT if FFT in costs else DEPTHWISE
     return min((way for way in costs if spreading or not way.spreads), key=costs.__getitem__)
 
 

@@ -17,16 +17,29 @@ SciPy's transforms, so on the CPU only.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from itertools import count
 from typing import Any
-
-from scipy import fft
 
 from tinygen.ops.conv.geometry import Geometry, Sizes, channels_first, grouped, kernel_first, padded, pixel_major
 
 
 def lengths(geo: Geometry) -> Sizes:
     """The periods: the padded input, and a little more where that transforms faster."""
-    return tuple(fft.next_fast_len(n, real=True) for n in geo.padded)
+    return tuple(map(_fast_length, geo.padded))
+
+
+@lru_cache(4096)
+def _fast_length(n: int) -> int:
+    """The next number without large prime factors.  (SciPy has it too, but importing scipy.fft takes longer than most layers.)"""
+
+    def rest(m: int) -> int:
+        for p in (2, 3, 5, 7, 11):
+            while m % p == 0:
+                m //= p
+        return m
+
+    return next(m for m in count(n) if rest(m) == 1)
 
 
 def memory(geo: Geometry, batch: int, n_in: int, n_out: int) -> int:
@@ -82,10 +95,14 @@ def _of_w(xp: Any, w: Any, geo: Geometry) -> Any:
 
 
 def _frequencies(pixels: Any, geo: Geometry) -> Any:
+    from scipy import fft
+
     return fft.rfftn(pixels, lengths(geo), range(len(geo.size)))
 
 
 def _pixels(frequencies: Any, geo: Geometry) -> Any:
+    from scipy import fft
+
     return fft.irfftn(frequencies, lengths(geo), range(len(geo.size)), overwrite_x=True)
 
 

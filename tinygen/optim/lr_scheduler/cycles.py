@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import floor
+from typing import Any
 
 from tinygen.optim.lr_scheduler.base import LRScheduler
 from tinygen.optim.lr_scheduler.cosine import height
@@ -165,6 +166,7 @@ class OneCycleLR(_Cycle):
         self.max_momentums = self._per_group("max_momentum", max_momentum)
         # (last step, rates at its begin and end, momenta at its begin and end), by name
         peak = pct_start * total_steps - 1
+        self._phases: list[list[Any]]
         up = [peak, "base_lrs", "max_lrs", "max_momentums", "base_momentums"]
         if three_phase:
             down = [2 * peak, "max_lrs", "base_lrs", "base_momentums", "max_momentums"]
@@ -186,7 +188,7 @@ class OneCycleLR(_Cycle):
         """The rates; and the momenta are set, as in PyTorch."""
         if self.last_epoch > self.total_steps:
             raise ValueError(f"OneCycleLR: step {self.last_epoch} of {self.total_steps}; it was made for fewer steps")
-        start: float = 0
+        start, phase = 0.0, self._phases[0]
         for phase in self._phases:
             if self.last_epoch <= phase[0] or phase is self._phases[-1]:
                 break
