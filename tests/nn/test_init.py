@@ -11,6 +11,7 @@ from scipy import stats
 import tinygen as tg
 from tinygen import backend
 from tinygen.nn import Parameter, init
+from tinygen.nn import functional as F
 
 SHAPE = (200, 150)
 FAN_IN, FAN_OUT = 150, 200
@@ -124,3 +125,28 @@ def test_relu_networks_keep_their_scale():
 def test_empty_and_float64():
     assert init.kaiming_uniform_(tg.zeros(3, 0)).shape == (3, 0)
     assert init.trunc_normal_(tg.zeros(3, dtype=tg.float64)).dtype == tg.float64
+
+
+@pytest.mark.parametrize(("shape", "groups"), [((4, 4, 3), 1), ((6, 3, 5, 3), 2), ((2, 5, 1, 3, 3), 1), ((5, 2, 3), 1)])
+def test_dirac_hands_the_input_on(shape, groups, device):
+    """As the kernel of a convolution of the same size: output i of each group is input i of the group, or 0 beyond them."""
+    w = init.dirac_(tg.empty(*shape, device=device), groups)
+    x = tg.randn(2, shape[1] * groups, *(5,) * (len(shape) - 2))
+    conv = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}[len(shape)]
+    y = conv(x, w.cpu(), padding=tuple(k // 2 for k in shape[2:]), groups=groups)
+    each = shape[0] // groups
+    for o in range(shape[0]):
+        channel = o % each
+        expected = x[:, o // each * shape[1] + channel] if channel < shape[1] else x[:, 0] * 0
+        np.testing.assert_array_equal(y[:, o].numpy(), expected.numpy())
+
+
+def test_sparse_leaves_out_the_same_share_of_every_column(device):
+    w = init.sparse_(tg.empty(50, 400, device=device), 0.1, std=2.0, generator=tg.Generator(device).manual_seed(0))
+    w = w.cpu().numpy()
+    assert ((w == 0).sum(0) == 5).all()
+    assert abs((w == 0).sum(1).mean() - 40) < 1e-9 and (w == 0).sum(1).max() < 80  # not the same rows in every column
+    assert abs(w[w != 0].std() / 2 - 1) < 4 / np.sqrt(2 * 45 * 400)  # four standard deviations
+    assert (init.sparse_(tg.empty(3, 2), 0.5) == 0).sum(0).tolist() == [2, 2]  # rounded up
+    for share, zeros in ((0.0, 0), (1.0, 6)):
+        assert int((init.sparse_(tg.empty(3, 2), share) == 0).sum()) == zeros

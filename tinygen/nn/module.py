@@ -127,14 +127,21 @@ class Module:
     # Registering by name
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
-        """setattr(self, name, param), for a Parameter, or None for one that is left out."""
+        """setattr(self, name, param), for a Parameter, or None for one that is left out.
+
+        Raises TypeError for what is not a Parameter, KeyError for a name with a dot or one that another attribute has.
+        """
         if not (param is None or isinstance(param, Parameter)):
             raise TypeError(f"register_parameter: {name!r} must be an nn.Parameter or None, got {type(param).__name__}")
         self._claim("register_parameter", name)
         setattr(self, name, param)
 
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
-        """An attribute that is state but not trained: it moves with the module, and state_dict saves it if persistent."""
+        """An attribute that is state but not trained: it moves with the module, and state_dict saves it if persistent.
+
+        name: of the attribute.  tensor: what it starts with, or None.
+        Raises TypeError for what is not a tensor, KeyError for a name with a dot or one that another attribute has.
+        """
         if not (tensor is None or isinstance(tensor, Node)):
             raise TypeError(f"register_buffer: {name!r} must be a tensor or None, got {type(tensor).__name__}")
         if name not in self._buffers:
@@ -143,7 +150,10 @@ class Module:
         setattr(self, name, tensor)
 
     def register_module(self, name: str, module: Module | None) -> None:
-        """setattr(self, name, module)."""
+        """setattr(self, name, module), for a Module or None.
+
+        Raises TypeError for what is not a Module, KeyError for a name with a dot or one that another attribute has.
+        """
         if not (module is None or isinstance(module, Module)):
             raise TypeError(f"register_module: {name!r} must be an nn.Module or None, got {type(module).__name__}")
         self._claim("register_module", name)
@@ -170,12 +180,17 @@ class Module:
                 yield name, value
 
     def children(self) -> Iterator[Module]:
+        """The modules that are attributes of this one, without those inside them."""
         return (m for _, m in self.named_children())
 
     def named_modules(
         self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Module]]:
-        """(path, module) for this module (path "") and everything below: "encoder", "encoder.0", ..."""
+        """(path, module) for this module (path "") and everything below: "encoder", "encoder.0", ...
+
+        memo: modules that are left out; those that come are added to it.  prefix: what the paths begin with.
+        remove_duplicate: a module that has two paths comes once, under the first.
+        """
         memo = set() if memo is None else memo
         if self in memo:
             return
@@ -187,6 +202,7 @@ class Module:
                 yield from value.named_modules(memo, f"{prefix}.{name}" if prefix else name, remove_duplicate)
 
     def modules(self) -> Iterator[Module]:
+        """This module and everything below, each once."""
         return (m for _, m in self.named_modules())
 
     def _named_tensors(
@@ -209,24 +225,35 @@ class Module:
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
-        """(path, parameter), here and below; a parameter shared by several modules comes once."""
+        """(path, parameter), here and below; a parameter shared by several modules comes once.
+
+        prefix: what the paths begin with.  recurse: False: only those of this module.
+        remove_duplicate: False: a shared one comes under each of its paths.
+        """
         return self._named_tensors(Module._own_parameters, prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
-        """The parameters, here and below: what an optimizer is given."""
+        """The parameters, here and below: what an optimizer is given.
+
+        recurse: False: only those of this module.
+        """
         return (p for _, p in self.named_parameters("", recurse))
 
     def named_buffers(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Tensor]]:
-        """(path, buffer), here and below."""
+        """(path, buffer), here and below.
+
+        prefix, recurse, remove_duplicate: as named_parameters has them.
+        """
         return self._named_tensors(Module._own_buffers, prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """The buffers, here and below; recurse=False: only those of this module."""
         return (b for _, b in self.named_buffers("", recurse))
 
     def get_submodule(self, target: str) -> Module:
-        """The module at a path such as "encoder.0"; "" is the module itself.  Raises AttributeError if there is none."""
+        """The module at the path `target`, such as "encoder.0"; "" is the module itself.  AttributeError if there is none."""
         module: Any = self
         for name in target.split(".") if target else ():
             inner = module.__dict__.get(name)
@@ -236,11 +263,11 @@ class Module:
         return module
 
     def get_parameter(self, target: str) -> Parameter:
-        """The parameter at a path such as "encoder.0.weight".  Raises AttributeError if there is none."""
+        """The parameter at the path `target`, such as "encoder.0.weight".  Raises AttributeError if there is none."""
         return self._member_at("get_parameter", target, Parameter)
 
     def get_buffer(self, target: str) -> Tensor:
-        """The buffer at a path such as "encoder.1.running_mean".  Raises AttributeError if there is none."""
+        """The buffer at the path `target`, such as "encoder.1.running_mean".  Raises AttributeError if there is none."""
         return self._member_at("get_buffer", target, Tensor)
 
     def _member_at(self, function: str, target: str, kind: type) -> Any:
@@ -253,7 +280,7 @@ class Module:
         return found
 
     def set_submodule(self, target: str, module: Module) -> None:
-        """Put a module at a path such as "encoder.0".  Raises AttributeError if there is no module at the path before its last
+        """Put a module at the path `target`, such as "encoder.0".  Raises AttributeError if there is no module at the path before its last
         part, KeyError for a name that another attribute has."""
         path, _, name = target.rpartition(".")
         self.get_submodule(path).register_module(name, module)
@@ -273,7 +300,7 @@ class Module:
     def state_dict(self, prefix: str = "", keep_vars: bool = False) -> dict[str, Tensor]:
         """{path: tensor} of all parameters and persistent buffers.  The tensors share memory with the module's.
 
-        keep_vars: the parameters themselves instead of detached tensors.
+        prefix: what the paths begin with.  keep_vars: the parameters themselves instead of detached tensors.
         """
         return {key: value if keep_vars else value.detach() for key, value in self._state(prefix)}
 
@@ -327,20 +354,20 @@ class Module:
         return self.train(False)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Whether the parameters ask for gradients: False freezes them."""
+        """Whether the parameters ask for gradients: requires_grad=False freezes them."""
         for p in self.parameters():
             p.requires_grad_(requires_grad)
         return self
 
     @as_a_whole
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients, or set them to zeros."""
+        """Forget the gradients, or with set_to_none=False set them to zeros."""
         for p in self.parameters():
             grad: Any = p.grad
             p.grad = None if set_to_none or grad is None else grad.detach().zero_()
 
     def to(self, *target: Any, dtype: Any = None, device: Any = None, non_blocking: bool = False) -> Self:
-        """Change dtype and device: to("cuda"), to(float64), to("cuda", float64), or like a tensor: to(t).
+        """Change dtype and device: the target is "cuda", float64, both, or a tensor to be like: to("cuda", float64), to(t).
 
         The parameters stay the same objects, so an optimizer that holds them follows.  Only floating-point tensors change
         their dtype.  non_blocking is accepted, and without effect.  Raises TypeError when the dtype is not floating-point.
@@ -369,19 +396,23 @@ class Module:
         return self
 
     def cpu(self) -> Self:
+        """Move to the CPU."""
         return self.to("cpu")
 
     def cuda(self, device: int | str | Device | None = None) -> Self:
-        """Move to the GPU (of that number)."""
+        """Move to the GPU; device: its number or name."""
         return self.to(f"cuda:{device}" if isinstance(device, int) else device or "cuda")
 
     def float(self) -> Self:
+        """All floating-point parameters and buffers become float32."""
         return self.to(np.float32)
 
     def double(self) -> Self:
+        """All floating-point parameters and buffers become float64."""
         return self.to(np.float64)
 
     def half(self) -> Self:
+        """All floating-point parameters and buffers become float16."""
         return self.to(np.float16)
 
     # Hooks

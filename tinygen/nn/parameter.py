@@ -14,6 +14,7 @@ class Parameter(Tensor):
     """A leaf that requires a gradient.  As an attribute of a Module it is one of the module's parameters.
 
     data: a tensor or an array, whose memory it shares, or numbers in lists.
+    requires_grad: False for one that is not trained.
     """
 
     __slots__ = ()

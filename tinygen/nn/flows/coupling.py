@@ -91,6 +91,7 @@ class _Coupling(Transform):
 class AffineCoupling(_Coupling):
     """y = b⊙x + (1-b)⊙(x⊙exp s(b⊙x) + t(b⊙x)),   log|det dy/dx| = Σ (1-b)⊙s(b⊙x)
 
+    mask: b, of 0 and 1, of the shape of x without the batch.
     scale_net, translate_net: any modules, s and t.  Without a translate_net, scale_net gives both, as twice the channels
         (dimension 1): first s, then t.
     bound: a module that s goes through, so that no layer can scale without limit: `SoftClamp(limit)`, or `TanhScale(shape)`.
@@ -126,7 +127,7 @@ class AffineCoupling(_Coupling):
 class AdditiveCoupling(_Coupling):
     """y = b⊙x + (1-b)⊙(x + t(b⊙x)),   log|det dy/dx| = 0: the volume stays.
 
-    translate_net: any module, t.
+    mask: b, of 0 and 1, of the shape of x without the batch.  translate_net: any module, t.
     """
 
     def __init__(self, mask: Any, translate_net: Module):

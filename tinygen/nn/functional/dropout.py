@@ -23,6 +23,8 @@ def dropout(
 ) -> Tensor:
     """In training every element is 0 with probability p, and divided by 1 - p otherwise: the mean stays.
 
+    input: of any shape; returns the same.  training: False: the input as it is.
+    inplace: accepted for PyTorch's sake, without effect: the input is never overwritten.
     generator: where the draws come from; by default the default generator of the input's device (`manual_seed`).
     Source: Srivastava et al. 2014, section 4.  Raises ValueError unless 0 <= p <= 1.
     """

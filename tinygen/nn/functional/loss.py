@@ -91,7 +91,7 @@ def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: fl
 
 
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reduction: str = "mean") -> Tensor:
-    """-y log p - (1 - y) log(1 - p), for probabilities p = input and targets y in [0, 1].
+    """-y log p - (1 - y) log(1 - p), for probabilities p = input and y = target, in [0, 1].
 
     The logarithms are at least -100, as in PyTorch, so that the loss of a certain and wrong prediction is finite, and so is its
     gradient.  Better train on logits: binary_cross_entropy_with_logits.

@@ -47,7 +47,7 @@ def batch_norm(
 ) -> Tensor:
     """(x - μ) / √(σ² + eps) · weight + bias, for every channel with the moments of the batch.
 
-    input: (N, C) or (N, C, d1, ...); all others (C,).  Returns the input's shape.
+    input: (N, C) or (N, C, d1, ...); running_mean, running_var, weight and bias: (C,), or None.  Returns the input's shape.
     training: μ and σ² (divided by the number n of values) are those of the batch, and the running statistics, unless None, move
         by `momentum`, a number or a tensor of one, towards them, where the variance is divided by n - 1, as in PyTorch.
         Otherwise they are the running ones.
@@ -82,7 +82,8 @@ def instance_norm(
 ) -> Tensor:
     """(x - μ) / √(σ² + eps) · weight + bias, for every channel of every element of the batch with its own moments.
 
-    input: (N, C, d1, ...), with more than one position; all others (C,).  Returns the input's shape.
+    input: (N, C, d1, ...), with more than one position; running_mean, running_var, weight and bias: (C,), or None.  Returns the
+        input's shape.
     use_input_stats: if False, the running statistics are used, as batch_norm does in evaluation.  Otherwise they move, unless
         None, by `momentum` towards the mean over the batch of μ and of σ² (divided by n - 1, as in PyTorch).
     Source: Ulyanov, Vedaldi, Lempitsky 2016, "Instance normalization".

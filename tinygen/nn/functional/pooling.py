@@ -99,7 +99,7 @@ def max_unpool1d(
 ) -> Tensor:
     """Every value back where `max_pool1d(..., return_indices=True)` found it, and 0 elsewhere: linear in the values.
 
-    input and indices: (N, C, L) or (C, L).  output_size: of the result, (L',) or its whole shape; by default
+    input and indices: (N, C, L) or (C, L).  kernel_size, stride, padding: those of that call.  output_size: of the result, (L',) or its whole shape; by default
     (L - 1) stride - 2 padding + kernel: max_pool1d maps several sizes to one.
     Where windows overlapped and an index comes twice, one of its values is written.
     Source: Zeiler, Fergus 2014, section 2.1; deck D3, "unpooling".

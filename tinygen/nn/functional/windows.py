@@ -22,6 +22,7 @@ def unfold(input: Any, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes =
 
     input: (N, C, H, W) or (C, H, W).  Returns (N, C · kernel H · kernel W, number of windows): the windows in rows, and in every
     column the channels one after the other, each with the taps of the window in rows.  Zeros around the input.
+    kernel_size, stride, padding, dilation: one number, or one for each of H and W, as for max_pool2d.
     A convolution is one matrix product with it: conv2d(x, w) = w.reshape(len(w), -1) @ unfold(x, ...).
     Raises ShapeError when no window fits, ValueError for sizes that make no sense.
     """
@@ -38,6 +39,7 @@ def fold(
     """Windows put back where `unfold` took them from, and added up where they overlap: the transpose of `unfold`.
 
     input: (N, C · kernel H · kernel W, number of windows), or without N.  Returns (N, C, *output_size).
+    output_size: (H, W) of the result, or one number for both.  kernel_size, stride, padding, dilation: as unfold had them.
     fold(unfold(x)) is x times the number of windows that see the pixel: fold(unfold(ones)).
     Raises ShapeError when the number of windows or the channels do not fit, ValueError for sizes that make no sense.
     """

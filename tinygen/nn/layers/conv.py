@@ -177,6 +177,7 @@ _FORWARD = """y[o] = b[o] + Σ_c w[o, c] ⋆ x[c]: every output channel is a sum
     weight: (out_channels, in_channels / groups, *kernel_size), bias: (out_channels,); both start uniform in
     ±1/√(in_channels / groups · Π kernel_size), as in PyTorch.
     padding: whole numbers, "same" or "valid"; padding_mode: "zeros", "reflect", "replicate", "circular".
+    device, dtype: of the parameters.
     Raises ValueError for sizes that make no sense, ShapeError for an input that does not fit.
     """
 
@@ -184,7 +185,8 @@ _TRANSPOSED = """The transpose of Conv{n}d with the same weight, as a matrix: ev
 
     x: (N, in_channels, {form}) or without N.  Returns (N, out_channels, {out}), sizes as `functional.conv_transpose{n}d` says.
     weight: (in_channels, out_channels / groups, *kernel_size), bias: (out_channels,); both start uniform in
-    ±1/√(out_channels / groups · Π kernel_size), as in PyTorch.
+    ±1/√(out_channels / groups · Π kernel_size), as in PyTorch.  padding_mode: "zeros", nothing else.
+    device, dtype: of the parameters.
     Raises ValueError for sizes that make no sense, ShapeError for an input that does not fit.
     Source: deck D4; Dumoulin, Visin 2016, chapter 4.
     """

@@ -14,7 +14,10 @@ from tinygen.tensor import Tensor
 class Dropout(Module):
     """In training every element is 0 with probability p, and divided by 1 - p otherwise; in evaluation the identity.
 
+    x: of any shape; returns the same.
+    inplace: accepted for PyTorch's sake, without effect: the input is never overwritten.
     generator: where the draws come from; by default the default generator of the input's device.
+    Raises ValueError unless 0 <= p <= 1.  Source: Srivastava et al. 2014.
     """
 
     _function: Callable[..., Any] = staticmethod(F.dropout)

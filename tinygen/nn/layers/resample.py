@@ -49,7 +49,7 @@ class UpsamplingNearest2d(Upsample):
 
 
 class UpsamplingBilinear2d(Upsample):
-    """Upsample of images with mode="bilinear" and align_corners=True: (N, C, H, W) -> (N, C, H', W')."""
+    """Upsample of images with mode="bilinear" and align_corners=True: (N, C, H, W) -> (N, C, H', W').  Give size or scale_factor."""
 
     def __init__(self, size: Any = None, scale_factor: Any = None):
         super().__init__(size, scale_factor, "bilinear", align_corners=True)
@@ -112,7 +112,7 @@ class Unfold(Module):
 
 
 class Fold(Module):
-    """Columns added up where their windows were: (N, C · kernel, windows) -> (N, C, *output_size); the transpose of Unfold."""
+    """Columns added up where their windows were: (N, C · kernel, windows) -> (N, C, *output_size); the transpose of Unfold.  See `functional.fold`."""
 
     def __init__(
         self, output_size: Sizes, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1

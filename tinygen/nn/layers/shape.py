@@ -25,7 +25,10 @@ class Flatten(Module):
 
 
 class Unflatten(Module):
-    """Dimension `dim` becomes several: Unflatten(1, (1, 28, 28)) maps (N, 784) to (N, 1, 28, 28)."""
+    """Dimension `dim` becomes several: Unflatten(1, (1, 28, 28)) maps (N, 784) to (N, 1, 28, 28).
+
+    unflattened_size: their sizes, of which one may be -1.  Raises ShapeError when they do not multiply to the size there is.
+    """
 
     def __init__(self, dim: int, unflattened_size: Sequence[int]):
         super().__init__()

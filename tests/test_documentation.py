@@ -1,0 +1,161 @@
+"""What is public says what it is: words, every argument, and types.
+
+For every public function and class of the modules in MODULES, and for the public methods of those classes: a docstring; each
+argument is named in it (a method's in its own or in its class's), or in that of a function that it refers to in the words "as f"
+or "see f"; each argument and each result has a type.
+To hold a further module to it, add it to MODULES.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tinygen.engine import Op
+
+MODULES = [
+    "tinygen.nn",
+    "tinygen.nn.functional",
+    "tinygen.nn.init",
+    "tinygen.nn.utils",
+    "tinygen.nn.utils.parametrize",
+    "tinygen.nn.utils.parametrizations",
+]
+OF_A_LAYER = {"forward", "extra_repr"}
+"""Methods that every layer has: what forward takes is told by the words of its class, where it is called x."""
+
+
+def public(module: str) -> dict[str, Any]:
+    """name -> what a module offers: what it lists in __all__, else what is defined in it."""
+    found = importlib.import_module(module)
+    names = getattr(found, "__all__", None) or [
+        name for name, value in vars(found).items() if getattr(value, "__module__", "") == module
+    ]
+    return {name: getattr(found, name) for name in names if not name.startswith("_")}
+
+
+def methods(cls: type) -> Iterator[tuple[str, Callable]]:
+    """The public methods that the class itself defines, properties too."""
+    for name, value in vars(cls).items():
+        if name.startswith("_") or name in OF_A_LAYER:
+            continue
+        value = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+        if inspect.isfunction(value):
+            yield name, value
+
+
+def words(text: str | None, depth: int = 3) -> set[str]:
+    """The words of a docstring, and of those that it refers to."""
+    found = set(re.findall(r"\w+", text or ""))
+    for name in re.findall(r"\b(?:as for|[Aa]s|[Ss]ee) `?(?:nn\.)?(?:functional\.)?(\w+)", text or ""):
+        if depth and name in REFERENCES:
+            found |= words(REFERENCES[name], depth - 1)
+    return found
+
+
+def unsaid(name: str, f: Any, *more: str | None) -> Iterator[str]:
+    """What is missing in the docstring of a callable; `more` are other texts in which an argument may be named."""
+    doc = inspect.getdoc(f) if not inspect.isclass(f) else f.__doc__
+    if not doc and not any(more):
+        yield f"{name}: no docstring"
+    named = words(doc).union(*map(words, more))
+    for p in inspect.signature(f).parameters.values():
+        if p.name not in ("self", "cls") and p.name not in named:
+            yield f"{name}: the argument {p.name!r} is not explained"
+
+
+def untyped(name: str, f: Callable, result: bool = True) -> Iterator[str]:
+    signature = inspect.signature(f)
+    for p in signature.parameters.values():
+        if p.annotation is p.empty and p.name not in ("self", "cls"):
+            yield f"{name}: the argument {p.name!r} has no type"
+    if result and signature.return_annotation is signature.empty:
+        yield f"{name}: the result has no type"
+
+
+def gaps(name: str, value: Any) -> Iterator[str]:
+    """Everything that is missing in one public thing."""
+    if isinstance(value, Op):
+        yield from unsaid(name, value, value.doc)
+    elif inspect.isclass(value):
+        yield from unsaid(name, value, value.__init__.__doc__ if "__init__" in vars(value) else None)
+        if "__init__" in vars(value):
+            yield from untyped(name, value.__init__, result=False)
+        for method, f in methods(value):
+            if not f.__doc__:
+                yield f"{name}.{method}: no docstring"
+            yield from unsaid(f"{name}.{method}", f, value.__doc__)
+        for method, f in [*methods(value), *((n, vars(value)[n]) for n in OF_A_LAYER & set(vars(value)))]:
+            yield from untyped(f"{name}.{method}", f)
+    elif callable(value):
+        yield from unsaid(name, value)
+        yield from untyped(name, value)
+
+
+REFERENCES = {
+    name: f"{value.__doc__} {getattr(value.__init__, '__doc__', '') if inspect.isclass(value) else ''}"
+    for module in MODULES
+    for name, value in public(module).items()
+    if callable(value)
+}
+CASES = {f"{module}.{name}": value for module in MODULES for name, value in public(module).items() if callable(value)}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_documented_and_typed(name):
+    assert not list(gaps(name, CASES[name]))
+
+
+def test_the_modules_offer_what_they_should():
+    """So that an empty list of cases does not pass for a documented package."""
+    for module in MODULES:
+        assert public(module), module
+    assert len(CASES) > 250
+
+
+def test_gaps_are_found():
+    """The check can fail: in each of the ways."""
+
+    def silent(x: int) -> int:
+        return x
+
+    def says_nothing_of_y(x: int, y: int) -> int:
+        """x."""
+        return x
+
+    def untyped_one(x):
+        """x."""
+
+    class Layer:
+        """Words."""
+
+        def __init__(self, size: int):
+            pass
+
+        def method(self, x: int) -> None:
+            """More words."""
+
+        def forward(self, input):
+            pass
+
+    def refers(x: int, generator: int) -> int:
+        """As normal_ (init), for x."""
+        return x
+
+    assert not list(gaps("f", refers))
+    refers.__doc__ = "Like normal_, for x."
+    assert list(gaps("f", refers)) == ["f: the argument 'generator' is not explained"]
+    assert list(gaps("f", silent)) == ["f: no docstring", "f: the argument 'x' is not explained"]
+    assert list(gaps("f", says_nothing_of_y)) == ["f: the argument 'y' is not explained"]
+    assert list(gaps("f", untyped_one)) == ["f: the argument 'x' has no type", "f: the result has no type"]
+    assert list(gaps("f", Layer)) == [
+        "f: the argument 'size' is not explained",
+        "f.method: the argument 'x' is not explained",
+        "f.forward: the argument 'input' has no type",
+        "f.forward: the result has no type",
+    ]
