@@ -302,6 +302,7 @@ def test_a_generator_draws_and_leaves_the_default_alone():
     assert str(tg.get_rng_state()) == str(state)
 
 
+@pytest.mark.filterwarnings("ignore:compile")
 @pytest.mark.parametrize("name", ALL)
 def test_a_compiled_step_draws_anew(name):
     """Bit for bit what the step computes uncompiled, from the same seed; or it says that it runs uncompiled."""
