@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import tinygen as tg
 from tests.optim.test_rules import CASES, arrays, draws, give, leaves
-from tinygen import nn, optim
+from tinygen import checkpoint, nn, optim
 
 WAYS = {"deepcopy": copy.deepcopy, "pickle": lambda x: pickle.loads(pickle.dumps(x))}
 SHAPES = [(3, 2), (), (2, 0), (4,)]
@@ -78,6 +78,49 @@ def test_a_model_and_its_optimizer_are_copied_together(way):
         train(other, its)
         assert all((a != b).any() for a, b in zip(before, arrays(other.parameters()), strict=True))
         same(before, arrays(model.parameters()))
+
+
+class Momentum(optim.Optimizer):
+    """As one writes it in PyTorch."""
+
+    def __init__(self, params, lr, momentum):
+        super().__init__(params, dict(lr=lr, momentum=momentum))
+
+    @tg.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    state = self.state[p]
+                    if not state:
+                        state["step"], state["buffer"] = 0, tg.zeros_like(p)
+                    state["step"] += 1
+                    state["buffer"].mul_(group["momentum"]).add_(p.grad)
+                    p.add_(state["buffer"], alpha=-group["lr"])
+
+
+@pytest.mark.parametrize("way", [*WAYS, "state_dict"])
+def test_an_optimizer_of_ones_own_written_as_in_pytorch(way, tmp_path):
+    rng = np.random.default_rng(0)
+    values, plan = draws(rng, SHAPES), [draws(rng, SHAPES) for _ in range(6)]
+    params, others = leaves(values), leaves(values)
+    mine, other = Momentum(params, 0.1, 0.5), optim.SGD(others, lr=0.1, momentum=0.5)
+    run(params, mine, plan[:3])
+    run(others, other, plan[:3])
+    if way == "state_dict":
+        checkpoint.save(tmp_path / "state", mine.state_dict())
+        params = leaves(arrays(params))
+        mine = Momentum(params, 77.0, 0.1)
+        mine.load_state_dict(checkpoint.load(tmp_path / "state"))
+    else:
+        params, mine = WAYS[way]((params, mine))
+    run(params, mine, plan[3:])
+    run(others, other, plan[3:])
+    for a, b in zip(arrays(params), arrays(others), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+    assert mine.state[params[0]]["step"] == 6
+    with pytest.raises(NotImplementedError, match=r"Optimizer: an optimizer must define step\(\), or a rule"):
+        optim.Optimizer(params, {"lr": 0.1}).step()
 
 
 def test_a_shallow_copy_takes_turns_with_the_original():

@@ -254,6 +254,16 @@ def test_follows_a_module_that_changes_its_dtype():
     np.testing.assert_allclose(np.r_[layer.weight.detach().numpy().ravel(), layer.bias.item()], best, atol=1e-4)
 
 
+def test_half_precision_is_computed_in_float32():
+    """The squares of gradients of 1000 are infinite in float16."""
+    (x,) = leaves([[3.0, -2.0]], dtype=np.float16)
+    optimizer = optim.LBFGS([x], line_search_fn="strong_wolfe")
+    scale = tg.tensor([300.0, 100.0], dtype=np.float16)
+    optimizer.step(closure_of(optimizer, lambda: ((x - 1).square() * scale).sum()))
+    assert x.dtype == np.float16 and optimizer.state[x]["d"].dtype == np.float32
+    np.testing.assert_allclose(x.detach().numpy(), [1, 1], atol=2e-3)  # float16 has 1e-3
+
+
 def test_errors():
     (p, q) = leaves([[1.0], [2.0]])
     with pytest.raises(ValueError, match="LBFGS: all parameters must be in one group"):

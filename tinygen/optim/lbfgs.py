@@ -114,7 +114,7 @@ class LBFGS(Optimizer):
             with enable_grad():
                 loss = closure()
             memory["func_evals"] += 1
-            return loss, float(loss), _flat([p.array * 0 if p.grad is None else p.grad.array for p in params])
+            return loss, float(loss), self._flat([p.array * 0 if p.grad is None else p.grad.array for p in params])
 
         def to(theta: Array) -> None:
             for p, (a, b) in zip(params, pairwise(accumulate((p.array.size for p in params), initial=0)), strict=True):
@@ -129,7 +129,7 @@ class LBFGS(Optimizer):
             memory["n_iter"] += 1
             d = self._next_direction(memory, g, group["history_size"])
             t = lr * min(1.0, 1 / _number(abs(g).sum())) if memory["n_iter"] == 1 else lr
-            slope, before, theta = _number(g.dot(d)), value, _flat([p.array for p in params])
+            slope, before, theta = _number(g.dot(d)), value, self._flat([p.array for p in params])
             memory |= {"d": d, "t": t, "prev_flat_grad": g, "prev_loss": value}
             if slope > -group["tolerance_change"]:
                 break
@@ -157,6 +157,14 @@ class LBFGS(Optimizer):
             ):
                 break
         return first
+
+    @property
+    def _dtype(self) -> np.dtype:
+        """That of everything that is kept: at least float32, since the squares of half precision soon are infinite."""
+        return np.promote_types(self.param_groups[0]["params"][0].dtype, np.float32)
+
+    def _flat(self, arrays: Sequence[Array]) -> Array:
+        return array_module(arrays[0]).concatenate(arrays, axis=None).astype(self._dtype, copy=False)
 
     @staticmethod
     def _next_direction(memory: dict[str, Any], g: Array, history_size: int) -> Array:
@@ -197,7 +205,7 @@ class LBFGS(Optimizer):
                 raise ShapeError(
                     f"LBFGS: the state was saved for parameters of {array.size} elements, these have {size} together"
                 )
-            return to_device(array, device_of(params[0].array)).astype(params[0].dtype, copy=False)
+            return to_device(array, device_of(params[0].array)).astype(self._dtype, copy=False)
         return int(value) if name in ("func_evals", "n_iter") else float(value)
 
     @property
@@ -241,10 +249,6 @@ def direction(g: Array, changes: Sequence[Array], steps: Sequence[Array], ro: Se
     for y, s, r, weight in zip(changes, steps, ro, reversed(weights), strict=True):
         d += (weight - r * _number(y.dot(d))) * s
     return d
-
-
-def _flat(arrays: Sequence[Array]) -> Array:
-    return array_module(arrays[0]).concatenate(arrays, axis=None)
 
 
 def _number(x: Any) -> float:

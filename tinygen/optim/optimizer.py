@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from itertools import chain
@@ -44,6 +46,9 @@ def counting_calls(step: Callable) -> Callable:
 class Optimizer:
     """Base class: an optimizer is a rule, and the names of what the rule remembers of every parameter.
 
+    An optimizer of one's own may also be written as in PyTorch: a step() of its own that goes through `param_groups`, changes
+    the parameters under no_grad, and keeps what it likes in `self.state[p]`, a dict for every parameter.
+
     params: tensors to optimise, pairs (name, tensor) as `named_parameters` gives them, or groups of either:
         [{"params": [...], "lr": 1e-2}, ...]; what a group does not say it takes from the optimizer's arguments.
     defaults: the hyper-parameters of the rule.
@@ -59,8 +64,8 @@ class Optimizer:
     what is not a leaf of a floating-point dtype, as a module or a list of modules.
     """
 
-    rule: ClassVar[Callable]
-    """rule(xp, theta, g, s, r, *, t, **state, **hyper-parameters): see FlatBuffer.update."""
+    rule: ClassVar[Callable | None] = None
+    """rule(xp, theta, g, s, r, *, t, **state, **hyper-parameters): see FlatBuffer.update.  None if step() does without."""
     counts_steps: ClassVar[bool] = True
     """Whether PyTorch's state of a parameter holds the number of its steps."""
 
@@ -69,6 +74,7 @@ class Optimizer:
         self.param_groups: list[Group] = []
         self.calls = 0  # of step(), which a scheduler looks at
         self._buffers: list[list[FlatBuffer]] = []
+        self._own_state: dict[Node, dict[str, Any]] = defaultdict(dict)
         self._check_ignored(ignored)
         if isinstance(params, Node | dict):
             raise TypeError(
@@ -184,17 +190,21 @@ class Optimizer:
 
         closure: if given, it is called first, to compute the loss and the gradients.  Returns what it returns.
         """
+        rule = type(self).rule
+        if rule is None:
+            raise NotImplementedError(
+                f"{self._name}: an optimizer must define step(), or a rule (see FlatBuffer.update)"
+            )
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
         for i, group in enumerate(self.param_groups):
             hyper = {name: group[name] for name in self.defaults}
-            hyper["lr"] = float(
-                hyper["lr"]
-            )  # a NumPy scalar or a tensor would not be weak: float64 inside a float32 update
+            # a NumPy scalar or a tensor would not be weak: float64 inside a float32 update
+            hyper["lr"] = float(hyper["lr"])
             for buffer in self._buffers_of(i):
-                buffer.update(type(self).rule, **hyper)
+                buffer.update(rule, **hyper)
         return loss
 
     def _buffers_of(self, i: int) -> list[FlatBuffer]:
@@ -238,7 +248,10 @@ class Optimizer:
         """{parameter: {"step": number, name: tensor}} for every parameter that has been updated.
 
         The tensors share memory with what the next step reads and changes.  To replace state as a whole use load_state_dict.
+        Without a rule it is what step() has put there.
         """
+        if type(self).rule is None:
+            return self._own_state
         result = {}
         for group, buffers in zip(self.param_groups, self._buffers, strict=True):
             for p, steps, arrays in chain.from_iterable(b.state() for b in buffers):
@@ -303,8 +316,13 @@ class Optimizer:
         updated = self._updated_groups(state_dict)
         groups, state = state_dict["param_groups"], state_dict["state"]
         saved = {}
+        owned: dict[Node, dict[str, Any]] = defaultdict(dict)
         for own, group in zip(updated, groups, strict=True):
             names = self.initial_state(own).keys()
+            if type(self).rule is None:
+                numbers = zip(own["params"], group["params"], strict=True)
+                owned |= {p: {k: _copied(v, p) for k, v in state[n].items()} for p, n in numbers if n in state}
+                continue
             for p, number in zip(own["params"], group["params"], strict=True):
                 if number in state:
                     derived = self.derived_state(own, 1).keys()
@@ -318,5 +336,15 @@ class Optimizer:
                     saved[p] = steps, {name: self._like(p, name, value) for name, value in values.items()}
         for own, group in zip(self.param_groups, updated, strict=True):
             own.update(group)
-        for i in range(len(self.param_groups)):
-            self._make_buffers(i, saved)
+        self._own_state = owned
+        if type(self).rule is not None:
+            for i in range(len(self.param_groups)):
+                self._make_buffers(i, saved)
+
+
+def _copied(value: Any, p: Node) -> Any:
+    """A copy of a saved value: an array or a tensor as a tensor, where its parameter is, and floats with its dtype."""
+    if not (isinstance(value, Node) or is_array(value)):
+        return copy.deepcopy(value)
+    array = to_device(value.array if isinstance(value, Node) else value, device_of(p.array))
+    return Tensor(array.astype(p.dtype if array.dtype.kind == "f" else array.dtype))
