@@ -173,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     if unknown := set(args.rows) - set(ROWS):
         parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
-    if not args.dry_run and not (ROOT / "pyproject.toml").is_file():
+    if not args.dry_run and not (Path(__file__).resolve().parents[1] / "pyproject.toml").is_file():
         parser.error(
             "the numbers are kept in a checkout of the project, and this is none; --dry-run shows what is done"
         )

@@ -239,8 +239,8 @@ def repository(tmp_path):
     if shutil.which("git") is None:
         pytest.skip("no git here")
     root, here = tmp_path / "clone", Path(__file__).parents[1]
-    for folder in ("tinygen", "benchmarks"):
-        shutil.copytree(here / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder, source in (("tinygen", Path(tg.__file__).parent), ("benchmarks", here / "benchmarks")):
+        shutil.copytree(source, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
 
     def git(*arguments):
         who = ["-c", "user.name=a test", "-c", "user.email=test@example.org", "-c", "core.hooksPath=/dev/null"]
