@@ -290,17 +290,17 @@ def test_streams(n, batch_size, drop_last, workers, at):
         assert [plain(b) for b in other] == [plain(b) for b in epoch]
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("draws", [False, True])
 @given(
     n=st.integers(1, 20),
     batch_size=batch_sizes,
     own=st.booleans(),
     kind=st.sampled_from(["shuffle", "sequential", "weighted", "user", "batch_sampler"]),
-    workers=st.sampled_from([0, 2]),
-    draws=st.booleans(),
     seed=seeds,
     data_=st.data(),
 )
-def test_looks_move_nothing_and_a_state_goes_on(n, batch_size, own, kind, workers, draws, seed, data_):
+def test_looks_move_nothing_and_a_state_goes_on(workers, draws, n, batch_size, own, kind, seed, data_):
     """With looks at other batches while the loop is under way, and stopped anywhere: the same batches, in all epochs."""
 
     class Noisy(Samples):  # draws from the default generator
@@ -349,6 +349,21 @@ def test_looks_move_nothing_and_a_state_goes_on(n, batch_size, own, kind, worker
         assert list(other) == []
     found.append([plain(b) for b in other])
     assert found == expected
+
+
+@given(n=st.integers(1, 20), batch_size=batch_sizes, seed=seeds, left=st.integers(0, 6))
+def test_what_threads_loaded_ahead_is_forgotten_when_a_loop_is_left(n, batch_size, seed, left):
+    """The draws of a data set with a stream of its own are those of a loop without threads, also after a loop that was left."""
+
+    def drawn(workers):
+        images = data.DynamicBinarization(np.full((n, 3), 0.5), seed)
+        loader = DataLoader(images, batch_size, num_workers=workers)
+        for i, _ in enumerate(loader, 1):
+            if i >= left:
+                break
+        return [plain(b) for _ in range(2) for b in loader]
+
+    assert drawn(0) == drawn(1) == drawn(3)
 
 
 def test_looks_before_a_loop_show_new_batches():

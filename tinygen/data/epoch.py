@@ -36,7 +36,7 @@ class Epoch:
         self._seed: int | None = None  # of the draws in workers
         self._sampler: Any = None  # the state of the sampler before it gave the order
         self._left: dict[str, Any] | None = (
-            None  # the state of the data set after the latest batch, if that was loaded ahead
+            None  # the state of the data set after the latest batch, if threads load ahead
         )
         self._is_peek = False
         self._workers: Workers | None = None
@@ -79,7 +79,7 @@ class Epoch:
         self._is_peek = pending is None and loader._under_way() is not None
         if pending is not None:
             self._given, self._order, self._seed = pending["given"], pending["order"], pending["seed"]
-        if self._is_peek:
+        elif self._is_peek:
             loader._peeks += 1
         else:
             loader._epochs += 1
