@@ -138,7 +138,7 @@ def test_dirac_hands_the_input_on(shape, groups, device):
     for o in range(shape[0]):
         channel = o % each
         expected = x[:, o // each * shape[1] + channel] if channel < shape[1] else x[:, 0] * 0
-        np.testing.assert_array_equal(y[:, o].numpy(), expected.numpy())
+        np.testing.assert_allclose(y[:, o].numpy(), expected.numpy(), atol=1e-5)  # some ways of convolving round
 
 
 def test_sparse_leaves_out_the_same_share_of_every_column(device):

@@ -153,7 +153,10 @@ class AvgPool2d(_AvgPool):
 
 
 class AvgPool3d(_AvgPool):
-    """The mean of every window: (N, C, D, H, W) -> (N, C, D', H', W').  See `functional.avg_pool1d`, and as AvgPool2d."""
+    """The mean of every window: (N, C, D, H, W) -> (N, C, D', H', W').  See `functional.avg_pool1d`.
+
+    divisor_override: see AvgPool2d.
+    """
 
     _function = F.avg_pool3d
 
