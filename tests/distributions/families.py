@@ -58,7 +58,6 @@ DISCRETE = {
     "Poisson": Family(D.Poisson, ((0.7, 4.5),), stats.poisson, (0, 60), (0.0, 1.0, 5.0)),
 }
 # fmt: on
-NEEDS = {"StudentT": "lgamma", "Poisson": "lgamma"}
 
 
 def made(name: str, dtype: Any = np.float64, device: str = "cpu", requires_grad: bool = False) -> tuple[Any, list[Any]]:

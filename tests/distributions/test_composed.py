@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-pytest.importorskip("tinygen.linalg")
-
 import tinygen as tg
 from tests.distributions.families import CONTINUOUS, made
 from tinygen import distributions as D

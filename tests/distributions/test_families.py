@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-pytest.importorskip("tinygen.linalg")
-
 import tinygen as tg
 from tests.distributions.families import CONTINUOUS, DISCRETE, element, made
 from tinygen import distributions as D

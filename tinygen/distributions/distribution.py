@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygen import ops
 from tinygen.creation import full, rand, tensor
-from tinygen.distributions.constraints import Constraint
+from tinygen.distributions.constraints import Constraint, unit_interval
 from tinygen.engine import no_grad
 from tinygen.promotion import get_default_dtype
 from tinygen.tensor import Tensor
@@ -214,8 +214,6 @@ class Distribution:
         like = self._like()
         p = value if isinstance(value, Tensor) else tensor(value, dtype=like.dtype, device=like.device)
         if self._validate_args:
-            from tinygen.distributions.constraints import unit_interval
-
             self._require(unit_interval._replace(fix=""), p, f"{self._name}.icdf: a probability")
         return p
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygen import ops
+from tinygen import linalg, ops
 from tinygen.creation import randn
 from tinygen.distributions import constraints
 from tinygen.distributions.constraints import Constraint
@@ -57,8 +57,6 @@ class MultivariateNormal(Distribution):
             )
         if (validate_args if validate_args is not None else self._validate_args) is True:
             self._require(self.arg_constraints[self._given], matrix, f"{self._name}: {self._given}")
-        from tinygen import linalg  # TODO-LINALG
-
         if self._given == "covariance_matrix":
             tril = linalg.cholesky(matrix)
         elif self._given == "precision_matrix":
