@@ -17,7 +17,7 @@ from tests.ops.domains.conv import shapes_of
 from tinygen.engine import OPERATORS
 from tinygen.nn import functional as F
 from tinygen.ops.conv import Geometry, choose
-from tinygen.ops.conv.evenness import LARGEST, is_even
+from tinygen.ops.conv.evenness import LARGEST, Watch, is_even
 from tinygen.testing import strategies as ts
 
 ARGUMENTS = {"conv": "xw", "conv_transpose": "yw", "conv_weight": "xy"}
@@ -143,4 +143,20 @@ def test_is_even(seed: int, scale: int, kind: str) -> None:
     x[:, :, :5] *= rng.integers(0, 2)  # background
     at = tuple(rng.integers(n) for n in (2, *x.shape[1:]))
     x[at] = {"even": x[at], "large": 1.5 * LARGEST * max(1, scale * at[0]), "nan": np.nan, "inf": -np.inf}[kind]
-    assert is_even(x.transpose(2, 3, 0, 1).copy().transpose(2, 3, 0, 1) if seed % 2 else x) == (kind == "even")
+    assert is_even(x) == (kind == "even")
+
+
+@given(ts.seeds(), st.integers(1, 400), st.floats(1, 30), st.sampled_from([1.1 * LARGEST, 1e30, np.nan, np.inf]))
+def test_a_watch_misses_nothing(seed: int, length: int, sigma: float, value: float) -> None:
+    """A value beyond LARGEST times the root mean square of the pieces is seen, wherever it is; without it all is even."""
+    x = np.random.default_rng(seed).normal(size=(4, 30, length)).astype(np.float32)
+    x *= sigma / np.sqrt(np.square(x).mean(-1, keepdims=True))
+    x[2, :10] = 0  # nothing there
+    for kind in ("even", "not"):
+        watch = Watch()
+        if kind == "not":
+            x[seed % 4, 29, seed % length] = value * sigma
+        with np.errstate(all="ignore"):
+            for part in x:
+                watch.see(part)
+            assert watch.saw_even() == (kind == "even")

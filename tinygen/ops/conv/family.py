@@ -20,10 +20,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tinygen.engine import Op, name_operators
 from tinygen.layout import beside
 from tinygen.ops.conv.choose import Way, way
-from tinygen.ops.conv.evenness import is_even
+from tinygen.ops.conv.evenness import Watch, is_even
 from tinygen.ops.conv.geometry import Geometry
 from tinygen.ops.reduce import sum
 
@@ -54,11 +56,11 @@ conv_transpose_bias = Op(lambda xp, y, w, b, geo: _shift(xp, _conv_transpose(xp,
 
 
 def _conv(xp: Any, x: Any, w: Any, geo: Geometry) -> Any:
-    return _even_way(xp, x, w, geo).conv(xp, x, w, geo)
+    return _watched("conv", xp, x, w, geo)
 
 
 def _conv_transpose(xp: Any, y: Any, w: Any, geo: Geometry) -> Any:
-    return _even_way(xp, y, w, geo).conv_transpose(xp, y, w, geo)
+    return _watched("conv_transpose", xp, y, w, geo)
 
 
 def _conv_weight(xp: Any, x: Any, y: Any, geo: Geometry) -> Any:
@@ -70,26 +72,39 @@ def _way(xp: Any, image: Any, w: Any, geo: Geometry, spreading: bool = True) -> 
     return way(xp, geo, image.shape[0], w.shape[1] * geo.groups, w.shape[0], dtype, spreading)
 
 
-def _even_way(xp: Any, image: Any, w: Any, geo: Geometry) -> Way:
-    """The fastest way for which the image is even enough: a value must not be felt where it is not used.
+def _watched(name: str, xp: Any, image: Any, w: Any, geo: Geometry) -> Any:
+    """By the fastest way; by another one if the image is not even enough: a value must not be felt where it is not used.
 
-    A weight's gradient needs no such care: each of its elements sums over all pixels, so it uses (almost) every value.
+    A weight's gradient needs no such care: each of its elements sums over all pixels, so it uses (almost) every value.  On
+    a GPU nobody looks: the program would have to wait for it.
     """
     chosen = _way(xp, image, w, geo)
-    return _way(xp, image, w, geo, spreading=False) if chosen.spreads and not is_even(image) else chosen
+    if not chosen.spreads or xp is not np:
+        return getattr(chosen, name)(xp, image, w, geo)
+    watch = Watch()
+    result = getattr(chosen, name)(xp, image, w, geo, watch)
+    if watch.saw_even() or is_even(image):
+        return result
+    return getattr(_way(xp, image, w, geo, spreading=False), name)(xp, image, w, geo)
 
 
 # Both gradients in one go, where that shares work.
 
 
 def _gradients(xp: Any, g: Any, _y: Any, x: Any, w: Any, *_b: Any, geo: Geometry) -> tuple[Any, Any] | None:
-    both = _way(xp, x, w, geo).transpose_and_weight
-    return both(xp, x, w, g, geo) if both and is_even(g) else None
+    return _both(_way(xp, x, w, geo).transpose_and_weight, xp, x, w, g, geo, g)
 
 
 def _transpose_gradients(xp: Any, g: Any, _x: Any, y: Any, w: Any, *_b: Any, geo: Geometry) -> tuple[Any, Any] | None:
-    both = _way(xp, g, w, geo).conv_and_weight
-    return both(xp, g, w, y, geo) if both and is_even(g) else None
+    return _both(_way(xp, g, w, geo).conv_and_weight, xp, g, w, y, geo, g)
+
+
+def _both(both: Any, xp: Any, x: Any, w: Any, y: Any, geo: Geometry, g: Any) -> tuple[Any, Any] | None:
+    if not both or xp is not np:
+        return both and both(xp, x, w, y, geo)
+    watch = Watch()
+    result = both(xp, x, w, y, geo, watch)
+    return result if watch.saw_even() or is_even(g) else None
 
 
 def _shift(xp: Any, out: Any, b: Any) -> Any:

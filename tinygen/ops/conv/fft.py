@@ -21,6 +21,7 @@ from functools import lru_cache
 from itertools import count
 from typing import Any
 
+from tinygen.ops.conv.evenness import Watch
 from tinygen.ops.conv.geometry import Geometry, Sizes, channels_first, grouped, kernel_first, padded, pixel_major
 
 
@@ -49,17 +50,21 @@ def memory(geo: Geometry, batch: int, n_in: int, n_out: int) -> int:
     return n * (sum(three) + max(three))
 
 
-def conv(xp: Any, x: Any, w: Any, geo: Geometry) -> Any:
+def conv(xp: Any, x: Any, w: Any, geo: Geometry, watch: Watch | None = None) -> Any:
     """^y = Σ ^x ^w*"""
     x, w = _alike(xp, x, w)
+    if watch:
+        watch.see(x)
     y = xp.matmul(_of_x(xp, x, geo), _of_w(xp, w, geo).conj().swapaxes(-1, -2))
     y = _pixels(y, geo)[tuple(slice(0, (m - 1) * s + 1, s) for m, s in zip(geo.out, geo.stride, strict=True))]
     return channels_first(_joined(xp, y))
 
 
-def conv_transpose(xp: Any, y: Any, w: Any, geo: Geometry) -> Any:
+def conv_transpose(xp: Any, y: Any, w: Any, geo: Geometry, watch: Watch | None = None) -> Any:
     """^x = Σ ^y ^w"""
     y, w = _alike(xp, y, w)
+    if watch:
+        watch.see(y)
     x = xp.matmul(_of_y(xp, y, geo), _of_w(xp, w, geo))
     return channels_first(_joined(xp, _pixels(x, geo)[geo.inside]))
 

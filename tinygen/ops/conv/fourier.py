@@ -24,7 +24,7 @@ there fft.py needs fewer multiplications.
 The price: every frequency is a sum over the whole image, and every pixel of the result a sum over all frequencies.  So the
 rounding error of a pixel is relative to the largest values of its image, not to those that the kernel meets there: one value of
 1e30 buries the rest of its image, and a NaN or an infinity fills all of it.  Other images of the batch are not touched.
-So family.py asks evenness.py first.
+See evenness.py.
 Sources: Mathieu, Henaff, LeCun 2013, "Fast training of convolutional networks through FFTs"; Gauss's trick.
 """
 
@@ -38,6 +38,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygen.backend.threads import share, threads_for
+from tinygen.ops.conv.evenness import Watch
 from tinygen.ops.conv.geometry import Geometry, channels_first, pixel_major
 
 _BLOCK_BYTES = 3 * 1024 * 1024
@@ -82,10 +83,10 @@ def numbers(geo: Geometry) -> int:
     return 6 * n * of_rows + 2 * (last // 2 + 1) * of_columns
 
 
-def conv(xp: Any, x: Any, w: Any, geo: Geometry) -> Any:
+def conv(xp: Any, x: Any, w: Any, geo: Geometry, watch: Watch | None = None) -> Any:
     """A [(B x) · (G w)]"""
     way = _Way(xp, geo, x.shape[0], w.shape[1], w.shape[0], xp.result_type(x, w))
-    x, kernel = pixel_major(xp, x), way.kernel(w)
+    x, kernel, way.watch_x = pixel_major(xp, x), way.kernel(w), watch
     y = way.empty(*geo.out, x.shape[2], w.shape[0])
 
     def some(parts: Sequence[slice]) -> None:
@@ -98,10 +99,10 @@ def conv(xp: Any, x: Any, w: Any, geo: Geometry) -> Any:
     return channels_first(y)
 
 
-def conv_transpose(xp: Any, y: Any, w: Any, geo: Geometry) -> Any:
+def conv_transpose(xp: Any, y: Any, w: Any, geo: Geometry, watch: Watch | None = None) -> Any:
     """Bᵀ [(Aᵀ y) · (G w)]"""
     way = _Way(xp, geo, y.shape[0], w.shape[1], w.shape[0], xp.result_type(y, w))
-    y, kernel = pixel_major(xp, y), way.kernel(w, "out in")
+    y, kernel, way.watch_y = pixel_major(xp, y), way.kernel(w, "out in"), watch
     x = way.empty(*geo.size, y.shape[2], w.shape[1])
 
     def some(parts: Sequence[slice]) -> None:
@@ -120,11 +121,11 @@ def conv_weight(xp: Any, x: Any, y: Any, geo: Geometry) -> Any:
     return _weight(way, pixel_major(xp, x), pixel_major(xp, y))
 
 
-def transpose_and_weight(xp: Any, x: Any, w: Any, y: Any, geo: Geometry) -> tuple[Any, Any]:
+def transpose_and_weight(xp: Any, x: Any, w: Any, y: Any, geo: Geometry, watch: Watch | None = None) -> tuple[Any, Any]:
     """conv_transpose(y, w) and conv_weight(x, y), the gradients of conv, with one transform of y for both."""
     way = _Way(xp, geo, x.shape[0], w.shape[1], w.shape[0], xp.result_type(x, w, y))
     x, y = pixel_major(xp, x), pixel_major(xp, y)
-    taps, dx = way.kernel(w, "out in"), way.empty(*x.shape)
+    taps, dx, way.watch_y = way.kernel(w, "out in"), way.empty(*x.shape), watch
 
     def gradient(part: slice, in_x: Any, in_y: Any, memory: _Memory) -> None:
         way.ahead_transposed(xp.matmul(in_y, taps, out=in_x), dx[:, :, part], memory)
@@ -132,11 +133,11 @@ def transpose_and_weight(xp: Any, x: Any, w: Any, y: Any, geo: Geometry) -> tupl
     return channels_first(dx), _weight(way, x, y, gradient)
 
 
-def conv_and_weight(xp: Any, x: Any, w: Any, y: Any, geo: Geometry) -> tuple[Any, Any]:
+def conv_and_weight(xp: Any, x: Any, w: Any, y: Any, geo: Geometry, watch: Watch | None = None) -> tuple[Any, Any]:
     """conv(x, w) and conv_weight(x, y), the gradients of conv_transpose, with one transform of x for both."""
     way = _Way(xp, geo, x.shape[0], w.shape[1], w.shape[0], xp.result_type(x, w, y))
     x, y = pixel_major(xp, x), pixel_major(xp, y)
-    taps, dy = way.kernel(w), way.empty(*y.shape)
+    taps, dy, way.watch_x = way.kernel(w), way.empty(*y.shape), watch
 
     def gradient(part: slice, in_x: Any, in_y: Any, memory: _Memory) -> None:
         way.back(xp.matmul(in_x, taps, out=in_y), dy[:, :, part], memory)
@@ -169,6 +170,9 @@ def _weight(way: _Way, x: Any, y: Any, also: Callable[[slice, Any, Any, _Memory]
 
 class _Way:
     """The matrices for one convolution; x and y are parts of the batch, (height, width, batch, channels)."""
+
+    watch_x: Watch | None = None
+    watch_y: Watch | None = None
 
     def __init__(self, xp: Any, geo: Geometry, batch: int, n_in: int, n_out: int, dtype: Any):
         self.xp, self.geo, self.n_in, self.n_out, self.dtype = xp, geo, n_in, n_out, dtype
@@ -204,10 +208,14 @@ class _Way:
 
     def ahead(self, x: Any, memory: _Memory) -> Any:
         """B x."""
+        if self.watch_x:
+            self.watch_x.see(_flat(x))
         return self._two(x, self.m.columns, self.m.rows, memory.between, memory.of_x)
 
     def back_transposed(self, y: Any, memory: _Memory) -> Any:
         """Aᵀ y."""
+        if self.watch_y:
+            self.watch_y.see(_flat(y))
         return self._two(y, self.m.back_columns.T, self.m.back_rows.T, memory.between, memory.of_y)
 
     def back(self, p: Any, y: Any, memory: _Memory) -> None:

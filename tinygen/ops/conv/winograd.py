@@ -18,7 +18,7 @@ passed in steps of one: a kernel of 4 pixels with stride 2 has r = 2.
     conv_weight(x, y)[a]    = Gᵀ Σᵢ (B x[s i + a])ᵀ · (Aᵀ y[i])
 
 The price: rounding errors three to six times those of the sums, relative to the largest of t neighbouring pixels; a NaN or an
-infinity makes NaN of all m pixels that are computed with it.  So family.py asks evenness.py first.
+infinity makes NaN of all m pixels that are computed with it.  See evenness.py.
 Sources: Winograd 1980, "Arithmetic complexity of computations"; Lavin, Gray 2015, "Fast algorithms for convolutional neural networks".
 """
 
@@ -32,6 +32,7 @@ import numpy as np
 from numpy.polynomial.polynomial import polyfromroots
 
 from tinygen.backend.threads import share
+from tinygen.ops.conv.evenness import Watch
 from tinygen.ops.conv.geometry import Geometry, channels_first, phases, pixel_major
 
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
@@ -89,9 +90,9 @@ def tiles_of(geo: Geometry) -> tuple[int, int, int]:
     return t - r + 1, t, tiles // t
 
 
-def conv(xp: Any, x: Any, w: Any, geo: Geometry) -> Any:
+def conv(xp: Any, x: Any, w: Any, geo: Geometry, watch: Watch | None = None) -> Any:
     """A Σ (B x) · (G w), row by row."""
-    way = _Way(xp, geo, x.shape[0], w.shape[1], w.shape[0], xp.result_type(x, w))
+    way = _Way(xp, geo, x.shape[0], w.shape[1], w.shape[0], xp.result_type(x, w), watch)
     lines, taps = way.lines(x), way.taps(w)
     y = xp.empty((*geo.out, way.batch, way.n_out), way.dtype)
 
@@ -110,9 +111,9 @@ def conv(xp: Any, x: Any, w: Any, geo: Geometry) -> Any:
     return channels_first(y)
 
 
-def conv_transpose(xp: Any, y: Any, w: Any, geo: Geometry) -> Any:
+def conv_transpose(xp: Any, y: Any, w: Any, geo: Geometry, watch: Watch | None = None) -> Any:
     """Bᵀ Σ (Aᵀ y) · (G w)ᵀ: every row of x collects what reaches it."""
-    way = _Way(xp, geo, y.shape[0], w.shape[1], w.shape[0], xp.result_type(y, w))
+    way = _Way(xp, geo, y.shape[0], w.shape[1], w.shape[0], xp.result_type(y, w), watch)
     values = pixel_major(xp, y)
     taps = xp.ascontiguousarray(way.taps(w).swapaxes(-1, -2))
     x = xp.empty((*geo.size, way.batch, way.n_in), way.dtype)
@@ -166,8 +167,8 @@ def conv_weight(xp: Any, x: Any, y: Any, geo: Geometry) -> Any:
 class _Way:
     """The steps that the three sums are made of, for given sizes."""
 
-    def __init__(self, xp: Any, geo: Geometry, batch: int, n_in: int, n_out: int, dtype: Any):
-        self.xp, self.geo, self.dtype = xp, geo, dtype
+    def __init__(self, xp: Any, geo: Geometry, batch: int, n_in: int, n_out: int, dtype: Any, watch: Any = None):
+        self.xp, self.geo, self.dtype, self.watch = xp, geo, dtype, watch
         self.batch, self.n_in, self.n_out = batch, n_in, n_out
         self.s, self.r = geo.stride[-1], taps_of(geo)
         self.m, self.t, self.tiles = tiles_of(geo)
@@ -210,6 +211,8 @@ class _Way:
                 for j in range(self.tiles):
                     self.xp.matmul(self.b, lines[h, j * self.m : j * self.m + self.t], out=tiles[:, j])
                 known[h] = out
+                if self.watch:
+                    self.watch.see(lines[h])
             return known[h]
 
         return of
@@ -251,6 +254,8 @@ class _Way:
             self.xp.matmul(self.a.T, row[j * self.m : (j + 1) * self.m], out=tiles[:, j])
         if rest:
             self.xp.matmul(self.a.T[:, :rest], row[full * self.m :], out=tiles[:, full])
+        if self.watch:
+            self.watch.see(row)
         return out
 
     def taps(self, w: Any) -> Any:
