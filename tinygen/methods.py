@@ -43,14 +43,14 @@ def reshaped_in_place(op: Callable) -> Callable[..., Any]:
             )
         old = Node.public(self.array)
         if graph:  # what it was lives on as a node of its own, on the same memory
-            self.memory = old.memory = self.memory or Memory()
-            shared = self.memory.shared
+            self.memory = old.memory = memory = self.memory or Memory()
+            shared = memory.shared
             for slot in ("requires_grad", "op", "edges", "time", "line", "inputs", "arrays", "params"):
                 setattr(old, slot, getattr(self, slot))
         new = op(old, *args, **params)
         self.array = new.array
         if graph:
-            self.memory.shared = shared  # not by a second tensor of the user's
+            memory.shared = shared  # not by a second tensor of the user's
             old.hooks, self.hooks = self.hooks, None
             for slot in ("requires_grad", "op", "edges", "line", "inputs", "arrays", "params"):
                 setattr(self, slot, getattr(new, slot))
@@ -79,13 +79,11 @@ def random(x: Any, *bounds: int, generator: backend.Generator | None = None, **n
     return (generator or backend.default_generator(x.device)).integers(low, high, x.shape)
 
 
-class Methods:
-    """What Tensor inherits besides a node of the graph."""
+class Methods(Node):
+    """A node of the graph with these methods; Tensor adds the more common ones."""
 
     __slots__ = ()
-    array: Any
-    dtype: np.dtype
-    device: backend.Device
+    device: Any
     to: Callable[..., Tensor]
 
     # What it is
@@ -184,6 +182,7 @@ class Methods:
     addmm_, addmv_, addbmm_, baddbmm_ = map(in_place, (ops.addmm, ops.addmv, ops.addbmm, ops.baddbmm))
     logical_not_, logical_and_, logical_or_ = map(in_place, (ops.logical_not, ops.logical_and, ops.logical_or))
     logical_xor_ = in_place(ops.logical_xor)
-    squeeze_, unsqueeze_, t_ = map(reshaped_in_place, (ops.squeeze, ops.unsqueeze, ops.t))
+    squeeze_, unsqueeze_ = reshaped_in_place(ops.squeeze), reshaped_in_place(ops.unsqueeze)
+    t_ = reshaped_in_place(ops.t)
     transpose_ = swapaxes_ = swapdims_ = reshaped_in_place(ops.transpose)
     random_ = inplace.filler("random", random)

@@ -33,7 +33,7 @@ _transfer = Op(
 engine.OPERATORS["to"] = _transfer
 
 
-class Tensor(Node, Methods):
+class Tensor(Methods):
     """A NumPy or CuPy array that remembers the operator that made it, so that gradients can flow back through it.
 
     Make one with `tinygen.tensor(data)`, `tinygen.zeros(2, 3)`, ...  Tensor(2, 3) and Tensor([1, 2]) work as in PyTorch:

@@ -187,7 +187,7 @@ def _as_typed(x, other):
     kind = "bif"[(type(x) is not bool) + isinstance(x, float)]
     if hasattr(other, "dtype") and "biuf".index(kind) <= "biuf".index(other.dtype.kind):
         return other.dtype.type(x)
-    return np.dtype({"b": np.bool_, "i": np.int64, "f": get_default_dtype()}[kind]).type(x)
+    return (np.bool_ if kind == "b" else np.int64 if kind == "i" else get_default_dtype().type)(x)
 
 
 name_operators(globals())

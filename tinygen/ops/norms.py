@@ -47,9 +47,9 @@ def matrix_norm(
     of them, inf and -inf the largest and smallest sum of a row's |a|, 1 and -1 that of a column.
     """
     A = _to_dtype(A, dtype)
-    rows, columns = axes("matrix_norm", tuple(dim), A.ndim) if len(tuple(dim)) == 2 else (None, None)
-    if rows is None or A.ndim < 2:
+    if len(tuple(dim)) != 2 or A.ndim < 2:
         raise ShapeError(f"matrix_norm: two dimensions are expected, got dim={dim} for shape {tuple(A.shape)}")
+    rows, columns = axes("matrix_norm", tuple(dim), A.ndim)
     if ord == "fro":
         return vector_norm(A, 2, (rows, columns), keepdim)
     extreme = amax if ord in ("nuc", 2, 1, math.inf) else amin
