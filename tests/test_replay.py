@@ -1,6 +1,11 @@
 """A replayed step does what the plain step does, bit for bit; and what cannot be replayed is not."""
 
+import contextlib
+import gc
 import itertools
+import sys
+import threading
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -316,3 +321,125 @@ def test_the_program_can_be_read():
     lines = compiled.program(tg.ones(2)).source.splitlines()
     assert lines[0].startswith("def replay(s0):") and sum(" = " in line for line in lines) == 3
     assert any(line.strip().startswith("del ") for line in lines)
+
+
+def test_methods_names_lists_and_dicts():
+    class Model:
+        def __init__(self, w):
+            self.w = tg.tensor(w)
+
+        @tg.compile
+        def step(self, x, *, pair, table):
+            return {"y": self.w * x + pair[0] * table["k"], "same": x}
+
+    first, second = Model(2.0), Model(3.0)
+    for i in range(5):
+        x, y = tg.tensor([float(i)]), tg.tensor([1.0])
+        for model, w in ((first, 2.0), (second, 3.0)):
+            result = model.step(x, table={"k": 2.0}, pair=[y, 0])
+            assert result["y"].tolist() == [w * i + 2] and result["same"] is x
+    assert first.step.program(x, pair=[y, 0], table={"k": 2.0}) is not second.step.program(
+        x, pair=[y, 0], table={"k": 2.0}
+    )
+
+
+def test_a_recording_keeps_no_array_alive():
+    w = tg.ones(100, 100, requires_grad=True)
+
+    def step(x):
+        w.grad = None
+        y = (x @ w).tanh()
+        (y * y).sum().backward()
+        return y.detach()
+
+    compiled = tg.compile(step)
+    gc.collect()
+    gc.disable()
+    try:
+        tracemalloc.start()
+        for n in range(1, 31):
+            for _ in range(n % 3 + 1):
+                compiled(tg.ones(100, 100 + n)[:, n:])
+        w.grad = None
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert kept < 30 * 100 * 100 * 4, "less than one array per shape, of a dozen that a step makes"
+
+
+def test_an_exception_while_recording_leaves_nothing_behind():
+    w = tg.ones(2, requires_grad=True)
+    fails = [True]
+
+    def step(x):
+        y = x * w
+        if fails[0]:
+            raise KeyError("mine")
+        y.sum().backward()
+
+    compiled = tg.compile(step)
+    for fail in (True, False, True, False, False, False):
+        fails[0], w.grad = fail, None
+        with pytest.raises(KeyError, match="mine") if fail else contextlib.nullcontext():
+            compiled(tg.ones(2))
+        assert w.grad is None if fail else w.grad.tolist() == [1, 1]
+        assert sys.getprofile() is None and tg.is_grad_enabled()
+
+
+def test_a_gradient_that_was_kept_stays():
+    """As in the plain step: every call makes new ones."""
+    w = tg.ones(2, requires_grad=True)
+
+    def step(x):
+        w.grad = None
+        (x * w).sum().backward()
+
+    compiled = tg.compile(step)
+    kept = []
+    for i in range(6):
+        compiled(tg.full((2,), float(i)))
+        kept.append(w.grad)
+    assert [g.tolist() for g in kept] == [[i, i] for i in range(6)]
+
+
+def test_a_returned_constant_is_the_callers_own():
+    compiled = tg.compile(lambda x: (x + 1, tg.zeros(4).reshape(2, 2)))
+    for _ in range(5):
+        _, zeros = compiled(tg.ones(2))
+        assert zeros.sum().item() == 0
+        zeros.add_(1.0)
+
+
+def test_a_returned_view_shares_its_version_with_the_argument():
+    """So a change in place that a derivative would read is noticed, as after the plain step."""
+    w = tg.ones(2, requires_grad=True)
+    compiled = tg.compile(lambda x: x[:2])
+    for _ in range(4):
+        x = tg.ones(3)
+        loss = (compiled(x) * w).sum()
+        x.add_(1.0)
+        with pytest.raises(RuntimeError, match="changed in place"):
+            loss.backward()
+
+
+@pytest.mark.parametrize("name", ["a=1, b", "lambda", "not an identifier"])
+def test_the_name_of_an_option_never_becomes_code(name):
+    weigh = tg.engine.Op(lambda xp, x, **weights: x * 2, lambda g, out, x, **weights: g * 2, name="weigh")
+    compiled = tg.compile(lambda x: weigh(x, **{name: 1.5}))
+    with pytest.warns(UserWarning, match="not an identifier"):
+        results = [compiled(tg.ones(3)).tolist() for _ in range(4)]
+    assert results == [[2, 2, 2]] * 4
+
+
+def test_other_threads_are_not_recorded():
+    compiled = tg.compile(lambda x: [tg.ones(2), worker(), x * 2][-1])
+
+    def worker():
+        thread = threading.Thread(target=lambda: (tg.ones(3) * tg.tensor([1.0, 2.0, 3.0])).sum().item())
+        thread.start()
+        thread.join()
+
+    for _ in range(4):
+        assert compiled(tg.ones(2)).tolist() == [2, 2]
+    assert compiled.program(tg.ones(2)).source.count("=") < 4

@@ -42,6 +42,7 @@ from typing import Any, NamedTuple
 
 from tinygen import engine, memory
 from tinygen.engine import Node
+from tinygen.nn.parameter import Parameter
 from tinygen.replay import graphs
 from tinygen.replay.calls import Calls
 from tinygen.replay.guards import Call, Guard, StandIns
@@ -138,14 +139,18 @@ class CompiledStep:
             returned = recorder.output(result)
             if first is not None:
                 compare(first[0], recorder)
-                if not is_same_result(first[1], let_go(returned)):
+                if not is_same_result(first[1], returned):
                     raise CannotReplay(
                         "it returns something that no operator made, and that is not the same every time"
                     )
                 program = graphs.write(recorder, len(given.tensors), returned)
         except CannotReplay as refusal:
             reason = str(refusal)
-        modules, set_by_step = recorder.calls.modules.values(), set(recorder.set_attributes)
+        reads, set_by_step = (
+            Reads([*roots, *recorder.calls.modules.values()], recorder.calls.codes),
+            set(recorder.set_attributes),
+        )
+        modules = (recorder.calls.modules | reads.modules).values()
         leaves = {
             id(x): x
             for m in modules
@@ -153,15 +158,14 @@ class CompiledStep:
             if isinstance(x, Node) and (id(m), k) not in set_by_step
         }
         if program is not None:
-            leaves |= recorder.leaves
-        cleared, reads = recorder.cleared, Reads([*roots, *modules], recorder.calls.codes)
+            leaves |= recorder.leaves | {id(x): x for x in reads.tensors}
+        cleared = recorder.cleared
         recorder.let_go()
-        leaves |= {key: x for key, x in recorder.leaves.items() if x.requires_grad}
+        lasting = [*recorder.leaves.values(), *reads.tensors]  # and not the batch of this call
+        leaves |= {id(x): x for x in lasting if x.requires_grad or isinstance(x, Parameter)}
         guard = Guard(modules, leaves.values(), cleared if program else (), reads, set_by_step)
-        if (
-            reason and recorder.is_effect and call.key not in self._effects
-        ):  # what is done once, as the first time, does not matter
-            self._effects.add(call.key)
+        if reason and recorder.is_effect and call.key not in self._effects:
+            self._effects.add(call.key)  # what is done only the first time does not matter
         elif reason or program is not None:
             self._keep(call, entry, Entry(guard, program), reason)
         else:

@@ -94,7 +94,7 @@ class Program:
         inside = ", ".join(args + options)
         xp = self._bind(library)
         if kind == "constant":
-            self._names[out] = function
+            self._names[out] = ARRAY_MODULES[type(function)].array(function, order="K")  # the step may have returned it
             return []
         if kind == "forward":
             return [f"{out} = {self._bind(function.forward)}({', '.join([xp, *args, *options])})"]

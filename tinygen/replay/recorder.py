@@ -468,6 +468,8 @@ class Recorder:
         operand = self._operand(x.array, x)
         if isinstance(operand, Leaf) and id(x) in self._detached:
             operand = Slot(self._emit("alias", None, (operand,), {}, x.array, "detach"))
+        if isinstance(operand, Leaf) and operand.node is x:
+            return operand
         if not isinstance(operand, Slot):
             raise CannotReplay("it returns a tensor that no operator made, and that is not the same every time")
         return Returned(operand, x.op if x.requires_grad else None, self._owner(x), self._is_constant(operand))

@@ -62,15 +62,24 @@ def changed(before: Snapshot, after: Snapshot, but: Container[Any] = ()) -> str:
 
 
 class Reads:
-    """What the functions that were called (`codes`) read outside of themselves, but for attributes of modules."""
+    """What the functions that were called (`codes`) read outside of themselves, but for attributes of modules.
+
+    tensors, modules: those that are found there.
+    """
 
     def __init__(self, roots: Iterable[Any], codes: set[CodeType]):
         self._values: list[tuple[Callable[[], Any], Any]] = []
         self._objects: list[tuple[Callable[[], Any], Callable[[], Any]]] = []
+        self.tensors: list[Node] = []
+        self.modules: dict[int, Module] = {}
         for place in _walk(roots, codes):
+            if isinstance(place.value, Module):
+                self.modules[id(place.value)] = place.value
             if place.now is None:
                 continue
             value = plain(place.value)
+            if isinstance(place.value, Node):
+                self.tensors.append(place.value)
             if value is not None:
                 self._values.append((place.now, value))
             else:
@@ -168,13 +177,9 @@ def _of_module(value: Module, name: str, names: set[str] | None) -> Iterator[Pla
     if theirs:
         yield from _fixed((type(value),), type(value).__name__)
     for key, x in vars(value).items():
-        if (
-            isinstance(x, Module)
-            or theirs
-            and not isinstance(x, Node)
-            and plain(x) is None
-            and (names is None or key in names)
-        ):
+        if names is not None and key not in names:
+            continue
+        if isinstance(x, Module) or theirs and not isinstance(x, Node) and plain(x) is None:
             yield Place(id(x), None, x, f"{name}.{key}")
 
 
