@@ -1,7 +1,7 @@
 """What is public says what it is: words, every argument, and types.
 
 For every public function and class of the modules in MODULES, and for the public methods of those classes: a docstring; each
-argument is named in it (a method's in its own or in its class's), or in that of a function that it refers to in the words "as f"
+argument is named in it (a method's in its own, in its class's, or in that of the method that it overrides), or in that of a function that it refers to in the words "as f"
 or "see f"; each argument and each result has a type.
 To hold a further module to it, add it to MODULES.
 """
@@ -25,7 +25,14 @@ MODULES = [
     "tinygen.nn.utils",
     "tinygen.nn.utils.parametrize",
     "tinygen.nn.utils.parametrizations",
+    "tinygen.optim",
+    "tinygen.optim.lr_scheduler",
+    "tinygen.optim.swa_utils",
+    "tinygen.distributions",
+    "tinygen.distributions.transforms",
 ]
+FORMULAS = {"rule"}
+"""Functions that are a formula on arrays, with one convention for all: that of FlatBuffer.update (optim)."""
 OF_A_LAYER = {"forward", "extra_repr"}
 """Methods that every layer has: what forward takes is told by the words of its class, where it is called x."""
 
@@ -42,7 +49,7 @@ def public(module: str) -> dict[str, Any]:
 def methods(cls: type) -> Iterator[tuple[str, Callable]]:
     """The public methods that the class itself defines, properties too."""
     for name, value in vars(cls).items():
-        if name.startswith("_") or name in OF_A_LAYER:
+        if name.startswith("_") or name in OF_A_LAYER | FORMULAS:
             continue
         value = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
         if inspect.isfunction(value):
@@ -87,9 +94,12 @@ def gaps(name: str, value: Any) -> Iterator[str]:
         if "__init__" in vars(value):
             yield from untyped(name, value.__init__, result=False)
         for method, f in methods(value):
-            if not f.__doc__:
+            inherited = [
+                getattr(vars(c).get(method), "__doc__", None) for c in value.__mro__
+            ]  # what it overrides says it
+            if not any(inherited):
                 yield f"{name}.{method}: no docstring"
-            yield from unsaid(f"{name}.{method}", f, value.__doc__)
+            yield from unsaid(f"{name}.{method}", f, value.__doc__, *inherited)
         for method, f in [*methods(value), *((n, vars(value)[n]) for n in OF_A_LAYER & set(vars(value)))]:
             yield from untyped(f"{name}.{method}", f)
     elif callable(value):

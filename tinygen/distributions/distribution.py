@@ -144,7 +144,7 @@ class Distribution:
     def rsample(self, sample_shape: Size = (), *, generator: Any = None) -> Tensor:
         """Draws written as a function of noise and the arguments, so that gradients flow into the arguments.
 
-        Shapes and generator as in `sample`.  Raises NotImplementedError where there is no such function.
+        sample_shape, generator and the result's shape: as in `sample`.  Raises NotImplementedError where there is no such function.
         """
         raise NotImplementedError(
             f"{self._name} has no rsample: its draws have no gradient in the arguments; use sample(), and log_prob for a score "

@@ -21,9 +21,12 @@ FORMULAS: dict[tuple[type, type], Callable[[Any, Any], Tensor]] = {}
 def register_kl(type_p: type, type_q: type) -> Callable[[Callable], Callable]:
     """A decorator for a function of (p, q) that is the KL divergence of these two classes, and of those derived from them.
 
-    @register_kl(Normal, MyDistribution)
-    def _(p, q):
-        return ...
+        @register_kl(Normal, MyDistribution)
+        def _(p, q):
+            return ...
+
+    type_p, type_q: classes of distributions.  Of several formulas that fit, that of the closest classes is taken.
+    Raises TypeError for other classes.
     """
     for kind in (type_p, type_q):
         if not (isinstance(kind, type) and issubclass(kind, Distribution)):

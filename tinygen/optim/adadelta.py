@@ -38,7 +38,7 @@ def _adadelta(xp, theta, g, s, r, v, u, rho, new, eps, lr, weight_decay, *, maxi
 class Adadelta(Optimizer):
     """Steps that are as large as the steps before them: the formula is in `adadelta`.
 
-    params: parameters or groups of them, as for every Optimizer.
+    params: parameters or groups of them; see Optimizer, also for what is ignored.
     lr: factor of the steps.  rho: memory of the averages of squared gradients, state "square_avg", and of squared steps,
     state "acc_delta".  eps: keeps the division finite, and is what the first steps grow from.
     weight_decay: factor of the penalty λ/2 |θ|².  maximize: climb instead of descend.

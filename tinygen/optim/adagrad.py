@@ -33,7 +33,7 @@ def _adagrad(xp, theta, g, s, r, v, lr, eps, weight_decay, *, maximize):
 class Adagrad(Optimizer):
     """Large steps for parameters that rarely have a gradient: the formula is in `adagrad`.
 
-    params: parameters or groups of them, as for every Optimizer.
+    params: parameters or groups of them; see Optimizer, also for what is ignored.
     lr: learning rate.  lr_decay: how fast it falls with the number of steps.  weight_decay: factor of the penalty λ/2 |θ|².
     initial_accumulator_value: what the sum of squares starts from, state "sum".  eps: keeps the division finite.
     maximize: climb instead of descend.

@@ -72,7 +72,7 @@ def _adam(xp, theta, g, s, r, m, v, top, beta1, new1, beta2, new2, eps, lr, weig
 class Adam(Optimizer):
     """Adaptive moment estimation: the formula is in `adam`.
 
-    params: parameters or groups of them, as for every Optimizer.
+    params: parameters or groups of them; see Optimizer, also for what is ignored.
     lr: learning rate, about the size of a step.  betas: memory of the averages of gradients and of their squares, state
     "exp_avg" and "exp_avg_sq".  eps: keeps the division finite.  weight_decay: factor of the penalty λ/2 |θ|²; AdamW is
     the better way.  amsgrad: divide by the largest average of squares so far, state "max_exp_avg_sq".
@@ -126,7 +126,7 @@ def check_betas(name: str, betas: tuple[float, float]) -> None:
 class AdamW(Adam):
     """Adam with decoupled weight decay: θ ← (1 - αλ) θ before each of Adam's steps.  The formula is in `adam`.
 
-    The arguments are Adam's, with weight_decay λ = 0.01 unless told otherwise.
+    For the arguments see Adam; weight_decay λ is 0.01 unless told otherwise.
     """
 
     def __init__(

@@ -39,7 +39,7 @@ def _adamax(xp, theta, g, s, r, m, u, beta1, new1, beta2, eps, size, weight_deca
 class Adamax(Optimizer):
     """Adam with the infinity norm of the past gradients: the formula is in `adamax`.
 
-    params: parameters or groups of them, as for every Optimizer.
+    params: parameters or groups of them; see Optimizer, also for what is ignored.
     lr: learning rate, the bound of a step.  betas: memory of the average of gradients, state "exp_avg", and of their largest
     size, state "exp_inf".  eps: keeps the division finite.  weight_decay: factor of the penalty λ/2 |θ|².
     maximize: climb instead of descend.

@@ -45,7 +45,7 @@ def rates(steps: int, lr: float, lambd: float, alpha: float, t0: float) -> tuple
 class ASGD(Optimizer):
     """Averaged stochastic gradient descent: the formula is in `asgd`.
 
-    params: parameters or groups of them, as for every Optimizer.
+    params: parameters or groups of them; see Optimizer, also for what is ignored.
     lr: the first learning rate.  lambd: decay, of the parameters and of the rate.  alpha: power with which the rate falls.
     t0: the step after which the average begins; state "ax".  weight_decay: factor of the penalty λ/2 |θ|².
     maximize: climb instead of descend.

@@ -89,7 +89,7 @@ def momentum_product(beta1: float, decay: float, t: int) -> float:
 class NAdam(Optimizer):
     """Adam with Nesterov's momentum: the formula is in `nadam`.
 
-    params: parameters or groups of them, as for every Optimizer.
+    params: parameters or groups of them; see Optimizer, also for what is ignored.
     lr: learning rate, about the size of a step.  betas: memory of the averages of gradients and of their squares, state
     "exp_avg" and "exp_avg_sq".  eps: keeps the division finite.  weight_decay: factor of the penalty λ/2 |θ|².
     momentum_decay: how fast the momentum warms up.  decoupled_weight_decay: decay as AdamW does.

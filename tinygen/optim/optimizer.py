@@ -120,15 +120,15 @@ class Optimizer:
         return f"{self._name}(\n{''.join(groups)})"
 
     def initial_state(self, group: Group) -> dict[str, float]:
-        """Name and first value of every array that the rule keeps beside a parameter."""
+        """Name and first value of every array that the rule keeps beside a parameter of this group."""
         return {}
 
     def derived_state(self, group: Group, step: int) -> dict[str, float]:
-        """Numbers that PyTorch keeps beside a parameter, and that here follow from the number of its steps."""
+        """Numbers that PyTorch keeps beside a parameter of this group, and that here follow from its last step's number."""
         return {}
 
     def check(self, group: Group) -> None:
-        """Raise ValueError if a hyper-parameter is out of range."""
+        """Raise ValueError if a hyper-parameter of a group is out of range."""
         for name in self.defaults:
             value = group[name]
             if isinstance(value, int | float) and not value >= 0:

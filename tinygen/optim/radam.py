@@ -73,7 +73,7 @@ def _radam(xp, theta, g, s, r, m, v, beta1, new1, beta2, new2, eps, size, weight
 class RAdam(Optimizer):
     """Rectified Adam, which needs no warm-up: the formula is in `radam`.
 
-    params: parameters or groups of them, as for every Optimizer.
+    params: parameters or groups of them; see Optimizer, also for what is ignored.
     lr: learning rate, about the size of a step.  betas: memory of the averages of gradients and of their squares, state
     "exp_avg" and "exp_avg_sq".  eps: keeps the division finite.  weight_decay: factor of the penalty λ/2 |θ|².
     decoupled_weight_decay: decay as AdamW does.  maximize: climb instead of descend.

@@ -68,7 +68,7 @@ def _rmsprop(xp, theta, g, s, r, v, a, b, lr, alpha, new, eps, weight_decay, mom
 class RMSprop(Optimizer):
     """The gradient divided by its root mean square: the formula is in `rmsprop`.
 
-    params: parameters or groups of them, as for every Optimizer.
+    params: parameters or groups of them; see Optimizer, also for what is ignored.
     lr: learning rate.  alpha: memory of the average, state "square_avg".  eps: keeps the division finite.
     weight_decay: factor of the penalty λ/2 |θ|².  momentum: as in SGD, state "momentum_buffer".
     centered: divide by the standard deviation instead, state "grad_avg".  maximize: climb instead of descend.

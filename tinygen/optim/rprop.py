@@ -34,7 +34,7 @@ def _rprop(xp, theta, g, s, r, before, size, down, up, least, most, *, maximize)
 class Rprop(Optimizer):
     """Resilient backpropagation: every parameter has a step size of its own.  The formula is in `rprop`.
 
-    params: parameters or groups of them, as for every Optimizer.
+    params: parameters or groups of them; see Optimizer, also for what is ignored.
     lr: the first step size; state "step_size".  The last gradient is the state "prev".
     etas: factors by which a step size falls and grows, 0 < η₋ < 1 < η₊.
     step_sizes: the smallest and the largest step size.  maximize: climb instead of descend.

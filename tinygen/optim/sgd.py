@@ -57,7 +57,7 @@ def _sgd(xp, theta, g, s, r, b, lr, momentum, new, weight_decay, *, nesterov, ma
 class SGD(Optimizer):
     """Gradient descent on mini-batches, plain or with momentum: the formula is in `sgd`.
 
-    params: parameters or groups of them, as for every Optimizer.
+    params: parameters or groups of them; see Optimizer, also for what is ignored.
     lr: learning rate.  momentum: how much of the last direction is kept, 0 for none; state "momentum_buffer".
     dampening: how much of a new gradient is held back.  weight_decay: factor of the penalty λ/2 |θ|².
     nesterov: look ahead along the momentum.  maximize: climb instead of descend.

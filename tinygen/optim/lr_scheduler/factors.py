@@ -39,7 +39,7 @@ class LambdaLR(_Functions):
 class MultiplicativeLR(_Functions):
     """lr · lr_lambda(epoch) in every epoch but the first: lr = initial lr · Π over k = 1, ..., epoch of lr_lambda(k).
 
-    The arguments are those of LambdaLR.
+    For the arguments see LambdaLR.
     """
 
     def get_lr(self) -> list[float]:
