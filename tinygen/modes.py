@@ -14,7 +14,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from functools import wraps
-from typing import Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -150,49 +150,55 @@ def _async_generator(mode: bool, function: Callable) -> Callable:
     return wrapper
 
 
-class no_grad(GradMode):
-    """Inside `with no_grad():` operators compute but do not record; so in a function under `@no_grad` or `@no_grad()`."""
+if TYPE_CHECKING:  # what a class whose call may return the decorated function is for a type checker
 
-    @overload
-    def __new__(cls) -> Self: ...
-    @overload
-    def __new__(cls, function: F) -> F: ...  # type: ignore[misc]
-    def __new__(cls, function: Any = None) -> Any:
-        return _with_or_without_parentheses(cls, function)
+    class _Maker(Protocol):
+        @overload
+        def __call__(self) -> GradMode: ...
+        @overload
+        def __call__(self, function: F, /) -> F: ...
 
-    def __init__(self) -> None:
-        super().__init__(False)
+    class _InferenceMaker(Protocol):
+        @overload
+        def __call__(self, mode: bool = True) -> GradMode: ...
+        @overload
+        def __call__(self, mode: F, /) -> F: ...
 
+    no_grad: _Maker
+    enable_grad: _Maker
+    inference_mode: _InferenceMaker
 
-class enable_grad(GradMode):
-    """Record again inside a `no_grad` block: `with enable_grad():`, or around a function, as `no_grad`."""
+else:
 
-    @overload
-    def __new__(cls) -> Self: ...
-    @overload
-    def __new__(cls, function: F) -> F: ...  # type: ignore[misc]
-    def __new__(cls, function: Any = None) -> Any:
-        return _with_or_without_parentheses(cls, function)
+    class no_grad(GradMode):
+        """Inside `with no_grad():` operators compute but do not record; so in a function under `@no_grad` or `@no_grad()`."""
 
-    def __init__(self) -> None:
-        super().__init__(True)
+        def __new__(cls, function=None):
+            return _with_or_without_parentheses(cls, function)
 
+        def __init__(self):
+            super().__init__(False)
 
-class inference_mode(GradMode):
-    """The same as `no_grad`, under the name of PyTorch's faster variant; inference_mode(False) is `enable_grad`.
+    class enable_grad(GradMode):
+        """Record again inside a `no_grad` block: `with enable_grad():`, or around a function, as `no_grad`."""
 
-    PyTorch's results of inference mode can never take part in recording; here they are ordinary constants.
-    """
+        def __new__(cls, function=None):
+            return _with_or_without_parentheses(cls, function)
 
-    @overload
-    def __new__(cls, mode: bool = True) -> Self: ...
-    @overload
-    def __new__(cls, mode: F) -> F: ...  # type: ignore[misc]
-    def __new__(cls, mode: Any = True) -> Any:
-        return _with_or_without_parentheses(cls, mode if callable(mode) else None)
+        def __init__(self):
+            super().__init__(True)
 
-    def __init__(self, mode: bool = True):
-        super().__init__(not mode)
+    class inference_mode(GradMode):
+        """The same as `no_grad`, under the name of PyTorch's faster variant; inference_mode(False) is `enable_grad`.
+
+        PyTorch's results of inference mode can never take part in recording; here they are ordinary constants.
+        """
+
+        def __new__(cls, mode=True):
+            return _with_or_without_parentheses(cls, mode if callable(mode) else None)
+
+        def __init__(self, mode=True):
+            super().__init__(not mode)
 
 
 def _with_or_without_parentheses(cls: Any, function: Any) -> Any:

@@ -20,6 +20,8 @@ from tinygen.memory import note_change, share_memory
 from tinygen.methods import Methods
 from tinygen.ops import elementwise as e
 from tinygen.ops.index import assign, raw_index, write_at
+from tinygen.ops.linalg import matmul
+from tinygen.ops.shape import axis_of
 from tinygen.printing import text_of
 from tinygen.promotion import get_default_dtype
 from tinygen.shapes import Size
@@ -131,7 +133,7 @@ class Tensor(Methods):
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the size of one dimension."""
-        return self.shape if dim is None else self.shape[dim]
+        return self.shape if dim is None else self.shape[axis_of("size", dim, self.ndim)]
 
     def dim(self) -> int:
         """The number of dimensions."""
@@ -360,10 +362,10 @@ class Tensor(Methods):
         return e.pow(other, self)
 
     def __matmul__(self, other: Any) -> Tensor:
-        return ops.matmul(self, other)
+        return matmul(self, other)
 
     def __rmatmul__(self, other: Any) -> Tensor:
-        return ops.matmul(other, self)
+        return matmul(other, self)
 
     def __neg__(self) -> Tensor:
         return e.neg(self)

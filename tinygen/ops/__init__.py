@@ -89,6 +89,7 @@ from tinygen.ops.index import (
     topk,
 )
 from tinygen.ops.linalg import bmm, dot, inverse, linear, matmul, mm, mv, outer, trace
+from tinygen.ops.names import take_numpys_names
 from tinygen.ops.products import (
     addbmm,
     addmm,
@@ -465,3 +466,5 @@ __all__ = [
     "where",
     "xlogy",
 ]
+
+take_numpys_names(globals(), __all__)

@@ -13,7 +13,7 @@ from tinygen.engine import Node, Op, cast, expand, name_operators
 from tinygen.errors import ShapeError
 from tinygen.layout import accumulator
 from tinygen.ops.elementwise import where
-from tinygen.ops.shape import _slice, axis_of, flatten, reshape
+from tinygen.ops.shape import _slice, axis_of, flatten, reshape, whole
 
 if TYPE_CHECKING:
     from tinygen.tensor import Tensor
@@ -289,6 +289,7 @@ def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = 
 def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesAndIndices:
     """(values, indices) of the k largest (or smallest) elements along `dim`, the most extreme first, also with sorted=False."""
     axis = axis_of("topk", dim, input.ndim or 1)
+    k = whole("topk", k=k)
     if not input.ndim:
         if k != 1:
             raise IndexError(f"topk: k must be 1 for a single number, got {k}")

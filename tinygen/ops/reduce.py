@@ -233,7 +233,13 @@ def mean(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = Non
 def var(
     input: Any, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None
 ) -> Tensor:
-    """Variance: Σ(x - mean)² / (N - correction), with correction 1 by default (0 for unbiased=False)."""
+    """Variance: Σ(x - mean)² / (N - correction), with correction 1 by default (0 for unbiased=False).
+
+    var(x, False) is var(x, unbiased=False), as in PyTorch.
+    """
+    if isinstance(dim, bool):
+        unbiased = dim
+        dim = None
     correction = int(unbiased) if correction is None else correction
     n = _size(input, axes("var", dim, input.ndim))
     total = sum(square(input - mean(input, dim, keepdim=True)), dim, keepdim)
@@ -245,6 +251,9 @@ def std(
     input: Any, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None
 ) -> Tensor:
     """Standard deviation: the square root of `var`.  Where all values are equal its gradient is 0, as in PyTorch."""
+    if isinstance(dim, bool):  # std(x, unbiased), as for var
+        unbiased = dim
+        dim = None
     axes("std", dim, input.ndim)
     variance = var(input, dim, unbiased, keepdim, correction=correction)
     return only(sqrt(where(variance == 0, 1.0, variance)), variance != 0)

@@ -81,7 +81,9 @@ name_operators(globals())
 
 
 def axis_of(name: str, dim: int, ndim: int, of: str = "a tensor") -> int:
-    """A non-negative axis from PyTorch's `dim`.  Raises IndexError when it is out of range."""
+    """A non-negative axis from PyTorch's `dim`.  Raises IndexError when it is out of range, TypeError for no integer."""
+    if dim is True or dim is False:
+        raise TypeError(f"{name}: dim must be an integer, got {dim}; an option such as keepdim={dim} goes by its name")
     try:
         axis = index(dim)
     except TypeError as error:
@@ -96,10 +98,23 @@ def sizes(shape: Sequence[Any]) -> tuple[int, ...]:
     """Sizes given one by one or as one sequence: f(2, 3) and f((2, 3))."""
     if len(shape) == 1 and isinstance(shape[0], tuple | list):
         shape = shape[0]
+    if bool in map(type, shape):
+        raise TypeError(f"sizes must be integers, got {tuple(shape)}")
     try:
         return tuple(index(n) for n in shape)
     except TypeError as error:
         raise TypeError(f"sizes must be integers, got {tuple(shape)}") from error
+
+
+def whole(name: str, **number: Any) -> int:
+    """The one number that is given by its name.  Raises TypeError if it is no integer, or a truth value."""
+    ((what, n),) = number.items()
+    try:
+        if isinstance(n, bool):
+            raise TypeError
+        return index(n)
+    except TypeError:
+        raise TypeError(f"{name}: {what} must be an integer, got {n!r}") from None
 
 
 def reshape(input: Any, *shape: Any) -> Tensor:
@@ -142,7 +157,7 @@ def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Tensor:
     """Dimension `dim` becomes several, of the given sizes; one may be -1."""
     axis = axis_of("unflatten", dim, input.ndim)
     shape = tuple(input.shape)
-    sizes = tuple(sizes)
+    sizes = tuple(whole("unflatten", sizes=n) for n in sizes)
     if -1 in sizes and sizes.count(-1) == 1 and (known := math.prod(n for n in sizes if n != -1)):
         sizes = tuple(shape[axis] // known if n == -1 else n for n in sizes)
     if math.prod(sizes) != shape[axis]:
@@ -207,7 +222,7 @@ def unsqueeze(input: Any, dim: int) -> Tensor:
 
 def broadcast_to(input: Any, size: Sequence[int]) -> Tensor:
     """Dimensions of size 1 (and new leading ones) repeated to `size`, without copying; -1 keeps a size."""
-    new = tuple(int(n) for n in size)
+    new = sizes((size,) if isinstance(size, tuple | list) else size)
     old = (None,) * (len(new) - input.ndim) + tuple(input.shape)
     new = tuple(
         o if n == -1 and o is not None else n for n, o in zip(new, old[-len(new) :] if new else (), strict=False)
@@ -257,6 +272,7 @@ def repeat_interleave(input: Any, repeats: int, dim: int | None = None) -> Tenso
     if dim is None:
         input, dim = flatten(input), 0
     axis = axis_of("repeat_interleave", dim, input.ndim)
+    repeats = whole("repeat_interleave", repeats=repeats)
     if repeats < 0:
         raise ValueError(f"repeat_interleave: the number of repetitions must not be negative, got {repeats}")
     shape = tuple(input.shape)
@@ -304,6 +320,7 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
     """`length` slices along `dim`, from number `start` on."""
     axis = axis_of("narrow", dim, input.ndim)
     n = input.shape[axis]
+    start, length = whole("narrow", start=start), whole("narrow", length=length)
     begin = start + n if start < 0 else start
     if length < 0 or begin < 0 or begin + length > n:
         raise IndexError(
@@ -315,6 +332,7 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
 def select(input: Any, dim: int, index: int) -> Tensor:
     """Slice number `index` along `dim`, without that dimension."""
     axis = axis_of("select", dim, input.ndim)
+    index = whole("select", index=index)
     if not -input.shape[axis] <= index < input.shape[axis]:
         raise IndexError(f"select: index {index} is out of range for dim {dim} of shape {tuple(input.shape)}")
     return _slice(input, at=(slice(None),) * axis + (int(index),))
@@ -331,12 +349,12 @@ def split(input: Any, split_size_or_sections: int | Sequence[int], dim: int = 0)
     axis = axis_of("split", dim, input.ndim)
     n = input.shape[axis]
     if isinstance(split_size_or_sections, int):
-        size = split_size_or_sections
+        size = whole("split", split_size_or_sections=split_size_or_sections)
         if size <= 0:
             raise ValueError(f"split: the size of a part must be positive, got {size}")
         lengths = [min(size, n - i) for i in range(0, n, size)] or [0]
     else:
-        lengths = [int(k) for k in split_size_or_sections]
+        lengths = [whole("split", split_size_or_sections=k) for k in split_size_or_sections]
         if sum(lengths) != n or min(lengths, default=0) < 0:
             raise ShapeError(
                 f"split: sizes {lengths} do not add up to {n}, the size of dim {dim} of {tuple(input.shape)}"
@@ -347,6 +365,7 @@ def split(input: Any, split_size_or_sections: int | Sequence[int], dim: int = 0)
 
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` parts along `dim`, all of one size but the last, which may be smaller."""
+    chunks = whole("chunk", chunks=chunks)
     if chunks <= 0:
         raise ValueError(f"chunk: the number of parts must be positive, got {chunks}")
     n = input.shape[axis_of("chunk", dim, input.ndim)]
@@ -363,7 +382,7 @@ def roll(input: Any, shifts: int | Sequence[int], dims: int | Sequence[int] | No
     """The elements moved on by `shifts` along `dims` (or in the flattened tensor); what leaves comes in on the other side."""
     if dims is None:
         return reshape(roll(flatten(input), shifts, 0), tuple(input.shape))
-    shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+    shifts = sizes((shifts,))
     dims = (dims,) if isinstance(dims, int) else tuple(dims)
     if len(shifts) != len(dims):
         raise ShapeError(f"roll: {len(shifts)} shifts for {len(dims)} dims; give one shift for each dimension")
@@ -378,12 +397,12 @@ def _matrices(name: str, x: Any) -> Any:
 
 def tril(input: Any, diagonal: int = 0) -> Tensor:
     """Zero above the diagonal of that number (0: the main one)."""
-    return _tril(_matrices("tril", input), k=diagonal)
+    return _tril(_matrices("tril", input), k=whole("tril", diagonal=diagonal))
 
 
 def triu(input: Any, diagonal: int = 0) -> Tensor:
     """Zero below the diagonal of that number (0: the main one)."""
-    return _triu(_matrices("triu", input), k=diagonal)
+    return _triu(_matrices("triu", input), k=whole("triu", diagonal=diagonal))
 
 
 def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
@@ -391,11 +410,12 @@ def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tenso
     i, j = axis_of("diagonal", dim1, input.ndim), axis_of("diagonal", dim2, input.ndim)
     if i == j:
         raise ShapeError(f"diagonal: dim1 and dim2 name the same dimension {dim1}")
-    return _diagonal(input, offset=offset, axis1=i, axis2=j)
+    return _diagonal(input, offset=whole("diagonal", offset=offset), axis1=i, axis2=j)
 
 
 def diag(input: Any, diagonal: int = 0) -> Tensor:
     """The diagonal of a matrix, or the square matrix with the given diagonal."""
+    diagonal = whole("diag", diagonal=diagonal)
     if input.ndim == 1:
         n = input.shape[0] + abs(diagonal)
         return _undiagonal(input, shape=(n, n), offset=diagonal, axis1=0, axis2=1)

@@ -102,6 +102,7 @@ from tinygen.nn.functional.pooling import (
 )
 from tinygen.nn.functional.resample import channel_shuffle, interpolate, pixel_shuffle, pixel_unshuffle
 from tinygen.nn.functional.windows import fold, unfold
+from tinygen.ops.names import take_numpys_names as _take_numpys_names
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -202,6 +203,8 @@ __all__ = [
     "triplet_margin_with_distance_loss",
     "unfold",
 ]
+
+_take_numpys_names(globals(), __all__)
 
 if not _TYPE_CHECKING:
     __getattr__ = _missing.attribute_of(__name__)

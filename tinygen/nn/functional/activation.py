@@ -22,6 +22,7 @@ from tinygen.errors import ShapeError, warn
 from tinygen.inplace import become
 from tinygen.memory import drawn
 from tinygen.ops import activation as a
+from tinygen.ops.shape import axis_of
 from tinygen.tensor import Tensor
 
 __all__ = [
@@ -289,9 +290,10 @@ def softsign(input: Tensor) -> Tensor:
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """a · sigmoid(b), where a and b are the two halves of the input along `dim`.  Source: Dauphin et al. 2016, eq. 1.
 
-    input: its size along `dim` must be even; the result has half of it.  Raises ShapeError otherwise.
+    input: its size along `dim` must be even; the result has half of it.  Raises ShapeError otherwise, IndexError for a
+        dimension that there is not.
     """
-    if not input.ndim or not -input.ndim <= dim < input.ndim or input.shape[dim] % 2:
+    if not input.ndim or input.shape[axis_of("glu", dim, input.ndim)] % 2:
         raise ShapeError(f"glu: an even size along dim {dim} is expected, got an input of shape {tuple(input.shape)}")
     first, second = ops.chunk(input, 2, dim)
     return first * ops.sigmoid(second)
