@@ -274,3 +274,14 @@ TORCH: list[tuple[Any, tuple[int, ...]]] = [
     *((lambda f, x, m=m: f.pad(x, (1, 3, 0, 2), mode=m), (2, 3, 4)) for m in NUMPY_MODES),
     (lambda f, x: f.pad(x, (1, -2, -1, 2), value=1.5), (3, 4)),
 ]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [7, 400])
+def test_a_compiled_step_knows_the_weights(size):
+    """With a matrix, and without one: they are the same in every call."""
+    step = tg.compile(lambda x: F.adaptive_avg_pool1d(F.interpolate(x, size, mode="linear"), 5))
+    for _ in range(4):
+        x = tg.randn(1, 2, 300)
+        expected = F.adaptive_avg_pool1d(F.interpolate(x, size, mode="linear"), 5)
+        np.testing.assert_array_equal(step(x).numpy(), expected.numpy())

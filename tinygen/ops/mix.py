@@ -58,6 +58,17 @@ class Table:
         np.add.at(out, (np.arange(self.new), self.index), self.weight)
         return out
 
+    def matrix_for(self, x: Any) -> Any:
+        """The matrix in the dtype and on the device of x: always the same array, so that `compile` knows it."""
+        key = device_of(x), x.dtype
+        if key not in self._matrices:
+            self._matrices[key] = to_device(self.matrix.astype(x.dtype), key[0])
+        return self._matrices[key]
+
+    @cached_property
+    def _matrices(self) -> dict[Any, Any]:
+        return {}
+
 
 mix = Op(
     lambda xp, x, axis, table: _mix(xp, x, axis, table),

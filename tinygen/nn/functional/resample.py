@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygen import ops
-from tinygen.backend import device_of, to_device
 from tinygen.engine import Node
 from tinygen.errors import ShapeError
 from tinygen.layout import axes_in_memory
@@ -126,7 +125,7 @@ def along(x: Any, tables: Sequence[Table | None]) -> Tensor:
         if table.new * table.old > max(_DENSE, 4 * table.weight.size):
             y = mix(y, axis=at, table=table)
         else:
-            m = to_device(table.matrix.astype(x.dtype), device_of(x.array if isinstance(x, Node) else x))
+            m = table.matrix_for(x.array if isinstance(x, Node) else x)
             y = ops.linear(y, m) if at == y.ndim - 1 else _times(m, y, at)
     return ops.permute(y, _inverse(order))
 
