@@ -3,7 +3,7 @@
 A rule is given g = dL/d(out), the output and the inputs, and returns dL/d(input); the engine sums out broadcast axes.
 An argument that a rule does not read begins with an underscore.  At kinks the rules follow PyTorch.
 
-Where a rule cuts the gradient off it selects, by `only` or `where`, and does not multiply by 0: 0 · inf would be nan, and what
+Where a rule cuts the gradient off it selects, by `selected`, `only` or `where`, and does not multiply by 0: 0 · inf would be nan, and what
 comes from further on may well be infinite (√x at the 0 of a relu).
 """
 
@@ -13,8 +13,8 @@ import math
 
 import numpy as np
 
-from tinygen.backend import backend_of
-from tinygen.engine import Op, name_operators
+from tinygen.backend import ARRAY_MODULES, backend_of
+from tinygen.engine import Node, Op, name_operators
 from tinygen.layout import in_a_line
 from tinygen.op_help import inputs_of
 from tinygen.ops.fused import Fused
@@ -35,7 +35,7 @@ square     = Op(lambda xp, x: x * x,                 lambda g, _, x: g * (2 * x)
 reciprocal = Op(lambda xp, x: 1 / x,                 lambda g, out, _x: -g * out * out,  doc="1 / x.")
 sqrt       = Op(lambda xp, x: xp.sqrt(x),            lambda g, out, _x: g * 0.5 / out,  doc="√x; nan for x < 0, and an infinite derivative at 0.")
 rsqrt      = Op(lambda xp, x: 1 / xp.sqrt(x),        lambda g, out, x: g * -0.5 * out / x,  doc="1 / √x; infinite at 0, nan for x < 0.")
-abs        = Op(lambda xp, x: xp.abs(x),             lambda g, _, x: only(g, x != 0) * sign(x),  doc="|x|, with derivative 0 at 0.")
+abs        = Op(lambda xp, x: xp.abs(x),             lambda g, _, x: selected(g, x != 0) * sign(x),  doc="|x|, with derivative 0 at 0.")
 
 # Exponential and trigonometric functions
 exp        = Op(lambda xp, x: xp.exp(x),             lambda g, out, _x: g * out,  doc="e to the power x; infinite where it overflows (float32: above 88.7).")
@@ -57,11 +57,11 @@ erf        = Op(lambda xp, x: backend_of(x).erf(x),  lambda g, _, x: g * (2 / ma
 logaddexp  = Op(lambda xp, x, y: xp.logaddexp(x, y), lambda g, _, x, y: _to_likely(g, x, y),  lambda g, _, x, y: _to_likely(g, y, x),  doc="log(exp(x) + exp(y)), computed without overflow; where both are -inf the gradients are 0.")
 
 # Selection: at a tie maximum and minimum share the gradient equally
-relu       = Fused(lambda xp, x: _relu(xp, x),       lambda g, out, _x: only(g, out > 0),  doc="max(x, 0), with derivative 0 at 0.")
+relu       = Fused(lambda xp, x: _relu(xp, x),       lambda g, out, _x: selected(g, out > 0),  doc="max(x, 0), with derivative 0 at 0.")
 maximum    = Op(lambda xp, x, y: xp.maximum(x, y),   lambda g, _, x, y: _won(g, x, y),     lambda g, _, x, y: _won(g, y, x),  doc="The larger of x and y; nan where one of them is nan.  At a tie each gets half of the gradient.")
 minimum    = Op(lambda xp, x, y: xp.minimum(x, y),   lambda g, _, x, y: _won(g, y, x),     lambda g, _, x, y: _won(g, x, y),  doc="The smaller of x and y; nan where one of them is nan.  At a tie each gets half of the gradient.")
 where      = Op(lambda xp, c, x, y: _where(xp, c, x, y),  None,  lambda g, _, c, _x, _y: where(c, g, 0.0),  lambda g, _, c, _x, _y: where(c, 0.0, g),  doc="x where the condition c holds, y elsewhere.  c: truth values; what is not chosen gets the gradient 0.")
-clip       = Op(lambda xp, x, low, high: _clip(xp, x, low, high),  lambda g, _, x, low, high: only(g, _within(x, low, high)),  doc="x, but at least `low` and at most `high`; None for no bound.")
+clip       = Op(lambda xp, x, low, high: _clip(xp, x, low, high),  lambda g, _, x, low, high: selected(g, _within(x, low, high)),  doc="x, but at least `low` and at most `high`; None for no bound.")
 only       = Op(lambda xp, x, c: _only(xp, x, c),    lambda g, _, _x, c: only(g, c),  None,  doc="x where the condition c holds, 0 elsewhere, whatever x is there.  c: truth values; the same for the gradient.")
 zero       = Op(lambda xp, x: xp.zeros_like(x),      lambda g, *_: zero(g),  doc="Zeros like x, whatever x is.  Their derivative is 0.")
 
@@ -159,18 +159,26 @@ def _clip(xp, x, low, high):
     return xp.maximum(x, low) if high is None else xp.clip(x, low, high)
 
 
-_BITS = {2: np.int16, 4: np.int32, 8: np.int64}
+def selected(g, c):
+    """`only`, without calling an operator for arrays: what it takes is longer than the work when there is little."""
+    return only(g, c) if isinstance(g, Node) else _only(ARRAY_MODULES.get(type(g), np), g, c)
+
+
+_BITS = {np.dtype(f): np.dtype(i) for f, i in (("f2", "i2"), ("f4", "i4"), ("f8", "i8"))}
+_ZERO = {dtype: dtype.type(0) for dtype in _BITS}
+_SMALL, _MIDDLE = 256, 4096  # numbers, of which `where` is as quick, and of which a copy costs little
 
 
 def _only(xp, x, c):
     """x where c is true, 0 elsewhere.  On NumPy the bits of x times 0 or 1: as quick as x * c, where `where` takes ten times as long."""
-    if type(c) is not np.ndarray or x.dtype.kind != "f":
-        return xp.where(c, x, x.dtype.type(0))
-    bits = _BITS[x.dtype.itemsize]
-    if x.shape != c.shape:
-        return (x.view(bits) * c.view(np.int8)).view(x.dtype)
-    out = np.empty_like(x)
-    np.multiply(x.view(bits), c.view(np.int8), out=out.view(bits))
+    dtype = x.dtype
+    if type(c) is not np.ndarray or x.size < _SMALL or dtype not in _BITS:
+        return xp.where(c, x, _ZERO[dtype] if dtype in _ZERO else dtype.type(0))
+    bits = _BITS[dtype]
+    if x.size < _MIDDLE or x.shape != c.shape:
+        return (x.view(bits) * c).view(dtype)
+    out = np.empty_like(x)  # which is nobody's view: a gradient that may be added to
+    np.multiply(x.view(bits), c, out=out.view(bits))
     return out
 
 

@@ -17,13 +17,13 @@ from typing import Any
 
 from tinygen import ops
 from tinygen.creation import as_tensor, ones
-from tinygen.engine import Op, name_operators
+from tinygen.engine import Node, Op, name_operators
 from tinygen.errors import ShapeError
 from tinygen.layout import sum_along
 from tinygen.nn.flows.transform import Transform, no_change
 from tinygen.nn.module import Module
 from tinygen.nn.parameter import Parameter
-from tinygen.ops.elementwise import _only, exp, only
+from tinygen.ops.elementwise import _only, exp, only, selected
 from tinygen.ops.fused import Fused
 from tinygen.tensor import Tensor
 
@@ -31,9 +31,9 @@ from tinygen.tensor import Tensor
 
 # y = x exp(m s) + m t with m = 1 - b: the formula above, since x exp(0) + 0 = x where m = 0; selected, as s and t may be infinite
 _couple      = Fused(lambda xp, x, s, t, m: x * xp.exp(_only(xp, s, m)) + _only(xp, t, m),
-                                                                        lambda g, _, _x, s, _t, m: g * exp(only(s, m)),
-                                                                        lambda g, y, _x, _s, t, m: only(g * (y - only(t, m)), m),
-                                                                        lambda g, _, _x, _s, _t, m: only(g, m))
+                                                                        lambda g, _, _x, s, _t, m: g * exp(selected(s, m)),
+                                                                        lambda g, y, _x, _s, t, m: selected(g * (y - (only(t, m) if isinstance(t, Node) else t)), m),
+                                                                        lambda g, _, _x, _s, _t, m: selected(g, m))
 # Σ m s, and its transpose m g, for every element of the batch
 _moving_sum  = Op(lambda xp, s, m: _dot(xp, s, m),                      lambda g, _, _s, m: _per_element(g, m))
 _per_element = Op(lambda xp, g, m: _only(xp, g.reshape(-1, *(1,) * m.ndim), m),  lambda h, _, _g, m: _moving_sum(h, m))
