@@ -490,6 +490,19 @@ def test_a_tiny_reduction_is_left_out():
     assert scheduler.get_last_lr() == [1e-8, pytest.approx(0.03)]
 
 
+def test_a_scheduler_of_ones_own_written_as_in_pytorch():
+    class Halves(schedules._LRScheduler):
+        def get_lr(self):
+            return [base / 2**self.last_epoch for base in self.base_lrs]
+
+    sgd = optimizer()
+    scheduler = Halves(sgd)
+    advance(sgd, scheduler, steps=3)
+    assert scheduler.get_last_lr() == [0.5 / 8, 3.0 / 8]
+    with pytest.raises(AttributeError, match="did you mean CosineAnnealingLR"):
+        schedules.CosineAnnealingLr
+
+
 # Mistakes
 
 

@@ -26,7 +26,7 @@ def _rprop(xp, theta, g, s, r, before, size, down, up, least, most, *, maximize)
     s = xp.multiply(g, before, out=s)
     grown = xp.where(s > 0, size * up, xp.where(s < 0, size * down, size))
     size[...] = xp.minimum(xp.maximum(grown, least), most)
-    before[...] = xp.where(s < 0, xp.multiply(g, 0.0), g)
+    before[...] = xp.where(s < 0, size - size, g)  # 0 whatever g is, also inf
     s = xp.multiply(xp.sign(before), size, out=s)
     theta -= s
 

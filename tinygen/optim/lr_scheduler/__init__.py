@@ -7,6 +7,9 @@ LambdaLR, CyclicLR, OneCycleLR and CosineAnnealingWarmRestarts are exceptions, t
 Every scheduler can be copied and pickled with its optimizer, and has state_dict and load_state_dict.
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+from tinygen import missing as _missing
 from tinygen.optim.lr_scheduler.base import LRScheduler
 from tinygen.optim.lr_scheduler.composed import ChainedScheduler, SequentialLR
 from tinygen.optim.lr_scheduler.cosine import CosineAnnealingLR, CosineAnnealingWarmRestarts
@@ -41,3 +44,9 @@ __all__ = [
     "SequentialLR",
     "StepLR",
 ]
+
+_LRScheduler = LRScheduler
+"""Its old name in PyTorch, which schedulers of one's own are often derived from."""
+
+if not _TYPE_CHECKING:
+    __getattr__ = _missing.attribute_of(__name__)
