@@ -301,11 +301,13 @@ ARGUMENTS: dict[str, list[Spec]] = {  # a few ways to make each layer that has a
     }.items()
 }
 STATELESS = {  # arguments of those that cannot be made without
-    **{name: (2,) for name in ("AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AvgPool1d", "AvgPool2d", "MaxPool1d")},
-    **{name: (2,) for name in ("MaxPool2d", "MaxUnpool1d", "MaxUnpool2d", "PixelShuffle", "PixelUnshuffle")},
-    **{name: (1,) for name in ("ReflectionPad2d", "ReplicationPad2d", "ZeroPad2d", "Unfold")},
-    **{"Threshold": (0.0, 1.0), "LocalResponseNorm": (2,)},
-    **{"ConstantPad2d": (1, 0.0), "Fold": (3, 2), "Unflatten": (1, (2, 2)), "Upsample": (3,)},
+    **{name: (2,) for name in nn.__all__ if "pool" in name.lower()},
+    **{name: (2.0, 2) for name in nn.__all__ if "LPPool" in name},
+    **{name: (1,) for name in nn.__all__ if "Pad" in name},
+    **{name: (1, 0.0) for name in nn.__all__ if "ConstantPad" in name},
+    **{name: (2,) for name in ("PixelShuffle", "PixelUnshuffle", "ChannelShuffle", "LocalResponseNorm")},
+    **{name: (3,) for name in nn.__all__ if "Upsampl" in name},
+    **{"Threshold": (0.0, 1.0), "Fold": (3, 2), "Unfold": (1,), "Unflatten": (1, (2, 2))},
 }
 
 
