@@ -132,6 +132,19 @@ def test_multinomial_refuses_what_is_no_distribution(weights):
         tg.multinomial(tg.tensor(weights), 1)
 
 
+@given(number=NUMBERS, dtype=DTYPES)
+def test_what_is_filled_in_keeps_its_value_or_is_refused(number, dtype):
+    x, mask = tg.ones(2, dtype=dtype), tg.tensor([True, False])
+    holds = dtype.kind == "f" or math.isfinite(number) and int(number) == number
+    holds = holds and not (dtype == tg.bool and number not in (0, 1)) and not (dtype == tg.uint8 and number < 0)
+    if holds:
+        for out in (x.masked_fill(mask, number), x.clone().masked_fill_(mask, number)):
+            assert out.dtype == dtype and same(out[0].item(), number) and out[1].item() == 1
+    else:
+        with pytest.raises(TypeError, match="masked_fill: a tensor of"):
+            x.masked_fill(mask, number)
+
+
 # Integers and truth values
 
 

@@ -161,7 +161,20 @@ def index(input: Any, key: Any) -> Tensor:
 
 
 def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
-    """`value` (a number) where mask is true, input elsewhere."""
+    """`value` (a number, or a tensor of one) where mask is true, input elsewhere; in the input's dtype.
+
+    mask: truth values; its shape broadcasts with the input's.  Raises TypeError for a number that the dtype cannot hold, such
+    as 1.5 among integers, which PyTorch cuts off.
+    """
+    if isinstance(value, Node):
+        return where(mask, value if value.dtype == input.dtype else cast(value, dtype=input.dtype), input)
+    if input.dtype.kind != "f":
+        low, high = (0, 1) if input.dtype.kind == "b" else (np.iinfo(input.dtype).min, np.iinfo(input.dtype).max)
+        if not low <= value <= high or int(value) != value:
+            raise TypeError(
+                f"masked_fill: a tensor of {input.dtype} cannot hold {value}; use input.float() or an integer"
+            )
+        value = bool(value) if input.dtype.kind == "b" else int(value)
     return where(mask, value, input)
 
 

@@ -139,6 +139,8 @@ def isclose(input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, eq
 
     equal_nan: whether nan is close to nan.
     """
+    if input.dtype.kind == "b" and other.dtype.kind == "b":
+        return input == other
     near = abs(input - other) <= atol + rtol * abs(other)
     close = (isfinite(input) & isfinite(other) & near) | (input == other)
     return close | (isnan(input) & isnan(other)) if equal_nan else close

@@ -26,7 +26,7 @@ _det       = Op(lambda xp, a: xp.linalg.det(a),           lambda g, out, a: _as_
 _logabsdet = Op(lambda xp, a: xp.linalg.slogdet(a)[1],    lambda g, _, a: _as_matrices(g) * mT(inverse(a)))
 _detsign   = Op(lambda xp, a: xp.linalg.slogdet(a)[0])
 # A X = B: dA X + A dX = dB
-_solve = Op(lambda xp, a, b: xp.linalg.solve(a, b),       lambda g, x, a, _b: -matmul(_solve(mT(a), g), mT(x)),   lambda g, _, a, _b: _solve(mT(a), g))
+_solve = Op(lambda xp, a, b: _solved(xp, a, b),       lambda g, x, a, _b: -matmul(_solve(mT(a), g), mT(x)),   lambda g, _, a, _b: _solve(mT(a), g))
 # A⁺, where the rank of A does not change
 _pinverse = Op(lambda xp, a, rtol: xp.linalg.pinv(a, rtol),   lambda g, y, a, rtol: _pinverse_rule(mT(g), y, a))
 
@@ -35,6 +35,12 @@ _pinverse = Op(lambda xp, a, rtol: xp.linalg.pinv(a, rtol),   lambda g, y, a, rt
 
 def _as_matrices(x: Any) -> Any:
     return unsqueeze(unsqueeze(x, -1), -1)
+
+
+def _solved(xp: Any, a: Any, b: Any) -> Any:
+    leading = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])  # CuPy does not broadcast here
+    a, b = (xp.broadcast_to(x, leading + x.shape[-2:]) for x in (a, b))
+    return xp.linalg.solve(a, b)
 
 
 def _cofactors(a: Any, det: Any) -> Any:

@@ -12,6 +12,7 @@ from tinygen.engine import Op, name_operators
 from tinygen.ops import elementwise
 from tinygen.ops.elementwise import exp, log, mul, rsqrt, where, zero
 from tinygen.ops.functions import clamp, div
+from tinygen.ops.shape import clone
 
 if TYPE_CHECKING:
     from tinygen.tensor import Tensor
@@ -157,7 +158,7 @@ def nan_to_num(input: Any, nan: float = 0.0, posinf: float | None = None, neginf
     The gradient is 0 where something was replaced.
     """
     if input.dtype.kind != "f":
-        return input * 1
+        return clone(input)
     limit = np.finfo(input.dtype)
     input = where(input != input, nan, input)
     input = where(input == math.inf, float(limit.max) if posinf is None else posinf, input)

@@ -211,6 +211,8 @@ class StrictModule:
 
 def _of_linalg(name: str, function: Callable) -> Callable:
     def several(*args: Any, **kwargs: Any) -> Any:
+        if name == "solve" and args[0].shape[:-1] != args[1].shape[: args[0].ndim - 1]:
+            raise ValueError("a must have (..., M, M) shape and b must have (..., M) or (..., M, K)")
         out = function(*args, **kwargs)
         return tuple(out) if isinstance(out, tuple) else out  # NumPy's have names
 
