@@ -347,6 +347,19 @@ def test_errors_say_what_to_do(call, error, words):
         call()
 
 
+@given(place=st.sampled_from([0.0, 1e3, 1e5]), x=ts.tensors((3, 4)), y=ts.tensors((5, 4)))
+def test_gradients_of_distances_far_from_the_origin(place, x, y):
+    """Moved together by a number that float32 holds exactly, points have the same distances."""
+    found = []
+    for far in (0.0, place):
+        a, b = ((x.float() * 64).round() / 64 + far for x in (x, y))
+        a, b = a.detach().requires_grad_(), b.detach().requires_grad_()
+        found.append(tg.grad(tg.cdist(a, b).sum(), (a, b)))
+    for near, far in zip(*found, strict=True):
+        # sums of at most five unit vectors, each rounded a few times in float32
+        np.testing.assert_allclose(near.numpy(), far.numpy(), rtol=0, atol=1e-5)
+
+
 # Points where a derivative does not exist
 
 

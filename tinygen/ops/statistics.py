@@ -16,7 +16,7 @@ from tinygen.ops.linalg import matmul
 from tinygen.ops.norms import vector_norm
 from tinygen.ops.reduce import Dim, _to_ties, amax, amin, in_single, mean, std, sum, var
 from tinygen.ops.scans import _doubling
-from tinygen.ops.shape import axis_of, flatten, movedim, mT, reshape, select, unsqueeze
+from tinygen.ops.shape import _slice, axis_of, flatten, movedim, mT, reshape, select, unsqueeze
 from tinygen.ops.special import lerp
 
 if TYPE_CHECKING:
@@ -91,7 +91,10 @@ def _per(distance: Any, g: Any) -> Any:
 
 
 def _pulled(w: Any, x: Any, y: Any) -> Any:
-    """Σ_j w_ij (x_i - y_j)."""
+    """Σ_j w_ij (x_i - y_j), where both are taken from the first y: far from the origin digits would be lost."""
+    if y.shape[-2]:
+        origin = _slice(y, at=(..., slice(1), slice(None)))
+        x, y = x - origin, y - origin
     return unsqueeze(sum(w, -1), -1) * x - matmul(w, y)
 
 
