@@ -31,11 +31,19 @@ class Watch:
 
     def see(self, pieces: Any) -> None:
         """(..., length)."""
-        self._energies.append(np.vecdot(pieces, pieces).reshape(-1))
+        with np.errstate(all="ignore"):  # an infinite energy is an answer
+            energies = np.vecdot(pieces, pieces)
+        self._energies.append(energies if energies.ndim == 1 else energies.reshape(-1))
         self._longest = pieces.shape[-1]
 
     def saw_even(self) -> bool:
-        return _spread(np.concatenate(self._energies)[None]) <= LARGEST**2 / max(self._longest, 1)
+        energies = np.concatenate(self._energies)
+        energies.sort()  # NaNs come last
+        first = energies.searchsorted(0, "right")
+        if first == energies.size:
+            return True
+        middle, largest = float(energies[(first + energies.size - 1) // 2]), float(energies[-1])
+        return bool(largest * max(self._longest, 1) <= LARGEST**2 * middle < np.inf)
 
 
 def is_even(x: Any) -> bool:
