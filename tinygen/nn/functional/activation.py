@@ -135,7 +135,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 def _hardswish(x: Any) -> Any:
-    return x * _hardsigmoid(x)
+    return ops.where(x <= -3, 0.0, x * _hardsigmoid(x))
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
@@ -165,7 +165,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """
     if lambd < 0:
         raise ValueError(f"softshrink: lambd must not be negative, got {lambd}")
-    return input - ops.clamp(input, -lambd, lambd)
+    return ops.where(ops.abs(input) <= lambd, 0.0, input - ops.clamp(input, -lambd, lambd))
 
 
 # Curves
