@@ -132,6 +132,29 @@ def test_what_shares_memory_does_so_in_a_copy(plan, way, device, through_data):
             assert [x.tolist() for x in copies] == [x.tolist() for x in tensors]
 
 
+def test_a_shallow_copy_shares_memory_and_that_is_known():
+    x = nn.Parameter(np.ones(3))
+    y = copy.copy(x)
+    assert type(y) is nn.Parameter and y.requires_grad and np.shares_memory(x.array, y.array)
+    out = (x * x).sum()
+    with tg.no_grad():
+        y.zero_()
+    assert x.tolist() == [0.0] * 3
+    with pytest.raises(RuntimeError, match="changed in place"):
+        out.backward()
+
+
+def test_attributes_of_a_derived_class_are_copied():
+    class Named(tg.Tensor):
+        pass
+
+    x = Named([1.0, 2.0])
+    x.name = ["weights"]
+    assert copy.copy(x).name is x.name
+    deep = copy.deepcopy(x)
+    assert deep.name == x.name and deep.name is not x.name and type(deep) is Named
+
+
 def test_a_change_of_a_copied_view_is_noticed():
     x = tg.ones(3)
     a, b = copy.deepcopy([x, x.detach()])

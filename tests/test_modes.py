@@ -8,11 +8,13 @@ import queue
 import threading
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygen as tg
+from tinygen import engine
 
 MAKERS: dict[str, tuple[Callable, bool]] = {
     "no_grad": (tg.no_grad, False),
@@ -268,3 +270,84 @@ def test_what_cannot_be_decorated_is_said():
     with pytest.raises(TypeError, match=r"no_grad: takes nothing, or the function to decorate, got False"):
         tg.no_grad(False)
     assert tg.is_grad_enabled()
+
+
+# Watchers: anomaly detection, and a step that is being recorded
+
+
+def test_anomalies_are_looked_for_in_the_own_thread_only():
+    inside, done = threading.Event(), threading.Event()
+    seen = []
+
+    def watch():
+        with np.errstate(all="ignore"), tg.autograd.detect_anomaly():
+            inside.set()
+            done.wait(20)
+            try:
+                tg.zeros(1).log()
+            except tg.autograd.AnomalyError:
+                seen.append("found")
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    assert inside.wait(20)
+    with np.errstate(all="ignore"):
+        assert tg.zeros(1).log().item() == -np.inf  # nobody asked for it here
+        with tg.autograd.detect_anomaly(), pytest.raises(tg.autograd.AnomalyError):
+            tg.zeros(1).log()
+        done.set()
+        thread.join(20)
+    assert seen == ["found"] and engine.watcher is None
+
+
+def test_one_detector_may_be_nested():
+    detector = tg.autograd.detect_anomaly()
+
+    @detector
+    def recursive(n):
+        return recursive(n - 1) if n else tg.ones(1).log()
+
+    with detector, detector:
+        recursive(3)
+    with np.errstate(all="ignore"):
+        tg.zeros(1).log()
+    assert engine.watcher is None
+
+
+def test_a_recording_sees_its_own_thread_only():
+    """Another thread computes, and looks for anomalies, while a step is recorded and replayed."""
+    stop, errors = threading.Event(), []
+
+    def compute():
+        try:
+            while not stop.is_set():
+                with tg.autograd.detect_anomaly():
+                    x = tg.rand(4, requires_grad=True)
+                    (x.exp() * x).sum().backward()
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    try:
+        for _ in range(5):
+            w = tg.rand(3, requires_grad=True)
+
+            @tg.compile
+            def step(x, w=w):
+                w.grad = None
+                loss = ((w * x).exp() - x).square().sum()
+                loss.backward()
+                return loss
+
+            for _ in range(5):
+                x = tg.rand(3)
+                loss = step(x)
+                wanted = ((w * x).exp() - x).square().sum()
+                (g,) = tg.grad(wanted, w)
+                assert loss.item() == wanted.item() and w.grad.tolist() == g.tolist()
+            assert step.program(x) is not None, "it was not recorded"
+    finally:
+        stop.set()
+        thread.join(20)
+    assert not errors and engine.watcher is None

@@ -14,6 +14,7 @@ from tinygen import engine, errors
 from tinygen.backend import array_module, is_array, to_numpy
 from tinygen.engine import Node, Op, Rule
 from tinygen.rules import rule_text
+from tinygen.watching import watchers
 
 
 class AnomalyError(RuntimeError):
@@ -25,16 +26,16 @@ class detect_anomaly(ContextDecorator):
     infinity raises AnomalyError, which names it, its shapes, the range of its inputs, the first place where it happened and
     the line of the program that called it.  Around a function: `@detect_anomaly()`.
 
-    Every result is inspected, which costs about as much time as computing it: for finding a bug, not for training.
+    It sees what runs in its own thread.  Every result is inspected, which costs about as much time as computing it: for finding a bug, not for training.
     (torch.autograd.detect_anomaly looks for NaN in the backward pass only.)
     """
 
     def __enter__(self) -> detect_anomaly:
-        self._previous, engine.watcher = engine.watcher, self
+        engine.watch(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        engine.watcher = self._previous
+        engine.unwatch(self)
 
     def forward(self, op: Op, node: Node, inputs: Any, arrays: list, params: Any, line: tuple) -> None:
         """Called by the engine after every operator."""
@@ -80,17 +81,21 @@ class set_detect_anomaly:
             raise NotImplementedError(
                 "set_detect_anomaly: check_nan=False is not offered: every error names its line anyway"
             )
-        self._previous = engine.watcher
-        if mode:
-            detect_anomaly().__enter__()
-        elif isinstance(engine.watcher, detect_anomaly):
-            engine.watcher = None
+        self._before = [w for w in watchers() if isinstance(w, detect_anomaly)]
+        for watcher in self._before:
+            engine.unwatch(watcher)
+        self._mine = [detect_anomaly()] if mode else []
+        for watcher in self._mine:
+            engine.watch(watcher)
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, *_: object) -> None:
-        engine.watcher = self._previous
+        for watcher in self._mine:
+            engine.unwatch(watcher)
+        for watcher in self._before:
+            engine.watch(watcher)
 
 
 def origin(output: Node, names: Mapping[int, str] | None = None) -> list[str]:

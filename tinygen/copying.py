@@ -14,7 +14,7 @@ import numpy as np
 from tinygen.backend import backend_of
 from tinygen.engine import Node
 from tinygen.layout import in_a_line
-from tinygen.memory import Memory
+from tinygen.memory import Memory, share_memory
 
 
 def deepcopied(x: Any, memo: dict[Any, Any]) -> Any:
@@ -28,6 +28,18 @@ def deepcopied(x: Any, memo: dict[Any, Any]) -> Any:
     new._grad = copy.deepcopy(x._grad, memo)
     for name, value in getattr(x, "__dict__", {}).items():  # of a class that was derived without __slots__
         setattr(new, name, copy.deepcopy(value, memo))
+    return new
+
+
+def copied(x: Any) -> Any:
+    """The tensor's __copy__: it shares the memory, and the gradient."""
+    _check_leaf("copy", x)
+    new: Any = object.__new__(type(x))
+    Node.__init__(new, x.array, x.requires_grad)
+    share_memory(x, new)
+    new._grad = x._grad
+    for name, value in getattr(x, "__dict__", {}).items():
+        setattr(new, name, value)
     return new
 
 
@@ -66,7 +78,7 @@ def _owner(x: Any) -> tuple[Any, int] | None:
 
 
 def reduced(x: Any) -> tuple[Any, ...]:
-    """The tensor's __reduce_ex__: for pickle, and copy.copy."""
+    """The tensor's __reduce_ex__, for pickle."""
     _check_leaf("pickle", x)
     found = _owner(x) if type(x.array) is np.ndarray else None
     place = None

@@ -39,6 +39,7 @@ from tinygen.modes import (  # noqa: F401  # noqa: F401
     set_grad_enabled,
 )
 from tinygen.promotion import settle
+from tinygen.watching import WATCHERS
 
 if TYPE_CHECKING:
     from tinygen.tensor import Tensor
@@ -133,7 +134,7 @@ def constant(array: Array) -> Node:
 
 
 _new = object.__new__
-watcher: Any = None  # sees every operator's result and every rule's gradient while anomaly.detect_anomaly is on
+watcher: Any = None  # sees every operator's result and every rule's gradient, while somebody watches (see watch)
 NOTHING: dict[Rule, Any] = {}
 NO_PARAMS: dict[str, Any] = {}  # one for all operators that were called without any
 RELEASED: list = []  # stands for the edges of a node whose graph was released
@@ -290,6 +291,22 @@ class Op:
         if watcher is not None:
             watcher.forward(self, node, inputs, arrays, params, node.line or _users_line())
         return node
+
+
+def watch(new: Any) -> None:
+    """Call new.forward(...) after every operator and new.backward(...) after every rule that runs in this thread."""
+    global watcher
+    with WATCHERS.lock:
+        WATCHERS.add(new)
+        watcher = WATCHERS
+
+
+def unwatch(old: Any) -> None:
+    """Undo one watch(old)."""
+    global watcher
+    with WATCHERS.lock:
+        WATCHERS.remove(old)
+        watcher = WATCHERS if WATCHERS.count else None
 
 
 def _library(arrays: list) -> Any:

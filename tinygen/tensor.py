@@ -282,6 +282,10 @@ class Tensor(Methods):
         """A leaf of its own; what is copied together and shares memory shares it afterwards too.  Results of operators raise."""
         return copying.deepcopied(self, memo)
 
+    def __copy__(self) -> Tensor:
+        """A second leaf with the same memory, as in PyTorch; deepcopy copies the values too."""
+        return copying.copied(self)
+
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """For pickle: leaves only, as for deepcopy."""
         return copying.reduced(self)

@@ -50,6 +50,7 @@ from tinygen.replay.instructions import CannotReplay, compare, is_same_result, l
 from tinygen.replay.program import Program
 from tinygen.replay.recorder import Recorder
 from tinygen.replay.surroundings import Reads
+from tinygen.watching import watchers
 
 __all__ = ["CompiledStep", "Program", "compile"]
 
@@ -76,9 +77,7 @@ class CompiledStep:
         self._warned: set[str] = set()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if (
-            engine.watcher is not None or memory.here.recorder is not None
-        ):  # for anomalies, or by the recording of another step
+        if watchers() or memory.here.recorder is not None:  # for anomalies, or by the recording of another step
             return self._step(*args, **kwargs)
         call = Call(args, kwargs)
         entry = self._entry(call)

@@ -85,14 +85,15 @@ class Recorder:
             self._slot(x.array)
 
     def __enter__(self) -> Recorder:
-        self._watcher, self._mode = engine.watcher, engine.is_grad_enabled()
+        self._mode = engine.is_grad_enabled()
         generators = (
             [default_generator(Device("cpu")), *(g for g, _ in self.began._streams.values())] if self.began else []
         )
         for generator in generators:
             self._streams[id(generator)] = generator, generator.get_state()
         self._around = snapshot(self.roots)
-        engine.watcher = memory.here.recorder = self
+        memory.here.recorder = self
+        engine.watch(self)
         self.calls.start()
         return self
 
@@ -105,7 +106,8 @@ class Recorder:
 
     def _stop(self) -> None:
         self.calls.stop()
-        engine.watcher, memory.here.recorder = self._watcher, None
+        engine.unwatch(self)
+        memory.here.recorder = None
 
     def refuse(self, reason: str) -> None:
         """Stop watching.  The step goes on as it would have."""
@@ -275,12 +277,14 @@ class Recorder:
 
     @contextmanager
     def _looking_away(self) -> Iterator[None]:
-        engine.watcher, memory.here.recorder = self._watcher, None
+        engine.unwatch(self)
+        memory.here.recorder = None
         self.calls.pause()
         try:
             yield
         finally:
-            engine.watcher = memory.here.recorder = self
+            memory.here.recorder = self
+            engine.watch(self)
             self.calls.go_on()
 
     def changed(self, node: Node) -> None:
