@@ -263,6 +263,24 @@ def test_transforms_of_large_numbers_stay_finite():
         assert np.isfinite(f.inv(tg.tensor(ends)).numpy()).all()
 
 
+def test_a_value_that_the_transforms_cannot_have_is_refused():
+    base = D.Normal(tg.zeros(2), 1.0)
+    for transforms, bad, words in [
+        (D.ExpTransform(), -1.0, "positive"),
+        (D.SigmoidTransform(), 2.0, "from 0 to 1"),
+        (D.TanhTransform(), -1.5, "from -1 to 1"),
+        ([D.SigmoidTransform(), D.AffineTransform(0.0, 2.0)], 2.5, "what the transforms make"),
+    ]:
+        for p in (
+            D.TransformedDistribution(base, transforms),
+            D.TransformedDistribution(D.Independent(base, 1), transforms),
+        ):
+            x = p.sample((3,))
+            assert p.support.check(x).all() and p.log_prob(x).isfinite().all()
+            with pytest.raises(ValueError, match=f"TransformedDistribution.log_prob: a value must be {words}"):
+                p.log_prob(tg.tensor([0.5, bad]))
+
+
 def test_a_transform_of_events():
     base = D.Normal(tg.zeros(4, 3), 1.0)
     p = D.TransformedDistribution(base, [D.AffineTransform(0.0, tg.tensor([1.0, 2.0, 3.0]), event_dim=1)])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from functools import reduce
+from operator import and_
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -51,7 +53,20 @@ class TransformedDistribution(Distribution):
 
     @property
     def support(self) -> Constraint:
-        return constraints.independent(constraints.real, len(self._event_shape))
+        """Where the last transform leads, and the way back through all of them ends in the base's support."""
+        names = [t.codomain.name for t in self.transforms] or [self.base_dist.support.name]
+        name = names[0] if len(names) == 1 else "what the transforms make of the base's values"
+        return Constraint(name, self._reaches, len(self._event_shape))
+
+    def _reaches(self, values: Any) -> Any:
+        x, rank, found = Tensor(values), values.ndim - len(self._event_shape), []
+        with np.errstate(all="ignore"):
+            for t in reversed(self.transforms):
+                found.append(t.codomain.contains(x.array))
+                x = t._inverse(x)
+            found.append(self.base_dist.support.contains(x.array))
+        of_events = [ok.all(tuple(range(rank, ok.ndim))) for ok in found]
+        return reduce(and_, of_events)
 
     def expand(self, batch_shape: Sequence[int]) -> Self:
         other = copy.copy(self)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from tinygen import ops
+from tinygen.distributions import constraints
+from tinygen.distributions.constraints import Constraint
 from tinygen.distributions.distribution import sum_last
 
 
@@ -21,6 +23,8 @@ class Transform:
     """
 
     event_dim = 0
+    codomain: Constraint = constraints.real
+    """Where the elements of y lie."""
 
     @property
     def sign(self) -> Any:
@@ -105,6 +109,8 @@ class AffineTransform(Transform):
 class ExpTransform(Transform):
     """y = exp(x)."""
 
+    codomain = constraints.positive._replace(fix="")
+
     def __call__(self, x: Any) -> Any:
         return ops.exp(x)
 
@@ -117,6 +123,8 @@ class ExpTransform(Transform):
 
 class SigmoidTransform(Transform):
     """y = 1/(1 + e^(-x)).  The inverse of values of 0 or 1 is that of the next number between them."""
+
+    codomain = constraints.unit_interval._replace(fix="")
 
     def __call__(self, x: Any) -> Any:
         return ops.sigmoid(x)
@@ -132,6 +140,8 @@ class SigmoidTransform(Transform):
 class TanhTransform(Transform):
     """y = tanh(x).  The inverse of values of -1 or 1 is that of the next number between them."""
 
+    codomain = constraints.interval(-1.0, 1.0)
+
     def __call__(self, x: Any) -> Any:
         return ops.tanh(x)
 
@@ -146,6 +156,8 @@ class TanhTransform(Transform):
 
 class SoftplusTransform(Transform):
     """y = log(1 + e^x)."""
+
+    codomain = constraints.positive._replace(fix="")
 
     def __call__(self, x: Any) -> Any:
         return ops.softplus(x)
