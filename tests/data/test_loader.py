@@ -709,3 +709,47 @@ def test_fractions_are_split_as_pytorch_splits_them(n, parts):
         theirs = torch.utils.data.random_split(range(n), fractions)
     ours = data.random_split(range(n), fractions, 0)
     assert [len(p) for p in ours] == [len(p) for p in theirs]
+
+
+@given(n=sizes, batch_size=st.one_of(st.none(), batch_sizes), drop_last=st.booleans())
+def test_a_stream_may_know_its_length(n, batch_size, drop_last):
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter(range(n))
+
+        def __len__(self):
+            return n
+
+    loader = DataLoader(Stream(), batch_size, drop_last=drop_last and batch_size is not None)
+    assert len(loader) == len(list(loader))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_state_is_that_of_its_moment(workers):
+    """Of a data set that hands out its own dict, and of a loader whose loop is still there."""
+
+    class Counting(Samples):
+        counts = None
+
+        def __getitem__(self, i):
+            self.counts["calls"] += 1
+            return self.counts["calls"]
+
+        def state_dict(self):
+            return self.counts
+
+        def load_state_dict(self, state):
+            self.counts = dict(state)
+
+    dataset = Counting(8, "integer")
+    dataset.counts = {"calls": 0}
+    loader = DataLoader(dataset, 2, num_workers=workers)
+    epoch = iter(loader)
+    assert [next(epoch).tolist() for _ in range(2)] == [[1, 2], [3, 4]]
+    time.sleep(0.05 * bool(workers))  # the threads are ahead
+    state = copy.deepcopy(loader.state_dict())
+    assert state["given"] == 2 and state["dataset"] == {"calls": 4}
+    loader.load_state_dict({**state, "given": 1, "dataset": {"calls": 2}})
+    assert loader.state_dict()["given"] == 1, "the loop that is still there is of another time"
+    assert list(epoch) == []
+    assert next(iter(loader)).tolist() == [3, 4]

@@ -162,8 +162,12 @@ class DataLoader(Generic[T_co]):
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from a state_dict of a loader of the same data: the next loop gives the batches that were still to come.
 
+        A loop that is under way ends.
+
         Raises ValueError when the state is that of another data set, batch size or kind of generator.
         """
+        while (epoch := self._under_way()) is not None:  # it is of another time
+            epoch.close()
         own, given = self._state(), int(state_dict["given"])
         differing = [name for name in ("samples", "batch_size") if state_dict[name] != own[name]]
         n = length(self)
@@ -194,7 +198,6 @@ class DataLoader(Generic[T_co]):
         if own["dataset"] is not None:
             self.dataset.load_state_dict(state_dict["dataset"])
         self._epochs = int(state_dict.get("epochs", 0))
-        self._live.clear()  # a loop that is still there is of another time
         self._pending = {"given": given, "order": order, "seed": state_dict.get("seed")} if given > 0 else None
 
     def _under_way(self) -> Epoch | None:
