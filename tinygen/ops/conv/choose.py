@@ -180,7 +180,9 @@ def estimates(
         n = math.prod(fft.lengths(geo))
         channels = batch * (n_in + n_out) + n_in * b
         middle = 4 * _product(n / 2 * geo.groups * batch, batch, a, b)
-        costs[FFT] = n * channels * _WAVE * math.log2(n + 1) + middle + 20 * _CALL
+        costs[FFT] = (
+            n * channels * _WAVE * math.log2(n + 1) + middle + 300 * _CALL
+        )  # and SciPy's transforms are imported once
     return costs
 
 
