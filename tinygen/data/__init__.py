@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from tinygen import missing as _missing
 from tinygen.data import binarize
 from tinygen.data.binarize import DynamicBinarization
+from tinygen.data.checksums import checksum
 from tinygen.data.collate import default_collate, default_convert
 from tinygen.data.corrupt import gaussian_noise, masking_noise, salt_and_pepper
 from tinygen.data.dataset import (
@@ -109,6 +110,7 @@ __all__ = [
     "binarize",
     "DynamicBinarization",
     # files
+    "checksum",
     "DataError",
     "read_idx",
     "read_npy",
