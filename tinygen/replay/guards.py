@@ -218,7 +218,7 @@ class Guard:
         self._arrays = [weakly(p.array) for p in self.leaves]
 
     def _seen_layouts(self) -> list[Any]:
-        return [(type(a), a.dtype, a.shape, a.strides) for a in map(_array, self.leaves)]
+        return [(type(a), a.dtype, a.shape, a.strides) for a in [p.array for p in self.leaves]]
 
     def holds(self) -> bool:
         """Whether all of it is as it was."""
@@ -230,20 +230,17 @@ class Guard:
             [p.requires_grad for p in self.leaves] != self._frozen
             or any([p.hooks for p in self.leaves]) is not self._hooked
             or any([m._hooks != hooks for m, hooks in self._hooks])
-            or any([p.grad is not None for p in self.cleared])
+            or any([p._grad is not None for p in self.cleared])
             or self.reads is not None
             and not self.reads.hold()
         ):
             return False
-        if all(map(operator.is_, map(_array, self.leaves), map(operator.call, self._arrays))):
+        if all(map(operator.is_, [p.array for p in self.leaves], map(operator.call, self._arrays))):
             return True
         if self._seen_layouts() != self._layouts:
             return False
         self._remember_arrays()
         return True
-
-
-_array = operator.attrgetter("array")
 
 
 def _are_same(now: dict[str, Any], then: dict[str, tuple[Any, Callable[[], Any]]]) -> bool:

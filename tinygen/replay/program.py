@@ -120,7 +120,7 @@ class Program:
         if kind == "alias":
             return [f"{out} = {args[0]}"]
         if kind == "first gradient":
-            return [f"{self._bind(function)}.grad = constant({args[0]})"]
+            return [f"{self._bind(function)}._grad = constant({args[0]})"]  # past the checks of what users assign
         if kind == "accumulate":
             return [f"accumulate({self._bind(function)}, {args[0]})"]
         call, nodes, returns_node = function

@@ -6,6 +6,7 @@ belongs to the guard: the numbers and objects that the step read there must stil
 
 from __future__ import annotations
 
+import operator
 import random
 import site
 import sys
@@ -69,7 +70,8 @@ class Reads:
 
     def __init__(self, roots: Iterable[Any], codes: set[CodeType]):
         self._values: list[tuple[Callable[[], Any], Any]] = []
-        self._objects: list[tuple[Callable[[], Any], Callable[[], Any]]] = []
+        self._places: list[Callable[[], Any]] = []  # where objects are,
+        self._objects: list[Callable[[], Any]] = []  # and those that should be there
         self.tensors: list[Node] = []
         self.modules: dict[int, Module] = {}
         for place in _walk(roots, codes):
@@ -83,13 +85,13 @@ class Reads:
             if value is not None:
                 self._values.append((place.now, value))
             else:
-                self._objects.append((place.now, weakly(place.value)))
+                self._places.append(place.now)
+                self._objects.append(weakly(place.value))
 
     def hold(self) -> bool:
         """Whether all of it is as it was."""
-        for now, there in self._objects:
-            if now() is not there():
-                return False
+        if not all(map(operator.is_, map(operator.call, self._places), map(operator.call, self._objects))):
+            return False
         return all([plain(now()) == value for now, value in self._values])
 
 
