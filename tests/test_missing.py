@@ -6,6 +6,8 @@ import copy
 import importlib
 import inspect
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -77,16 +79,41 @@ def test_where_a_name_stands():
         (lambda: tg.nn.Adam, "it is tinygen.optim.Adam"),
         (lambda: tg.nn.zeros, "it is tinygen.zeros"),
         (lambda: tg.nn.Lineer, "module 'tinygen.nn' has no attribute 'Lineer'; did you mean Linear"),
-        (lambda: tg.ones(2).summ(), "'Tensor' object has no attribute 'summ'; did you mean .*sum"),
-        (lambda: tg.nn.Parameter(tg.ones(2)).Reshape(2), "did you mean reshape"),
-        (lambda: tg.nn.Linear(2, 2).wieght, "'Linear' object has no attribute 'wieght'; did you mean weight"),
-        (lambda: tg.nn.Sequential().forwards, "did you mean forward"),
         (lambda: tg.quite_another_thing, "has no attribute 'quite_another_thing'$"),
     ):
         with pytest.raises(AttributeError, match=says):
             look()
     with pytest.raises(ImportError, match=r"module 'tinygen.nn' has no attribute 'Lineer'; did you mean Linear"):
         from tinygen.nn import Lineer  # noqa: F401
+
+
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [
+        ("tg.ones(2).summ()", "'Tensor' object has no attribute 'summ'. Did you mean: 'sum'?"),
+        (
+            "tg.nn.Parameter(tg.ones(2)).reshap(2)",
+            "'Parameter' object has no attribute 'reshap'. Did you mean: 'reshape'?",
+        ),
+        ("tg.nn.Linear(2, 2).wieght", "'Linear' object has no attribute 'wieght'. Did you mean: 'weight'?"),
+        ("tg.nn.Sequential().forwards", "'Sequential' object has no attribute 'forwards'. Did you mean: 'forward'?"),
+    ],
+)
+def test_misspelt_attributes_are_recognised_by_python(program, says):
+    """Which it does where it prints the error: dir() of a tensor must be short enough for it, and have no wrong names."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import tinygen as tg\n{program}"], capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr.rstrip().endswith(f"AttributeError: {says}")
+
+
+def test_tensors_and_modules_are_read_without_detours():
+    """A class with __getattr__ makes every attribute slower, those that are there too."""
+    for cls in (tg.Tensor, tg.nn.Parameter, tg.nn.Linear):
+        assert not hasattr(cls, "__getattr__") and cls.__getattribute__ is object.__getattribute__
+    names = dir(tg.ones(2))
+    gone = {name for name in missing.INSTEAD["Tensor"] if not is_there("Tensor", name)}
+    assert "sum" in names and "array" in names and gone and not gone & set(names)
 
 
 @modules

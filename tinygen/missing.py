@@ -249,15 +249,31 @@ def attribute_of(module: str) -> Callable[[str], Any]:
     return __getattr__
 
 
-def no_attribute(x: Any, name: str) -> NoReturn:
-    """What the `__getattr__` of a Tensor or a module does: the AttributeError, unless a property of that name raised one."""
-    kind = type(x)
-    if hasattr(kind, name):
-        object.__getattribute__(x, name)
-    if name.startswith("_"):
-        raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
-    place = kind.__name__ if hasattr(x, "__dict__") else "Tensor"
-    raise AttributeError(explain(place, name, (n for n in dir(x) if not n.startswith("_"))), name=name, obj=None)
+class Missing:
+    """Stands in a class for an attribute of PyTorch's that is not there: an AttributeError that says what to use instead.
+
+    A `__getattr__` would do so too, and would make every attribute of every tensor slower to read: by a fifth of the time of
+    the backward pass.  For misspelt names Python itself says what may have been meant.
+    """
+
+    def __init__(self, place: str, name: str):
+        self._place, self._name = place, name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> NoReturn:
+        raise AttributeError(explain(self._place, self._name, ()), name=self._name, obj=None)
+
+
+def mark_missing(cls: type) -> None:
+    """Put a `Missing` into a class for every name that the table has for it and the class has not."""
+    for name in INSTEAD[cls.__name__]:
+        if not hasattr(cls, name):
+            setattr(cls, name, Missing(cls.__name__, name))
+
+
+def without_missing(cls: type, names: Iterable[str]) -> list[str]:
+    """What dir() shows."""
+    missing = {name for c in cls.__mro__ for name, value in vars(c).items() if isinstance(value, Missing)}
+    return [name for name in names if name not in missing]
 
 
 def explain(place: str, name: str, names: Iterable[str], elsewhere: bool = False) -> str:

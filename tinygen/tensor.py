@@ -57,10 +57,8 @@ class Tensor(Methods):
             raise TypeError(f"Tensor: sizes, or one sequence of values, are expected, got {data!r}; see tinygen.tensor")
         super().__init__(array, requires_grad)
 
-    if not TYPE_CHECKING:  # a type checker knows the names that there are
-
-        def __getattr__(self, name: str) -> Any:
-            missing.no_attribute(self, name)
+    def __dir__(self) -> list[str]:
+        return missing.without_missing(type(self), super().__dir__())
 
     # What it is
 
@@ -639,6 +637,7 @@ _NUMPYS_OPERATORS = {
 }
 """NumPy's name of what an operator sign between an array and a tensor calls -> ours."""
 
+missing.mark_missing(Tensor)
 Node.public = Tensor
 _second = Op(lambda xp, x, y: y, lambda g, *_: e.zero(g), lambda g, *_: g, any_dtype=True, name="copy")
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, Self, Ty
 
 import numpy as np
 
-from tinygen import missing
 from tinygen.backend import Device
 from tinygen.engine import Node, no_grad
 from tinygen.memory import as_a_whole, here
@@ -90,11 +89,6 @@ class Module:
                 if changed is not None:
                     out = changed
             return watched.outputs(out) if watched else out
-
-    if not TYPE_CHECKING:  # a type checker knows the names that there are
-
-        def __getattr__(self, name: str) -> Any:
-            missing.no_attribute(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute.  A parameter, a child or a buffer is not silently replaced by what is none: raises TypeError."""

@@ -48,10 +48,12 @@ class Linear(Module):
             init.uniform_(self.bias, -bound, bound)
 
     def forward(self, input: Any) -> Tensor:
-        weight = self.weight
-        if input.shape[-1:] != weight.shape[1:]:
-            raise ShapeError(self._misfit(tuple(input.shape), *weight.shape))
-        return F.linear(input, weight, self.bias)
+        try:
+            return F.linear(input, self.weight, self.bias)
+        except ShapeError:
+            if input.shape[-1:] == self.weight.shape[1:]:
+                raise
+            raise ShapeError(self._misfit(tuple(input.shape), *self.weight.shape)) from None
 
     def _misfit(self, shape: tuple[int, ...], outputs: int, inputs: int) -> str:
         message = f"Linear(in_features={inputs}, out_features={outputs}): the last size of the input must be {inputs}, got {shape}"
