@@ -1,20 +1,12 @@
 """Norms, decompositions, determinants and linear systems (torch.linalg).  All are differentiable, to any order."""
 
+from tinygen.ops import det, logdet, matmul, matrix_power, slogdet
+from tinygen.ops import pinverse as pinv
 from tinygen.ops.decompositions import cholesky, eigh, eigvalsh, qr, svd, svdvals
-from tinygen.ops.linalg import matmul
+from tinygen.ops.names import take_numpys_names
 from tinygen.ops.norms import matrix_norm, norm, vector_norm
 from tinygen.ops.products import cross_of_last as cross
-from tinygen.ops.solving import (
-    det,
-    inv,
-    logdet,
-    matrix_power,
-    multi_dot,
-    pinv,
-    slogdet,
-    solve,
-    solve_triangular,
-)
+from tinygen.ops.solving import inv, multi_dot, solve, solve_triangular
 
 __all__ = [
     "cholesky",
@@ -38,3 +30,5 @@ __all__ = [
     "svdvals",
     "vector_norm",
 ]
+
+take_numpys_names(globals(), ["cross", "matrix_norm", "norm", "vector_norm"])

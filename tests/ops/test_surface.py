@@ -145,6 +145,19 @@ def test_what_is_filled_in_keeps_its_value_or_is_refused(number, dtype):
             x.masked_fill(mask, number)
 
 
+@given(x=ts.tensors(ts.shapes(), low=-50.0, high=50.0), decimals=st.integers(-2, 4))
+def test_rounding_to_decimals(x, decimals):
+    """No multiple of 10^-decimals is nearer, the gradient is 0, and an integer stays what it is."""
+    x = x.detach().requires_grad_()
+    y = x.round(decimals=decimals)
+    unit = 10.0**-decimals
+    # 1e-12: x / unit is below 1e6, and is rounded twice
+    assert bool(((x - y).abs() <= unit / 2 * (1 + 1e-12)).all())
+    np.testing.assert_allclose((y / unit).detach().numpy(), np.round((y / unit).detach().numpy()), rtol=1e-12)
+    y.sum().backward()
+    assert not x.grad.any()
+
+
 # Integers and truth values
 
 

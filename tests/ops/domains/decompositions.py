@@ -149,13 +149,11 @@ def _spread(a: np.ndarray) -> np.ndarray:
 
 spread = regular().map(lambda a: Example((_spread(a),), {}))
 symmetric = lambda a: (a + mT(a)) * 0.5
-domain("cholesky", spread, np.linalg.cholesky, lambda a: tg.linalg.cholesky(symmetric(a)))
 domain(
-    "linalg.cholesky",
-    spread,
-    lambda a: np.linalg.cholesky(a).swapaxes(-1, -2),
-    lambda a: tg.linalg.cholesky(symmetric(a), upper=True),
-    composed=True,
+    "cholesky linalg.cholesky",
+    st.builds(lambda e, upper: Example(e.arrays, {"upper": upper}), spread, st.booleans()),
+    lambda a, upper: np.linalg.cholesky(a).swapaxes(-1, -2) if upper else np.linalg.cholesky(a),
+    lambda a, upper: tg.linalg.cholesky(symmetric(a), upper=upper),
 )
 
 
@@ -182,8 +180,7 @@ def eigh(a):
     return values, v * signs(v)
 
 
-domain("eigen", spread, _eigh, eigh)
-domain("linalg.eigh", spread, _eigh, lambda a: eigh(a), composed=True)
+domain("eigen linalg.eigh", spread, _eigh, eigh)
 domain("linalg.eigvalsh", spread, np.linalg.eigvalsh, lambda a: tg.linalg.eigvalsh(symmetric(a), "U"), composed=True)
 
 
@@ -199,8 +196,7 @@ def svd(a):
     return u * turn, s, vh * turn.swapaxes(-1, -2)
 
 
-domain("singular", rectangle, _svd, svd)
-domain("linalg.svd", rectangle, _svd, svd, composed=True)
+domain("singular linalg.svd", rectangle, _svd, svd)
 domain("linalg.svdvals", rectangle, lambda a: np.linalg.svd(a, compute_uv=False), tg.linalg.svdvals, composed=True)
 
 
@@ -216,8 +212,7 @@ def qr(a):
     return q * turn, r * turn.swapaxes(-1, -2)
 
 
-domain("orthonormal", rectangle, _qr, qr)
-domain("linalg.qr", rectangle, _qr, qr, composed=True)
+domain("orthonormal linalg.qr", rectangle, _qr, qr)
 
 
 def _complement(q):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import special
 
 import tinygen as tg
-from tests.ops.domains.elementwise import ANY, NEAR_HALVES, NONZERO, POSITIVE
+from tests.ops.domains.elementwise import ANY, NEAR_HALVES, NEAR_INTEGERS, NONZERO, POSITIVE
 from tests.ops.domains.table import Example, broadcast, call, domain, unary
 from tinygen import ops
 from tinygen.testing import strategies as ts
@@ -55,21 +55,8 @@ domain(
 )
 
 
-def _nearest(x, decimals):
-    return np.round(x * 10.0**decimals) / 10.0**decimals
-
-
-# twentieths and their neighbours are kinks; so are 0.5, 1.5 ..., which are some of them
-domain(
-    "round",
-    st.builds(
-        lambda x, d: Example((np.asarray((np.round(x * 10) + 0.2) / 10.0**d),), {"decimals": d}),
-        ts.values((3, 2), low=-3.0, high=3.0),
-        st.sampled_from([0, 1, -1, 2]),
-    ).filter(lambda e: (np.abs((e.arrays[0] * 10.0 ** e.options["decimals"]) % 1 - 0.5) > 0.05).all()),
-    _nearest,
-    lambda x, decimals: ops.round(x, decimals=decimals),
-)
+# with decimals, whose kinks are nearer than a step: test_surface.py
+domain("round", unary(**NEAR_INTEGERS), np.round)
 WEIGHTS = {"low": -0.5, "high": 1.5, "avoid": (0.5,), "gap": 0.05}
 domain(
     "lerp",
