@@ -114,7 +114,14 @@ class StandIns:
     def original(self, value: Any) -> Any:
         """The caller's tensor for its stand-in, also inside of a result; anything else as it is."""
         found: list[Any] = []
-        result = rebuilt(value, lambda x: found.append(x) or self._given[id(x)] if id(x) in self._given else x)
+
+        def replace(x: Any) -> Any:
+            if id(x) not in self._given:
+                return x
+            found.append(x)
+            return self._given[id(x)]
+
+        result = rebuilt(value, replace)
         return result if found else value
 
     def effects(self) -> str:
@@ -127,7 +134,9 @@ class StandIns:
         """Do to the caller's list or dict what was done to the copy.  Whether something was."""
         parts = list(copy.values()) if type(copy) is dict else copy if type(copy) in (tuple, list) else ()
         inside = any([self._restored(x) for x in parts])
-        own = self._given.get(id(copy))
+        own: Any = self._given.get(id(copy))
+        if own is None:  # it was made by the step
+            return inside
         if type(copy) is list:
             new: Any = [self._given.get(id(x), x) for x in copy]
             if len(new) == len(own) and all(x is y or isinstance(y, tuple) for x, y in zip(new, own)):

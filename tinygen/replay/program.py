@@ -115,8 +115,8 @@ class Program:
         if kind == "unaliased":
             return [f"{out} = {xp}.array({args[0]}, order='K')"]
         if kind == "attribute":
-            module, name = function
-            return [f"{self._bind(vars(module))}[{self._bind(name)}] = constant({args[0]})"]
+            owner, attribute = function
+            return [f"{self._bind(vars(owner))}[{self._bind(attribute)}] = constant({args[0]})"]
         if kind == "alias":
             return [f"{out} = {args[0]}"]
         if kind == "first gradient":
@@ -149,7 +149,7 @@ def _tensor(array: Any, x: Returned, tensors: Any) -> Node:
     """A returned tensor with this array, as the step would have left it."""
     out = constant(array)
     if x.op is not None:
-        out.requires_grad, out.op, out.edges, out.time = True, x.op, engine.RELEASED, next(clock)
+        out.requires_grad, out.op, out.edges, out.time = True, x.op, engine.RELEASED, next(clock)  # type: ignore[assignment]
         out.inputs, out.arrays, out.params = (), engine.RELEASED, engine.NO_PARAMS
     if x.shares is not None:
         share_memory(tensors[x.shares.number] if isinstance(x.shares, Argument) else x.shares.node, out)

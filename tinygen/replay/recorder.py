@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import keyword
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import wraps
-from operator import add, iadd
 from typing import Any
 
 import numpy as np
@@ -16,14 +13,12 @@ from tinygen import engine, memory
 from tinygen.autograd import accumulate
 from tinygen.backend import ARRAY_MODULES, Device, Generator, default_generator
 from tinygen.engine import Node, Op
-from tinygen.layout import laid_out_like
 from tinygen.replay.calls import Calls
 from tinygen.replay.instructions import (
     Argument,
     CannotReplay,
     Instruction,
     Leaf,
-    Operand,
     Returned,
     Slot,
     Value,
@@ -32,28 +27,12 @@ from tinygen.replay.instructions import (
 )
 from tinygen.replay.surroundings import changed, snapshot
 from tinygen.replay.values import plain, rebuilt
+from tinygen.replay.writer import Writer, parts, unseen
 
 DREW = "it draws random numbers, or seeds a generator, in a way that a replay would not"
 
 
-def _unseen(method: Callable) -> Callable:
-    """A method whose own calls of functions are not looked at: there are many."""
-
-    @wraps(method)
-    def wrapper(self: Recorder, *args: Any) -> Any:
-        if memory.here.recorder is not self:  # called by another thread
-            return None
-        self.calls.pause()
-        try:
-            return method(self, *args)
-        finally:
-            if memory.here.recorder is self:
-                self.calls.go_on()
-
-    return wrapper
-
-
-class Recorder:
+class Recorder(Writer):
     """Watches one call of a step, which runs as it would without it.
 
     arguments: the tensors handed to the step.
@@ -62,21 +41,14 @@ class Recorder:
     """
 
     def __init__(self, arguments: Sequence[Node], roots: Sequence[Any] = (), began: Recorder | None = None):
-        self.instructions: list[Instruction] = []
-        self.slots: dict[int, int] = {}  # id(array) -> slot
-        self.alive: list[Any] = []  # so that no id is given twice
-        self.made: set[int] = set()  # the tensors that the step has made
-        self.leaves: dict[int, Node] = {}  # the tensors that outlive the step, by id
+        super().__init__()
         self.trained: dict[int, Node] = {}  # where gradients arrive
-        self.reason = ""  # why the step cannot be replayed, if it cannot
         self.is_effect = False  # whether that is an effect on Python objects, which may happen once only
         self.set_attributes: dict[tuple[int, str], tuple[Any, str, Node]] = {}  # the last value
         self.calls = Calls(self.refuse)
         self.roots = [*roots, *(began.calls.modules.values() if began else ())]
         self.began = began
         self._arguments = list(arguments)
-        self._detached: dict[int, Node] = {}  # id(x.detach()) -> x
-        self._constants: set[int] = set()
         self._streams: dict[int, tuple[Generator, Any]] = {}  # the generators, and where they should be
         self._known = dict(began.leaves) if began else {}  # leaves whose gradients are watched,
         self._grads = {key: x.grad for key, x in self._known.items()}  # and what they should be
@@ -171,7 +143,7 @@ class Recorder:
 
     # What the engine tells
 
-    @_unseen
+    @unseen
     def forward(self, op: Op, node: Node, inputs: Any, arrays: list, params: dict[str, Any], _line: Any) -> None:
         """An operator was called."""
         operands = tuple(self._operand(a, x) for a, x in zip(arrays, inputs, strict=True))
@@ -196,10 +168,6 @@ class Recorder:
             return array
         self._emit("draw", draw, (Value(array.shape), Value(array.dtype)), {}, array, "random numbers")
         return array
-
-    def constant(self, array: Any) -> None:
-        """An array of numbers that are the same in every call."""
-        self._constants.add(self._emit("constant", array, (), {}, array, "constant"))
 
     def copied(self, copy: Callable, source: Any, dtype: Any, device: Any) -> Any:
         """A copy of a tensor or an array was made."""
@@ -233,7 +201,7 @@ class Recorder:
             with self._looking_away():
                 name_of_effect = changed(self._around, snapshot(self.roots), self.set_attributes)
             self._changes(name_of_effect)
-        if any(id(a) in self.slots for x in args if not isinstance(x, Node) for a in _parts(x)):
+        if any(id(a) in self.slots for x in args if not isinstance(x, Node) for a in parts(x)):
             self.refuse(f"{name} is called with a list of computed tensors")
         if self.reason:
             return function(*args, **kwargs)
@@ -298,158 +266,6 @@ class Recorder:
                 "it looks at numbers that it computes, as .item() does; return the tensor, and look after the step"
             )
 
-    @_unseen
-    def backpropagate(self, outputs: Any, cotangents: Any, targets: Any, release: bool) -> dict[int, tuple[Node, Any]]:
-        """`engine.backpropagate` on arrays, and every call of a rule written down.  In the same order, with the same sums."""
-        order = engine._newest_first(outputs)
-        for node in order:
-            if node.hooks:
-                self.refuse("a tensor has a hook on its gradient")
-            elif node.edges is engine.RELEASED:
-                self.refuse("it walks back through one graph twice")
-            elif node.op is not None and type(node.op).at_once is not Op.at_once:
-                self.refuse(f"{node.op.name} has a backward pass of its own")
-        if self.reason:
-            return engine.backpropagate(outputs, cotangents, targets, False, release)
-        wanted = None if targets is None else {id(t) for t in targets}
-        leading = None if wanted is None else engine._leading_to(wanted, order)
-        needed = None if leading is None else leading.union(wanted or ())
-        pending: dict[int, Any] = {}
-        own: set[int] = set()
-        found: dict[int, tuple[Node, Any]] = {}
-        for node, g in zip(outputs, cotangents, strict=True):
-            if id(g) not in self.slots:
-                self.constant(g)
-            pending[id(node)] = self._run("plain", add, pending[id(node)], g) if id(node) in pending else g
-        for node in order:
-            key = id(node)
-            g = pending.pop(key, None)
-            if g is None:
-                continue
-            if memory.last_change > node.time:
-                memory.check_unchanged(node)
-            if g.ndim > 2 and g.strides != node.array.strides:
-                laid_out = laid_out_like(ARRAY_MODULES[type(g)], g, node.array)
-                if laid_out is not g:
-                    self._emit(
-                        "layout",
-                        None,
-                        (self._operand(g, None), self._operand(node.array, node)),
-                        {},
-                        laid_out,
-                        "layout",
-                    )
-                    g = laid_out
-                    own.add(key)
-            if (node.op is None) if wanted is None else (key in wanted):
-                found[key] = (node, self._unaliased(g, key in own, node))
-            if (node.op is None) if leading is None else (key not in leading):
-                continue
-            known = self._at_once(node, g, needed)
-            for x, rule in node.edges:
-                key = id(x)
-                if needed is not None and key not in needed:
-                    continue
-                gx = known[rule] if rule in known else self._rule(node, rule, g)
-                if gx.shape != x.array.shape:
-                    gx = self._run("forward", engine.sum_to, gx, shape=x.array.shape)
-                if gx.dtype != x.array.dtype:
-                    gx = self._run("forward", engine.cast, gx, dtype=x.array.dtype)
-                if key not in pending:
-                    pending[key] = gx
-                    if gx is not g and gx.base is None:
-                        own.add(key)
-                elif key in own:
-                    pending[key] = self._run("plain", iadd, pending[key], gx)
-                else:
-                    pending[key] = self._run("plain", add, pending[key], gx)
-                    own.add(key)
-            if release:
-                node.edges = engine.RELEASED
-                self.alive += [node.inputs, node.arrays]
-                node.inputs, node.arrays, node.params = (), engine.RELEASED, engine.NO_PARAMS
-        return found
-
-    # Writing down
-
-    def _rule(self, node: Node, rule: Callable, g: Any) -> Any:
-        gx = rule(g, node.array, *node.arrays, **node.params)
-        if id(gx) not in self.slots:
-            operands = (self._operand(g, None), *self._of_rule(node))
-            self._emit("plain", rule, operands, node.params, gx, f"the derivative of {_name(node)}")
-        return gx
-
-    def _at_once(self, node: Node, g: Any, needed: set[int] | None) -> dict[Any, Any]:
-        op: Any = node.op
-        if op.together is None:
-            return engine.NOTHING
-        known = engine._at_once(node, g, needed)
-        if known:
-            operands = (self._operand(g, None), *self._of_rule(node))
-            number = self._emit("together", op, operands, node.params, object(), f"the derivatives of {op.name}")
-            for i, gx in enumerate(known.values()):
-                self._emit("part", i, (Slot(number),), {}, gx, "part")
-        return known
-
-    def _of_rule(self, node: Node) -> list[Operand]:
-        """Of a rule, after g: the output and the inputs."""
-        return [
-            self._operand(node.array, node),
-            *(self._operand(a, x) for a, x in zip(node.arrays, node.inputs, strict=True)),
-        ]
-
-    def _run(self, kind: str, function: Any, *arrays: Any, **params: Any) -> Any:
-        out = (
-            function.forward(ARRAY_MODULES[type(arrays[0])], *arrays, **params)
-            if kind == "forward"
-            else function(*arrays)
-        )
-        if id(out) not in self.slots or function is iadd:
-            self._emit(kind, function, tuple(self._operand(a, None) for a in arrays), params, out, "a sum of gradients")
-        return out
-
-    def _unaliased(self, g: Any, is_own: bool, node: Node) -> Any:
-        out = engine._unaliased(g, is_own, node)
-        if out is not g:
-            self._emit("unaliased", None, (self._operand(g, None),), {}, out, "copy")
-        return out
-
-    def _operand(self, array: Any, x: Any) -> Operand:
-        slot = self.slots.get(id(array))
-        if slot is not None:
-            return Slot(slot)
-        if isinstance(x, Node) and id(x) not in self.made:
-            return Leaf(self._use(self._detached.get(id(x), x)))
-        return Value(array)
-
-    def _use(self, leaf: Node) -> Node:
-        self.leaves[id(leaf)] = leaf
-        return leaf
-
-    def _slot(self, array: Any) -> int:
-        number = len(self.alive)
-        self.alive.append(array)
-        if array is not None:  # a line without a result; None is one thing everywhere
-            self.slots[id(array)] = number
-        return number
-
-    def _emit(self, kind: str, function: Any, operands: tuple, params: Mapping, result: Any, name: str) -> int:
-        for key, value in params.items():
-            if any(id(part) in self.slots for part in _parts(value)):
-                self.refuse(f"{name} has a computed tensor among its options")
-            if not key.isidentifier() or keyword.iskeyword(key):
-                self.refuse(f"{name} has an option named {key!r:.40}, which is not an identifier")
-        libraries = (ARRAY_MODULES.get(type(self._array(x))) for x in operands)
-        xp = next((library for library in libraries if library is not None), np)
-        number = self._slot(result)
-        self.instructions.append(Instruction(kind, function, operands, dict(params), number, name, xp))
-        return number
-
-    def _array(self, operand: Operand) -> Any:
-        if isinstance(operand, Slot):
-            return self.alive[operand.number]
-        return operand.node.array if isinstance(operand, Leaf) else operand.value
-
     def output(self, value: Any) -> Any:
         """What the step returns, with operands in place of tensors.  Last of all, attributes get what they hold in the end."""
         for owner, name, x in self.set_attributes.values():
@@ -482,9 +298,10 @@ class Recorder:
         """Of the memory that a returned tensor may be a view of."""
         if x.memory is None:
             return None
-        known = ((Argument(i), a) for i, a in enumerate(self._arguments))
-        leaves = ((Leaf(a), a) for a in self.leaves.values())
-        return next((operand for operand, a in (*known, *leaves) if a.memory is x.memory), None)
+        for i, a in enumerate(self._arguments):
+            if a.memory is x.memory:
+                return Argument(i)
+        return next((Leaf(a) for a in self.leaves.values() if a.memory is x.memory), None)
 
     def _is_constant(self, slot: Slot) -> bool:
         """Whether this is one of the program's constants, or a view of one."""
@@ -494,7 +311,7 @@ class Recorder:
             if not made.function.view or not isinstance(made.operands[0], Slot):
                 return False
             slot = made.operands[0]
-        return slot.number in self._constants
+        return slot.number in self.constants
 
 
 def _is_released(node: Node) -> bool:
@@ -526,20 +343,3 @@ def _same_state(a: Any, b: Any) -> bool:
     if isinstance(a, Mapping):
         return a.keys() == b.keys() and all(_same_state(a[key], b[key]) for key in a)
     return bool((a == b).all()) if type(a) in ARRAY_MODULES else a == b
-
-
-def _parts(value: Any) -> Any:
-    if isinstance(value, tuple | list | set):
-        for part in value:
-            yield from _parts(part)
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from _parts(part)
-    elif isinstance(value, Node):
-        yield value.array
-    elif type(value) in ARRAY_MODULES:
-        yield value
-
-
-def _name(node: Node) -> str:
-    return node.op.name if node.op else "?"
