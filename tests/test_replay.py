@@ -368,6 +368,14 @@ def test_a_recording_keeps_no_array_alive():
     assert kept < 30 * 100 * 100 * 4, "less than one array per shape, of a dozen that a step makes"
 
 
+def test_the_number_of_recordings_is_bounded():
+    """A step that is called with another number each time is never replayed, and keeps no recording for each."""
+    compiled = tg.compile(lambda x, k: x * k)
+    for k in range(600):
+        assert compiled(tg.ones(1), k).item() == k
+    assert sum(map(len, compiled._entries.values())) <= 300
+
+
 def test_an_exception_while_recording_leaves_nothing_behind():
     w = tg.ones(2, requires_grad=True)
     fails = [True]

@@ -55,7 +55,9 @@ from tinygen.watching import watchers
 __all__ = ["CompiledStep", "Program", "compile"]
 
 MOST = 16
-"""So many recordings are kept for arguments of one kind."""
+"""So many recordings are kept for arguments of one kind ..."""
+MOST_KINDS = 256
+"""... and of so many kinds: a number that is another one in every call makes a kind of its own each time."""
 
 
 class Entry(NamedTuple):
@@ -175,6 +177,8 @@ class CompiledStep:
         """Remember what came of a call.  The latest come first, and not too many."""
         others = [x for x in self._entries.get(call.key, ()) if x is not before]
         self._entries[call.key] = [entry, *others[: MOST - 1]]
+        if len(self._entries) > MOST_KINDS:
+            self._entries.pop(next(iter(self._entries)))
         if reason:
             self._warn(reason)
 
