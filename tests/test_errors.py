@@ -34,7 +34,7 @@ t.eq(x, y)                            | ShapeError | eq: shapes (2, 3) and (2,) 
 t.lt(x, y)                            | ShapeError | lt: shapes (2, 3) and (2,) {BROADCAST}
 t.logical_and(x, y)                   | ShapeError | logical_and: shapes (2, 3) and (2,) {BROADCAST}
 t.where(x > 0, x, y)                  | ShapeError | where: shapes (2, 3) and (2, 3) and (2,) {BROADCAST}
-t.lerp(x, y, 0.5)                     | ShapeError | shapes (2,) and (2, 3) {BROADCAST}
+t.lerp(x, y, 0.5)                     | ShapeError | lerp: shapes (2, 3) and (2,) {BROADCAST}
 t.addcmul(x, x, y)                    | ShapeError | shapes (2, 3) and (2,) {BROADCAST}
 t.addcdiv(x, x, y)                    | ShapeError | shapes (2, 3) and (2,) {BROADCAST}
 t.masked_fill(x, y > 0, 1)            | ShapeError | shapes (2,) and (2, 3) {BROADCAST}

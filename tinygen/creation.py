@@ -234,12 +234,14 @@ def arange(
 
 def linspace(start: float, end: float, steps: int, dtype: Any = None, device: Any = None) -> Tensor:
     """`steps` values from start to end, both included."""
+    _shape("linspace", (steps,))
     array = np.linspace(start, end, steps).astype(get_default_dtype() if dtype is None else dtype)
     return Tensor(to_device(array, resolve(device)))
 
 
 def logspace(start: float, end: float, steps: int, base: float = 10.0, dtype: Any = None, device: Any = None) -> Tensor:
     """`steps` values from base^start to base^end, both included, whose logarithms are equally spaced."""
+    _shape("logspace", (steps,))
     array = np.power(float(base), np.linspace(start, end, steps)).astype(
         get_default_dtype() if dtype is None else dtype
     )
@@ -257,6 +259,7 @@ def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, devi
 
 
 def _triangle(find: Callable, row: int, col: int, offset: int, dtype: Any, device: Any) -> Tensor:
+    _shape(find.__name__, (row, col))
     indices = np.stack(find(row, offset, col)).astype(np.int64 if dtype is None else dtype)
     return Tensor(to_device(indices, resolve(device)))
 

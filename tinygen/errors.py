@@ -12,6 +12,8 @@ import warnings
 from types import CodeType
 from typing import Any
 
+import numpy as np
+
 from tinygen.backend import device_of, is_array
 
 _ROOT = os.path.dirname(os.path.abspath(__file__))
@@ -97,7 +99,9 @@ def explain(name: str, error: Exception, arrays: list, params: dict) -> Exceptio
     kind: type[Exception] = next((k for k in kinds if isinstance(error, k)), RuntimeError)
     if isinstance(error, AttributeError | KeyError):  # an array was expected, and something else came
         kind = TypeError
-    if isinstance(error, ValueError):
+    if isinstance(error, np.linalg.LinAlgError):  # it is a ValueError, but shapes are not what is wrong
+        kind = type(error)
+    elif isinstance(error, ValueError):
         kind = ShapeError
         if "broadcast" in message:
             shapes = " and ".join(str(tuple(x.shape)) for x in arrays if is_array(x))

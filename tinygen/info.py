@@ -24,7 +24,10 @@ class finfo:
     """
 
     def __init__(self, type: Any = None):
-        limits = np.finfo(get_default_dtype() if type is None else np.dtype(type))
+        dtype = get_default_dtype() if type is None else np.dtype(type)
+        if dtype.kind != "f":
+            raise TypeError(f"finfo: a floating-point dtype is expected, got {dtype}; iinfo knows the integers")
+        limits = np.finfo(dtype)
         self.dtype, self.bits = str(limits.dtype), limits.bits
         self.eps, self.max, self.min = float(limits.eps), float(limits.max), float(limits.min)
         self.tiny = self.smallest_normal = float(limits.smallest_normal)
@@ -41,6 +44,10 @@ class iinfo:
     """The limits of an integer dtype (torch.iinfo): min, max, bits, dtype."""
 
     def __init__(self, type: Any):
+        if np.dtype(type).kind not in "iu":
+            raise TypeError(
+                f"iinfo: an integer dtype is expected, got {np.dtype(type)}; finfo knows floating-point numbers"
+            )
         limits = np.iinfo(np.dtype(type))
         self.dtype, self.bits, self.min, self.max = str(limits.dtype), limits.bits, int(limits.min), int(limits.max)
 

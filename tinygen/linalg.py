@@ -1,5 +1,7 @@
 """Norms, decompositions, determinants and linear systems (torch.linalg).  All are differentiable, to any order."""
 
+from numpy.linalg import LinAlgError
+
 from tinygen.ops import det, logdet, matmul, matrix_power, slogdet
 from tinygen.ops import pinverse as pinv
 from tinygen.ops.decompositions import cholesky, eigh, eigvalsh, qr, svd, svdvals
@@ -9,6 +11,7 @@ from tinygen.ops.products import cross_of_last as cross
 from tinygen.ops.solving import inv, multi_dot, solve, solve_triangular
 
 __all__ = [
+    "LinAlgError",
     "cholesky",
     "cross",
     "det",

@@ -185,6 +185,17 @@ def test_what_nonzero_finds_is_what_a_mask_selects(x):
     assert y.equal(x)
 
 
+@pytest.mark.parametrize("few", [0, 10**6])
+@given(rows=st.integers(1, 3), n=st.integers(0, 4), m=st.integers(0, 3), right=st.booleans(), seed=ts.seeds())
+def test_searching_rows_is_searching_each_row(monkeypatch, few, rows, n, m, right, seed):
+    """Whether places are counted or searched; nan belongs at the end."""
+    monkeypatch.setattr("tinygen.ops.search._FEW", few)
+    rng = np.random.default_rng(seed)
+    a, x = np.sort(rng.integers(0, 3, (rows, n)).astype(float), -1), rng.choice([0.0, 1.0, 2.0, 9.0, np.nan], (rows, m))
+    expected = [np.searchsorted(a[i], x[i], "right" if right else "left") for i in range(rows)]
+    assert tg.searchsorted(tg.tensor(a), tg.tensor(x), right=right).tolist() == np.reshape(expected, (rows, m)).tolist()
+
+
 @given(x=ts.tensors(ts.shapes(min_dims=1), "int64", low=0, high=3))
 def test_unique_is_undone_by_its_inverse(x):
     values, inverse, counts = tg.unique(x, return_inverse=True, return_counts=True)
@@ -288,6 +299,7 @@ def test_sizes():
     assert x.shape == x.size() == tg.Size([2, 3]) == (2, 3) and x.shape.numel() == x.size().numel() == 6
     assert repr(x.shape) == "(2, 3)" and isinstance(x.shape, tuple) and hash(x.shape) == hash((2, 3))
     assert tg.zeros(x.shape).shape == x.shape and tg.zeros(()).shape.numel() == 1
+    assert x.shape[1:].numel() == 3 and (x.shape[:1] + (4,)).numel() == 8 and type(x.shape[0]) is int
 
 
 @given(st.sampled_from([tg.float16, tg.float32, tg.float64]))
@@ -352,6 +364,13 @@ def test_kinds_of_tensors():
         (lambda: tg.zeros(3).random_(5, 2), ValueError, "random_: from < to"),
         (lambda: tg.bernoulli(tg.tensor([2.0])), ValueError, "bernoulli: probabilities from 0 to 1"),
         (lambda: tg.linalg.solve(tg.eye(2), tg.ones(3)), tg.ShapeError, r"solve: A of shape \(2, 2\) and B of shape"),
+        (lambda: tg.linalg.solve(tg.zeros(2, 2), tg.ones(2)), tg.linalg.LinAlgError, "solve: Singular matrix"),
+        (lambda: tg.linalg.cholesky(-tg.eye(2)), tg.linalg.LinAlgError, "cholesky: Matrix is not positive definite"),
+        (lambda: tg.inverse(tg.zeros(2, 2)), tg.linalg.LinAlgError, "inverse: Singular matrix"),
+        (lambda: tg.diag_embed(tg.tensor(1.0)), tg.ShapeError, "diag_embed: a tensor of at least one dimension"),
+        (lambda: tg.finfo(tg.int64), TypeError, "finfo: a floating-point dtype .* iinfo"),
+        (lambda: tg.logspace(0, 1, -1), tg.ShapeError, "logspace: sizes must not be negative"),
+        (lambda: tg.tril_indices(-1, 2), tg.ShapeError, "tril_indices: sizes must not be negative"),
         (lambda: ops.rot90(tg.zeros(2, 2), 1, (0, 0)), ValueError, "rot90: two different dimensions"),
     ],
 )  # fmt: skip

@@ -183,6 +183,8 @@ def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
 
     dim1, dim2: which dimensions of the result are those of the matrices.
     """
+    if not input.ndim:
+        raise ShapeError("diag_embed: a tensor of at least one dimension is expected, got a single number")
     n, ndim = input.shape[-1] + abs(offset), input.ndim + 1
     axis1, axis2 = (axis_of("diag_embed", d, ndim, "a result") for d in (dim1, dim2))
     if axis1 == axis2:

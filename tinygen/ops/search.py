@@ -28,6 +28,9 @@ _frequency = Op(lambda xp, x, axis: xp.unique(x, return_counts=True, axis=axis, 
 
 # fmt: on
 
+_FEW = 1 << 20
+"""Comparisons."""
+
 
 def _numbers(xp: Any, x: Any, axis: int | None) -> Any:
     """For every element its place among the distinct ones."""
@@ -38,6 +41,9 @@ def _numbers(xp: Any, x: Any, axis: int | None) -> Any:
 def _insertion_points(xp: Any, a: Any, x: Any, side: str) -> Any:
     if a.ndim == 1:
         return xp.searchsorted(a, x.reshape(-1), side).reshape(x.shape).astype(np.int64)
+    if a.size * x.shape[-1] <= _FEW:  # counted: quicker than many searches, also in CuPy
+        beyond = (a[..., None, :] > x[..., :, None]) if side == "right" else (a[..., None, :] >= x[..., :, None])
+        return (a.shape[-1] - beyond.sum(-1)).astype(np.int64)  # nan is not below anything: it belongs at the end
     count = math.prod(a.shape[:-1])
     rows, values = a.reshape(count, a.shape[-1]), x.reshape(count, x.shape[-1])
     found = [xp.searchsorted(rows[i], values[i], side) for i in range(len(rows))]
