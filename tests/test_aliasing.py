@@ -144,6 +144,17 @@ def test_a_shallow_copy_shares_memory_and_that_is_known():
         out.backward()
 
 
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_a_gradient_with_a_graph_is_copied_without_it(way):
+    x = tg.ones(3, requires_grad=True)
+    (x**3).sum().backward(create_graph=True)
+    y = way(x)
+    assert x.grad.requires_grad and not y.grad.requires_grad and y.grad.tolist() == [3.0] * 3
+    with tg.no_grad():
+        y.grad.zero_()
+    assert x.grad.tolist() == [3.0] * 3
+
+
 def test_attributes_of_a_derived_class_are_copied():
     class Named(tg.Tensor):
         pass

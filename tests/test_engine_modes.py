@@ -181,6 +181,25 @@ def test_what_a_hook_may_not_do():
         x.sum().backward()
     with pytest.raises(RuntimeError, match=r"register_hook: .*does not require"):
         tg.zeros(3).register_hook(lambda g: g)
+    with pytest.raises(TypeError, match=r"register_hook: a function of the gradient is expected, got int"):
+        x.register_hook(3)
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize(
+    ("hook", "error", "message"),
+    [
+        (lambda g: 0.0, TypeError, r"must return None or a tensor.*got float"),
+        (lambda g: g.detach().numpy(), TypeError, r"must return None or a tensor.*got ndarray"),
+        (lambda g: g.float(), TypeError, r"dtype float32 does not fit a tensor of dtype float64"),
+    ],
+)
+def test_a_hook_must_return_a_gradient(hook, error, message, create_graph):
+    x = leaf(3)
+    h = x * 1
+    h.register_hook(hook)
+    with pytest.raises(error, match=rf"register_hook: .*{message}"):
+        tg.grad(h.sum(), x, create_graph=create_graph)
 
 
 # Gradients of intermediate results

@@ -139,6 +139,11 @@ def test_an_operator_with_more_inputs_than_rules_raises(inputs, rules):
         assert [x.grad.item() for x in xs] == list(range(inputs))
 
 
+def test_more_rules_than_inputs_are_refused():
+    with pytest.raises(TypeError, match=r"Op: 2 derivative rules for a forward function of 1 inputs \(x\)"):
+        Op(lambda xp, x: x, lambda g, *_: g, lambda g, *_: g)
+
+
 def test_rules_that_are_one_function_do_not_share_what_is_computed_at_once():
     def rule(g, _, _x, _y):
         return g

@@ -25,7 +25,7 @@ def deepcopied(x: Any, memo: dict[Any, Any]) -> Any:
     Node.__init__(new, _copy_in_its_place(x, memo), x.requires_grad)
     if x.memory is not None and x.memory.shared:
         new.memory = memo.setdefault(("tinygen.Memory", id(x.memory)), _shared())
-    new._grad = copy.deepcopy(x._grad, memo)
+    new._grad = copy.deepcopy(_leaf(x._grad), memo)
     for name, value in getattr(x, "__dict__", {}).items():  # of a class that was derived without __slots__
         setattr(new, name, copy.deepcopy(value, memo))
     return new
@@ -41,6 +41,11 @@ def copied(x: Any) -> Any:
     for name, value in getattr(x, "__dict__", {}).items():
         setattr(new, name, value)
     return new
+
+
+def _leaf(grad: Any) -> Any:
+    """A gradient without the graph that backward(create_graph=True) gave it."""
+    return grad.detach().clone() if grad is not None and grad.op is not None else grad
 
 
 def _check_leaf(name: str, x: Any) -> None:
@@ -88,7 +93,11 @@ def reduced(x: Any) -> tuple[Any, ...]:
     ):  # pickle keeps these two orders
         array = found[0]  # pickle writes one object once
         place = found[1], x.array.shape, x.array.strides
-    return _rebuilt, (type(x), array, place, x.requires_grad, x._grad, x.memory if place else None), _attributes(x)
+    return (
+        _rebuilt,
+        (type(x), array, place, x.requires_grad, _leaf(x._grad), x.memory if place else None),
+        _attributes(x),
+    )
 
 
 def _attributes(x: Any) -> dict[str, Any] | None:

@@ -176,6 +176,11 @@ class Op:
         self.doc = doc
         names, any_number = op_help.inputs_of(forward)
         self.rules: Iterable[Rule | None]
+        if len(rules) > len(names) and not any_number:
+            raise TypeError(
+                f"Op: {len(rules)} derivative rules for a forward function of {len(names)} inputs ({', '.join(names)}); there is "
+                "one rule for every input, in their order"
+            )
         if each or any_number and not rules:
             self.rules = EachRule(each or _no_rule)
         elif any_number:
@@ -552,10 +557,15 @@ def _run_hooks(node: Node, g: Any) -> Any:
         given = g if isinstance(g, Node) else Node.public(g)
         result = hook(given)
         if result is not None:
+            if not isinstance(result, Node):
+                raise TypeError(
+                    f"register_hook: a hook must return None or a tensor to take the gradient's place, got {type(result).__name__}"
+                )
             if result.shape != node.shape:
                 raise errors.ShapeError(
                     f"register_hook: the hook returned shape {result.shape} for a gradient of shape {node.shape}"
                 )
+            errors.check_gradient("register_hook", result, node)
             g = result if isinstance(g, Node) else result.array
     return g
 

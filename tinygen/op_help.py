@@ -95,15 +95,16 @@ def by_name(op: Any, inputs: Sequence[Any], params: dict[str, Any]) -> tuple[tup
     places, rest = list(inputs), dict(params)
     for name in names[len(inputs) :]:
         public = _PUBLIC.get(name, name)
-        given = [n for n in (public, name, *_ALIASES.get(public, ())) if n in rest and _is_input(rest[n])]
+        given = [n for n in (public, name, *_ALIASES.get(public, ())) if n in rest and _is_input(rest[n], name)]
         if not given:
             break
         places.append(rest.pop(given[0]))
     return (tuple(places), rest) if len(places) > len(inputs) else None
 
 
-def _is_input(x: Any) -> bool:
-    return hasattr(x, "shape") or isinstance(x, int | float)
+def _is_input(x: Any, name: str) -> bool:
+    """A tensor or an array; or a number, unless the name is that of an option."""
+    return hasattr(x, "shape") or name in _PUBLIC and isinstance(x, int | float)
 
 
 def wrong_arguments(op: Any, inputs: Sequence[Any], params: dict[str, Any]) -> TypeError | None:

@@ -311,6 +311,8 @@ class Tensor(Methods):
         """
         if not self.requires_grad:
             raise RuntimeError("register_hook: this tensor does not require a gradient")
+        if not callable(hook):
+            raise TypeError(f"register_hook: a function of the gradient is expected, got {type(hook).__name__}")
         if self.hooks is None:
             self.hooks = []
         hooks = self.hooks
