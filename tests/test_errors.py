@@ -127,7 +127,80 @@ x[t.ones(3) > 0]                      | IndexError | boolean index did not match
 x[::-1]                               | ValueError | index: the step of a slice must be positive; use flip
 x.__setitem__(0, y)                   | ShapeError | setitem:; (2, 3)
 x.__setitem__(5, 1.0)                 | IndexError | setitem:; (2, 3)
-t.masked_select(x, x)                 | IndexError | integers or booleans, got float32
+t.masked_select(x, x)                 | TypeError  | masked_select: the mask must hold truth values, got float32; use mask.bool()
+t.masked_fill(i, i > 0, 1.5)          | TypeError  | masked_fill: a tensor of int64 cannot hold 1.5; use input.float()
+t.masked_scatter(x, x, x)             | TypeError  | masked_scatter: the mask must hold truth values, got float32
+t.masked_scatter(x, x == 0, y)        | ShapeError | masked_scatter: the mask has 6 true elements; only 2
+t.index_add(x, 0, x, x)               | IndexError | index: a tensor used as an index must hold integers or booleans, got float32
+t.index_add(x, 0, i, y)               | ShapeError | index_add: a source of shape (2, 3) is expected; got (2,)
+t.index_copy(x, 1, i, x)              | ShapeError | index_copy: a source of shape (2, 2) is expected; got (2, 3)
+t.index_fill(x, 0, i, y)              | ShapeError | index_fill: a single value is expected, got shape (2,)
+t.where(x > 0, x)                     | TypeError  | where: either condition alone is expected, or condition, input and other
+t.nonzero([1, 0])                     | TypeError  | nonzero: a tensor is expected, got list [1, 0]; tinygen.tensor
+t.argwhere([1, 0])                    | TypeError  | nonzero: a tensor is expected, got list [1, 0]
+t.unique(x, dim=2)                    | IndexError | unique: dim 2 is out of range; from -2 to 1
+t.searchsorted(x, t.zeros(3, 2))      | ShapeError | searchsorted: a sequence (n,), or (*, n) for values (*, m); (2, 3) and (3, 2)
+t.searchsorted(y, x, side='up')       | ValueError | searchsorted: side must be 'left' or 'right'; 'up'
+t.bucketize(y, x)                     | ShapeError | bucketize: boundaries of one dimension are expected, got shape (2, 3)
+t.isclose(x, y)                       | ShapeError | shapes (2, 3) and (2,) {BROADCAST}
+t.fmod(x, y)                          | ShapeError | fmod: shapes (2, 3) and (2,) {BROADCAST}
+t.atan2(x, y)                         | ShapeError | atan2: shapes (2, 3) and (2,) {BROADCAST}
+t.xlogy(x, y)                         | ShapeError | xlogy: shapes (2, 3) and (2,) {BROADCAST}
+t.clamp_min(x, y)                     | ShapeError | maximum: shapes (2, 3) and (2,) {BROADCAST}
+t.clamp_max(x, y)                     | ShapeError | minimum: shapes (2, 3) and (2,) {BROADCAST}
+t.dist(x, y)                          | ShapeError | shapes (2, 3) and (2,) {BROADCAST}
+t.broadcast_tensors(x, y)             | ShapeError | broadcast_tensors: shapes [(2, 3), (2,)] have no common one
+t.cdist(x, t.zeros(2, 2))             | ShapeError | cdist: rows of one length; (2, 3) and (2, 2)
+t.polygamma(-1, x)                    | ValueError | polygamma: the order n must be an integer >= 0, got -1
+t.nan_to_num(1.0)                     | TypeError  | nan_to_num: a tensor is expected, got float 1.0
+t.cumprod(x, 2)                       | IndexError | cumprod: dim 2 is out of range; from -2 to 1
+t.cummax(x, 2)                        | IndexError | cummax: dim 2 is out of range; from -2 to 1
+t.cummin(x, 2)                        | IndexError | cummin: dim 2 is out of range; from -2 to 1
+t.logcumsumexp(i, 0)                  | TypeError  | logcumsumexp: a floating-point tensor is expected, got int64; use input.float()
+t.diff(s)                             | ValueError | diff: a tensor of at least one dimension is expected
+t.diff(x, -1)                         | ValueError | diff: the order n must not be negative, got -1
+t.median(x, 2)                        | IndexError | median: dim 2 is out of range; from -2 to 1
+t.median([1, 2])                      | TypeError  | median: a tensor is expected, got list [1, 2]
+t.nanmedian(x, 2)                     | IndexError | nanmedian: dim 2 is out of range; from -2 to 1
+t.mode(x[:0], 0)                      | IndexError | mode: a tensor of shape (0, 3) has no elements along dim 0
+t.kthvalue(x, 4)                      | IndexError | kthvalue: k must be from 1 to 3, the size of dim -1, got 4
+t.quantile(x, 1.5)                    | ValueError | quantile: q must be a number from 0 to 1; got 1.5
+t.quantile(i, 0.5)                    | TypeError  | quantile: a floating-point tensor is expected, got int64
+t.quantile(x, 0.5, interpolation='x') | ValueError | quantile: interpolation must be one of; 'linear'; got 'x'
+t.aminmax(x, dim=2)                   | IndexError | amin: dim 2 is out of range; from -2 to 1
+t.var_mean(x, 2)                      | IndexError | var: dim 2 is out of range; from -2 to 1
+t.std_mean(x, 2)                      | IndexError | std: dim 2 is out of range; from -2 to 1
+t.bincount(x)                         | TypeError  | bincount: a one-dimensional tensor of integers is expected, got float32 (2, 3)
+t.bincount(i, x)                      | ShapeError | bincount: weights of shape (2, 3) for an input of shape (2,)
+t.histc(x, 0)                         | ValueError | histc: bins > 0 and min <= max are needed, got bins=0
+t.ravel([1])                          | TypeError  | ravel: a tensor is expected, got list [1]
+t.hstack([x, t.zeros(3, 3)])          | ShapeError | cat: tensor 1 has shape (3, 3), the first one (2, 3)
+t.vstack([x, y])                      | ShapeError | cat: tensor 1 has shape (1, 2), the first one (2, 3)
+t.dstack([x, y])                      | ShapeError | cat: tensor 1 has shape (1, 2, 1), the first one (2, 3, 1)
+t.column_stack([x, t.zeros(3)])       | ShapeError | cat: tensor 1 has shape (3, 1), the first one (2, 3)
+t.hstack(x)                           | TypeError  | hstack: a sequence of tensors is expected
+t.tensor_split(x, 0)                  | ValueError | tensor_split: the number of parts must be positive, got 0
+t.rot90(x, 1, (0, 0))                 | ValueError | rot90: two different dimensions are expected, got (0, 0)
+t.fliplr(y)                           | IndexError | fliplr: dim 1 is out of range; from -1 to 0
+t.flipud(s)                           | IndexError | flipud: dim 0 is out of range
+t.block_diag(x[None])                 | ShapeError | block_diag: one matrix or more is expected, got shapes [(1, 2, 3)]
+t.diag_embed(x, 0, 1, 1)              | ShapeError | diag_embed: two different dimensions are expected, got 1 and 1
+t.movedim(x, (0, 1), 0)               | ShapeError | movedim: different dimensions, and as many places, are expected, got (0, 1) and 0
+t.addmm(x, x, x)                      | ShapeError | matmul: shapes (2, 3) and (2, 3) do not fit
+t.addmm(x, y, x)                      | ShapeError | addmm: tensors of 2 and 2 dimensions; (2,) and (2, 3)
+t.addmv(y, x, x)                      | ShapeError | addmv: tensors of 2 and 1 dimensions; (2, 3)
+t.addr(x, x, y)                       | ShapeError | outer: tensors of 1 and 1 dimensions; (2, 3) and (2,)
+t.addbmm(x, x, x)                     | ShapeError | addbmm: tensors of 3 and 3 dimensions; (2, 3)
+t.baddbmm(x, x, x)                    | ShapeError | baddbmm: tensors of 3 and 3 dimensions; (2, 3)
+t.tensordot(x, x, 1)                  | ShapeError | tensordot: the sizes to sum over must be equal, got [3] and [2]
+t.kron(x, 2)                          | TypeError  | kron: a tensor is expected, got int 2
+t.cross(x, y)                         | ShapeError | cross: dim -1 must have size 3 in both, got (2, 3) and (2,)
+t.det(x)                              | ShapeError | det: square matrices (*, n, n) are expected, got shape (2, 3)
+t.logdet(x)                           | ShapeError | slogdet: square matrices (*, n, n) are expected, got shape (2, 3)
+t.slogdet(x)                          | ShapeError | slogdet: square matrices (*, n, n) are expected, got shape (2, 3)
+t.det(x[:, :2].half())                | TypeError  | det: float32 or float64 is expected, got float16; use x.float()
+t.pinverse(y)                         | ShapeError | pinv: matrices (*, m, n) are expected, got shape (2,)
+t.matrix_power(x[:, :2], 0.5)         | TypeError  | matrix_power: n must be an integer, got 0.5
 t.gather(x, 0, i)                     | ShapeError | gather: an index of shape (2,); (2, 3); the same number of dimensions
 t.gather(x, 0, x)                     | TypeError  | gather: the index must hold integers, got float32
 t.gather(x, 0, big)                   | IndexError | gather: indices from 7 to 7 are out of range for dim 0 of size 2
@@ -206,7 +279,7 @@ def test_a_wrong_call(call, kind, parts):
 
 # One argument of any shape and dtype: only its type can be wrong.
 SINGLE = """abs neg exp expm1 log log1p log2 log10 sqrt rsqrt square reciprocal sign sin cos tan atan sinh cosh tanh sigmoid
-softplus erf relu floor ceil round isnan isinf isfinite logical_not clone contiguous""".split()
+softplus erf relu floor ceil round isnan isinf isfinite logical_not clone contiguous asin acos asinh acosh atanh erfc erfinv lgamma digamma exp2 trunc logit""".split()
 # Two arguments: the rows of the table would be copies of those above.
 PAIRS = "ne le gt ge logical_or logical_xor bitwise_or bitwise_xor".split()
 
@@ -214,7 +287,7 @@ PAIRS = "ne le gt ge logical_or logical_xor bitwise_or bitwise_xor".split()
 def test_every_public_function_is_covered():
     calls = " ".join(row[0] for row in TABLE)
     named = {name for name in ops.__all__ if f".{name}(" in calls} | {*SINGLE, *PAIRS}
-    named |= {"index", "expand_dims"}  # x[...] and x.expand(...)
+    named |= {"index", "expand_dims", "frac"}  # x[...] and x.expand(...); x - trunc(x)
     missing = {name for name in ops.__all__ if all(getattr(ops, name) is not getattr(ops, other) for other in named)}
     assert not missing
 

@@ -80,6 +80,12 @@ def describe(x: Any) -> str:
     return f"{type(x).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
 
 
+def expect_tensor(name: str, x: Any) -> None:
+    """Raise TypeError for what is neither a tensor nor an array: a list, a number."""
+    if not (hasattr(x, "dtype") and hasattr(x, "ndim")):
+        raise TypeError(f"{name}: a tensor is expected, got {describe(x)}; make one with tinygen.tensor(...)")
+
+
 def explain(name: str, error: Exception, arrays: list, params: dict) -> Exception:
     """The error of an array library, retold with the operator's name and what it was called with."""
     message = str(error)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygen.engine import Op, expand, name_operators
-from tinygen.errors import ShapeError
+from tinygen.errors import ShapeError, expect_tensor
 from tinygen.ops.shape import (
     _flip,
     _same_rank,
@@ -122,6 +122,7 @@ moveaxis = movedim
 
 def ravel(input: Any) -> Tensor:
     """All elements in one dimension: a view where the memory allows it."""
+    expect_tensor("ravel", input)
     return flatten(input)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tinygen.errors import ShapeError
+from tinygen.errors import ShapeError, expect_tensor
 from tinygen.ops.linalg import _of_rank, matmul, outer
 from tinygen.ops.reduce import sum
 from tinygen.ops.shape import _roll, axis_of, permute, reshape
@@ -80,6 +80,8 @@ def tensordot(a: Any, b: Any, dims: int | Sequence[Sequence[int]] = 2) -> Tensor
 
 def kron(input: Any, other: Any) -> Tensor:
     """The Kronecker product: every element of the input times all of other, as blocks."""
+    expect_tensor("kron", input)
+    expect_tensor("kron", other)
     ndim = max(input.ndim, other.ndim)
     a, b = ((1,) * (ndim - x.ndim) + tuple(x.shape) for x in (input, other))
     product = reshape(input, [k for n in a for k in (n, 1)]) * reshape(other, [k for n in b for k in (1, n)])

@@ -10,7 +10,7 @@ import numpy as np
 from tinygen import memory
 from tinygen.backend import device_of, to_device
 from tinygen.engine import Node, Op, cast, name_operators
-from tinygen.errors import ShapeError
+from tinygen.errors import ShapeError, expect_tensor
 from tinygen.ops.elementwise import abs, isfinite, isnan
 from tinygen.ops.elementwise import where as _where
 from tinygen.ops.shape import axis_of, reshape, unbind
@@ -65,6 +65,7 @@ def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
 
     x[nonzero(x, as_tuple=True)] are these elements.
     """
+    expect_tensor("nonzero", input)
     _whose_number_counts(input)
     if not as_tuple:
         return _places(input)
@@ -132,6 +133,7 @@ def unique(
     return_inverse: also for every element its number among them.  return_counts: also how often each comes.
     Two nan are distinct.  sorted=False changes nothing: the result is sorted anyway.
     """
+    expect_tensor("unique", input)
     axis = None if dim is None else axis_of("unique", dim, input.ndim)
     distinct = _distinct(_whose_number_counts(input), axis=axis)
     more = ([_number(input, axis=axis)] if return_inverse else []) + (

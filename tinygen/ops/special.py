@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygen.backend import backend_for, backend_of, device, is_array
 from tinygen.engine import Op, name_operators
+from tinygen.errors import expect_tensor
 from tinygen.ops import elementwise
 from tinygen.ops.elementwise import exp, log, mul, rsqrt, where, zero
 from tinygen.ops.functions import clamp, div
@@ -157,6 +158,7 @@ def nan_to_num(input: Any, nan: float = 0.0, posinf: float | None = None, neginf
 
     The gradient is 0 where something was replaced.
     """
+    expect_tensor("nan_to_num", input)
     if input.dtype.kind != "f":
         return clone(input)
     limit = np.finfo(input.dtype)

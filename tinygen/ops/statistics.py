@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygen.backend import device_of, to_device
 from tinygen.engine import Node, Op, name_operators
-from tinygen.errors import ShapeError
+from tinygen.errors import ShapeError, expect_tensor
 from tinygen.ops.elementwise import isnan, where
 from tinygen.ops.index import ValuesAndIndices, argsort, gather, sort, take
 from tinygen.ops.linalg import matmul
@@ -158,6 +158,7 @@ def nanmedian(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
 
 
 def _middle_of(name: str, input: Any, dim: int | None, keepdim: bool, skip_nan: bool) -> Any:
+    expect_tensor(name, input)
     if dim is None:
         if not math.prod(input.shape):
             return sum(input) * math.nan
