@@ -176,3 +176,21 @@ def test_negative_log_likelihood_of_impossible_images_is_infinite_and_of_nonsens
         evaluate.negative_log_likelihood(lambda b: b, x)
     with pytest.raises(ValueError, match="at least one image"):
         evaluate.negative_log_likelihood(lambda b: b.sum(1), x[:0])
+
+
+@given(n=st.integers(2, 20), d=st.integers(1, 5), seed=st.integers(0, 99))
+def test_independent_columns_are_gaussians_of_one_dimension(n, d, seed):
+    """The negative log-density of independent columns is the sum over the columns."""
+    rng = np.random.default_rng(seed)
+    train, test = rng.standard_normal((n, d)), rng.standard_normal((n, d))
+    columns = sum(stats.norm(train[:, j].mean(), train[:, j].std()).logpdf(test[:, j]) for j in range(d))
+    assert math.isclose(evaluate.gaussian_nll(train, test, full=False), -columns.mean(), rel_tol=1e-9)
+    if n > 5 * d:
+        each = sum(evaluate.gaussian_nll(train[:, [j]], test[:, [j]]) for j in range(d))
+        assert math.isclose(evaluate.gaussian_nll(train, test, full=False), each, rel_tol=1e-9)
+
+
+def test_a_constant_column_has_no_density():
+    x = np.column_stack([np.full(9, 0.1), np.arange(9.0)])
+    with pytest.raises(np.linalg.LinAlgError, match="1 of 2 columns are constant"):
+        evaluate.gaussian_nll(x, x, full=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,12 +12,22 @@ import tinygen
 from tinygen import backend, training
 
 CHUNK = 1000  # rows at a time: the matrix of distances to 10,000 samples then takes 80 MB
+NUMBERS = 4_000_000  # of wide rows, as photographs are, not more at a time than this: 32 MB in float64
 
 
-def chunks(n: int, title: str) -> Iterator[slice]:
-    """Slices that cover n rows, CHUNK at a time; what takes more than a second shows how far it got."""
-    for start in training.progress(range(0, n, CHUNK), title, delay=1.0):
-        yield slice(start, start + CHUNK)
+def chunks(n: int, title: str, width: int = 1) -> Iterator[slice]:
+    """Slices that cover n rows of `width` numbers, CHUNK at a time, or as many as have NUMBERS.
+
+    What takes more than a second shows how far it got.
+    """
+    step = max(1, min(CHUNK, NUMBERS // max(1, width)))
+    for start in training.progress(range(0, n, step), title, delay=1.0):
+        yield slice(start, start + step)
+
+
+def width(x: Any) -> int:
+    """The numbers in one row of x: (n, ...)."""
+    return math.prod(x.shape[1:])
 
 
 def as_numpy(x: Any) -> np.ndarray:
@@ -50,7 +61,16 @@ def same_number(name: str, samples: Any, n: int) -> None:
 def covariance(x: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """(1/n) Σ (x - mean)(x - mean)ᵀ in float64, without a float64 copy of all the data."""
     total = np.zeros((x.shape[1], x.shape[1]))
-    for start in range(0, len(x), 10 * CHUNK):
-        centred = x[start : start + 10 * CHUNK] - mean
+    for part in chunks(len(x), "covariance", x.shape[1]):
+        centred = x[part] - mean
         total += centred.T @ centred
+    return total / len(x)
+
+
+def gram(x: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """(1/n) (x - mean)ᵀ(x - mean) of the rows, (n, n): it has the eigenvalues of the covariance, but for zeros."""
+    total = np.zeros((len(x), len(x)))
+    for part in chunks(x.shape[1], "products of images", len(x)):
+        centred = x[:, part] - mean[part]
+        total += centred @ centred.T
     return total / len(x)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.data.generators import AnyGenerator, library_generator
-from tinygen.evaluate._arrays import chunks, drawn, rows, same_number
+from tinygen.evaluate._arrays import chunks, drawn, rows, same_number, width
 
 
 def frechet_distance(a: Any, b: Any) -> float:
@@ -159,7 +159,8 @@ class _AgainstTestImages:
         return self._all(samples)
 
     def _all(self, images: Any) -> np.ndarray:
-        return np.concatenate([rows(self._features(images[part])) for part in chunks(len(images), "features")])
+        parts = chunks(len(images), "features", width(images))
+        return np.concatenate([rows(self._features(images[part])) for part in parts])
 
 
 class FeatureDistance(_AgainstTestImages):

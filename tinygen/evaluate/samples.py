@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.data.generators import AnyGenerator, library_generator
-from tinygen.evaluate._arrays import as_numpy, chunks, drawn, rows, same_number
+from tinygen.evaluate._arrays import as_numpy, chunks, drawn, rows, same_number, width
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def class_shares(samples: Any, predict: Callable[[Any], Any], classes: int = 10)
     predict: takes a batch (m, D) and returns integer labels (m,), as array or Tensor.
     """
     counts = np.zeros(classes, np.int64)
-    for part in chunks(len(samples), "classes of samples"):
+    for part in chunks(len(samples), "classes of samples", width(samples)):
         counts += np.bincount(as_numpy(predict(samples[part])), minlength=classes)
     return counts / max(1, len(samples))
 
@@ -128,5 +128,8 @@ def independent_pixels(train: Any, n: int, generator: AnyGenerator = None) -> np
     The trivial generative model: each pixel has exactly the right distribution, and no pixel knows of another.
     """
     train = rows(train, "train")
-    rng = library_generator(generator)
-    return train[rng.integers(0, len(train), (n, train.shape[1])), np.arange(train.shape[1])]
+    rng, columns = library_generator(generator), np.arange(train.shape[1])
+    out = np.empty((n, len(columns)), train.dtype)
+    for part in chunks(n, "independent pixels", len(columns)):  # the indices take more room than the pixels
+        out[part] = train[rng.integers(0, len(train), out[part].shape), columns]
+    return out
