@@ -1,7 +1,8 @@
 """Which dtype a result has: NumPy's promotion, bent to PyTorch's habits in one respect.
 
 NumPy computes int64 + float32, sqrt(int64) and bool * 0.5 in float64.  Here as in PyTorch float64 comes out only where a
-float64 tensor goes in; the result has the floating input's dtype, or the default one.
+float64 tensor goes in; the result has the floating input's dtype, or the default one.  Beside a float32 tensor that has
+dimensions one that has none is a number: it does not make the result float64.  (PyTorch has this rule for all dtypes.)
 """
 
 from __future__ import annotations
@@ -44,7 +45,11 @@ def settle(xp: Any, out: Any, op: Any, arrays: Iterable, inputs: Iterable, param
             # NumPy computes functions of 8-bit integers and truth values in float16: once more, in the default dtype
             arrays = [x.astype(default_dtype) if getattr(x, "dtype", out.dtype).kind in "bui" else x for x in arrays]
             out = xp.asarray(op.forward(xp, *arrays, **params))
-        if out.dtype.char == "d" and not any(d.char == "d" for d in dtypes):
+        # a tensor without dimensions is as weak as a number beside one that has some
+        strong = [x.dtype for x in inputs if getattr(x, "ndim", 0) and x.dtype.kind == "f"]
+        if out.dtype.char == "d" and strong and not any(d.char == "d" for d in strong):
+            out = out.astype(max(strong, key=attrgetter("itemsize")))
+        elif out.dtype.char == "d" and not any(d.char == "d" for d in dtypes):
             floating = [d for d in dtypes if d.kind == "f"]
             out = out.astype(max(floating, key=attrgetter("itemsize")) if floating else default_dtype)
     return out

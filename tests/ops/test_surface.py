@@ -37,6 +37,17 @@ def test_a_number_in_where_keeps_its_value_and_is_promoted_as_in_a_sum(number, d
         assert out[0 if flag else 1].item() == 1 and same(out[1 if flag else 0].item(), number)
 
 
+@given(shape=ts.shapes(), x=st.sampled_from([tg.float16, tg.float32, tg.float64]), flip=st.booleans())
+def test_a_float64_tensor_without_dimensions_is_a_number(shape, x, flip):
+    """It makes nothing float64 that has dimensions; of two without, the larger dtype is the result's."""
+    a, b = tg.ones(shape, dtype=x, requires_grad=True), tg.tensor(0.5, dtype=tg.float64, requires_grad=True)
+    for f in (tg.mul, tg.add, tg.maximum, tg.atan2, tg.div):
+        out = f(b, a) if flip else f(a, b)
+        assert out.dtype == (x if shape else tg.float64)
+        out.sum().backward()
+        assert a.grad.dtype == x and b.grad.dtype == tg.float64
+
+
 @given(first=NUMBERS, second=NUMBERS)
 def test_where_of_two_numbers(first, second):
     out = tg.where(tg.tensor([True, False]), first, second)
