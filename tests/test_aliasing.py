@@ -327,6 +327,46 @@ def test_a_gradient_that_does_not_fit_is_refused_at_once():
     assert x.grad.tolist() == [[3.0] * 3] * 2
 
 
+def test_data_is_a_tensor_that_may_require_a_gradient():
+    x = tg.ones(3, requires_grad=True)
+    with pytest.raises(TypeError, match=r"data: a tensor is expected, got list"):
+        x.data = [1.0, 2.0, 3.0]
+    with pytest.raises(TypeError, match=r"data: this tensor requires a gradient.*got int64"):
+        x.data = tg.arange(3)
+    x.data = np.zeros((2, 2))
+    assert x.shape == (2, 2) and x.dtype == tg.float64 and x.requires_grad
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_an_assignment_that_does_not_fit_is_named(recorded):
+    x = tg.ones(3, requires_grad=recorded) * 1
+    with pytest.raises(ValueError, match=r"^setitem: x\[slice.*for x of shape \(3,\): .*\(4,\)"):
+        x[:] = tg.ones(4)
+    with pytest.raises(IndexError, match=r"^setitem: x\[7\].*for x of shape \(3,\): index 7 is out of bounds"):
+        x[7] = 1.0
+    if recorded:
+        with pytest.raises(RuntimeError, match=r"^setitem: this tensor shares its memory with a view"):
+            x[1:][0] = 1.0
+        with pytest.raises(RuntimeError, match=r"^setitem: a leaf that requires a gradient"):
+            tg.ones(3, requires_grad=True)[0] = 1.0
+
+
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [
+        (lambda xp, x: [1, 2], r"odd: forward returned a list; an operator has one array.*autograd\.Function"),
+        (lambda xp, x: (x, x), r"odd: forward returned a tuple"),
+        (lambda xp, x: None, r"odd: forward returned None, a NoneType; an array is expected"),
+        (lambda xp, x: "a", r"odd: forward returned 'a', a str"),
+        (lambda xp, x: tg.as_tensor(x) * 2, r"odd: forward returned a Tensor; it runs on arrays: compute with xp"),
+    ],
+)
+def test_a_forward_that_returns_no_array_is_named(forward, message):
+    odd = Op(forward, lambda g, *_: g, name="odd")
+    with pytest.raises(TypeError, match=message):
+        odd(tg.ones(2, requires_grad=True))
+
+
 def test_integers_that_were_made_to_require_a_gradient_are_named():
     i = tg.arange(3)
     i.requires_grad = True

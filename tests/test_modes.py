@@ -269,6 +269,9 @@ def test_what_cannot_be_decorated_is_said():
             decorate(type("Model", (), {}))
     with pytest.raises(TypeError, match=r"no_grad: takes nothing, or the function to decorate, got False"):
         tg.no_grad(False)
+    for make in (tg.set_grad_enabled, tg.inference_mode):
+        with pytest.raises(TypeError, match=r"True or False is expected, got 'no'"):
+            make("no")
     assert tg.is_grad_enabled()
 
 

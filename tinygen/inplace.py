@@ -17,6 +17,7 @@ from tinygen.engine import Node, Op
 from tinygen.errors import ShapeError
 from tinygen.memory import clock, note_change
 from tinygen.ops.elementwise import zero
+from tinygen.ops.index import write_at
 
 if TYPE_CHECKING:
     from tinygen.tensor import Tensor
@@ -29,7 +30,7 @@ def rebind(node: Node, op: Callable, *args: Any, **params: Any) -> None:
     """
     if node.memory is not None and node.memory.shared:
         raise RuntimeError(
-            f"{getattr(op, 'name', getattr(op, '__name__', 'operator'))}_: this tensor shares its memory with a view, and a gradient is being recorded; the change would reach the "
+            f"{_method_name(op)}: this tensor shares its memory with a view, and a gradient is being recorded; the change would reach the "
             "view but not its gradient. Change a clone(), or use the operator that is not in place"
         )
     old = Node.public(node.array.copy())
@@ -100,7 +101,7 @@ def check_writable(node: Node) -> None:
 
 def in_place(op: Any) -> Callable[..., Tensor]:
     """The method that writes op's result over the tensor itself."""
-    name = getattr(op, "name", getattr(op, "__name__", "operator"))
+    name = _method_name(op)
 
     def method(self: Tensor, *args: Any, **params: Any) -> Tensor:
         """Like the operator without underscore, but the result overwrites this tensor, which is returned."""
@@ -113,14 +114,18 @@ def in_place(op: Any) -> Callable[..., Tensor]:
             return self
         if self.op is None and self.requires_grad:
             raise RuntimeError(
-                f"{name}_: a leaf that requires a gradient cannot be changed in place while recording; wrap the change in "
+                f"{name}: a leaf that requires a gradient cannot be changed in place while recording; wrap the change in "
                 "`with tinygen.no_grad():`, or change a clone()"
             )
         rebind(self, op, *args, **params)
         return self
 
-    method.__name__ = name + "_"
+    method.__name__ = name
     return method
+
+
+def _method_name(op: Any) -> str:
+    return "setitem" if op is write_at else getattr(op, "name", getattr(op, "__name__", "operator")) + "_"
 
 
 def filler(name: str, make: Callable) -> Callable[..., Tensor]:

@@ -198,6 +198,8 @@ else:
             return _with_or_without_parentheses(cls, mode if callable(mode) else None)
 
         def __init__(self, mode=True):
+            if type(mode).__name__ not in ("bool", "bool_"):
+                raise TypeError(f"inference_mode: True or False is expected, got {mode!r}")
             super().__init__(not mode)
 
 
@@ -216,6 +218,8 @@ class set_grad_enabled(GradMode):
     """
 
     def __init__(self, mode: bool):
+        if type(mode).__name__ not in ("bool", "bool_"):  # NumPy's too
+            raise TypeError(f"set_grad_enabled: True or False is expected, got {mode!r}")
         super().__init__(bool(mode))
         *_, (self._block, self._before) = _open.get()
         self._change(self._mode)

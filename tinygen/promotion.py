@@ -32,9 +32,20 @@ def get_default_dtype() -> np.dtype:
     return default_dtype
 
 
+def _no_array(name: str, out: Any) -> str:
+    kind = type(out).__name__
+    if hasattr(out, "array"):
+        return f"{name}: forward returned a {kind}; it runs on arrays: compute with xp and the arrays that it is handed"
+    if isinstance(out, tuple | list):
+        return f"{name}: forward returned a {kind}; an operator has one array as its result, autograd.Function may have several"
+    return f"{name}: forward returned {out!r}, a {kind}; an array is expected"
+
+
 def settle(xp: Any, out: Any, op: Any, arrays: Iterable, inputs: Iterable, params: dict[str, Any]) -> Array:
     """An operator's result as an array of the right dtype (reductions of NumPy return its scalars)."""
     if not is_array(out):
+        if not isinstance(out, np.generic | bool | int | float):
+            raise TypeError(_no_array(op.name, out))
         out = xp.asarray(out)
     if out.dtype.char == "O":
         raise TypeError(f"tensors hold numbers; one of these arguments is none: {[type(x).__name__ for x in inputs]}")

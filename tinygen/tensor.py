@@ -106,8 +106,15 @@ class Tensor(Methods):
     def data(self, value: Any) -> None:
         if value is self:
             return
+        array = value.array if isinstance(value, Node) else value
+        if not backend.is_array(array):
+            raise TypeError(f"data: a tensor is expected, got {type(value).__name__}; use tinygen.tensor(...)")
+        if self.requires_grad and array.dtype.kind != "f":
+            raise TypeError(
+                f"data: this tensor requires a gradient, which only floating-point tensors have; got {array.dtype}, use .float()"
+            )
         self.memory = None
-        self.array = value.array if isinstance(value, Node) else value
+        self.array = array
         if isinstance(value, Node):
             share_memory(value, self)
         note_change(self)
@@ -407,16 +414,16 @@ class Tensor(Methods):
     def __setitem__(self, key: Any, value: Any) -> None:
         at = raw_index(self, key)
         recorded = engine.is_grad_enabled() and (self.requires_grad or isinstance(value, Node) and value.requires_grad)
-        if recorded or isinstance(value, Tensor) and value.device != self.device:
-            in_place(write_at)(self, value, at=at)
-            return
-        inplace.check_writable(self)
-        values = value.array if isinstance(value, Node) else self._xp.asarray(value)
         try:
-            assign(self.array, at, values)
+            if recorded or isinstance(value, Tensor) and value.device != self.device:
+                in_place(write_at)(self, value, at=at)
+                return
+            inplace.check_writable(self)
+            assign(self.array, at, value.array if isinstance(value, Node) else self._xp.asarray(value))
         except (ValueError, IndexError) as error:
             kind = IndexError if isinstance(error, IndexError) else ShapeError
-            raise kind(f"setitem: x[{key!r}] = value for x of shape {self.shape}: {error}") from error
+            reason = str(error).split("\n")[0].removeprefix("put: ")
+            raise kind(f"setitem: x[{key!r}] = value for x of shape {self.shape}: {reason}") from error
         note_change(self)
 
     __array_priority__ = 1000  # cupy_array * tensor asks the tensor first
