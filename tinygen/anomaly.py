@@ -37,7 +37,7 @@ class detect_anomaly(ContextDecorator):
     def __exit__(self, *_: object) -> None:
         engine.unwatch(self)
 
-    def forward(self, op: Op, node: Node, inputs: Any, arrays: list, params: Any, line: tuple) -> None:
+    def forward(self, op: Op, node: Node, inputs: Any, arrays: list[Any], params: Any, line: tuple[Any, ...]) -> None:
         """Called by the engine after every operator."""
         out = node.array
         bad = _count_bad(out)
@@ -143,7 +143,7 @@ def _operator(node: Node) -> list[str]:
     return [head, *_evidence(node.array, node.arrays)]
 
 
-def _evidence(out: Any, arrays: list) -> list[str]:
+def _evidence(out: Any, arrays: list[Any]) -> list[str]:
     arguments = {f"argument {i}": x for i, x in enumerate(arrays, 1)}
     output = f"    {'output':<12}{errors.describe(out)}"
     return [output, *(_magnitude(name, x) for name, x in arguments.items()), *_first_place(out, arguments)]
@@ -159,7 +159,7 @@ def _inside_a_rule() -> bool:
     return False
 
 
-def _at(line: tuple | None) -> str:
+def _at(line: tuple[Any, ...] | None) -> str:
     place = errors.source_line(line)
     return f" at {place[0]}:{place[1]}" if place else ""
 

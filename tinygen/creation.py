@@ -176,7 +176,7 @@ def _shape(name: str, size: Any) -> tuple[int, ...]:
     return shape
 
 
-def _one_size(name: str, args: tuple, size: Any) -> tuple:
+def _one_size(name: str, args: tuple[Any, ...], size: Any) -> tuple[Any, ...]:
     """The sizes given one by one, or by keyword: f(2, 3), f((2, 3)), f(size=(2, 3))."""
     if size is not None and args:
         raise TypeError(f"{name}: the size was given twice, {args} and size={size}")
@@ -258,7 +258,7 @@ def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, devi
     return _triangle(np.triu_indices, row, col, offset, dtype, device)
 
 
-def _triangle(find: Callable, row: int, col: int, offset: int, dtype: Any, device: Any) -> Tensor:
+def _triangle(find: Callable[..., Any], row: int, col: int, offset: int, dtype: Any, device: Any) -> Tensor:
     _shape(find.__name__, (row, col))
     indices = np.stack(find(row, offset, col)).astype(np.int64 if dtype is None else dtype)
     return Tensor(to_device(indices, resolve(device)))
@@ -290,7 +290,7 @@ def _random(
 
 
 @memory.on_device
-def _draw(source: Generator, draw: Callable, shape: tuple[int, ...], dtype: Any, where: Any) -> Any:
+def _draw(source: Generator, draw: Callable[..., Any], shape: tuple[int, ...], dtype: Any, where: Any) -> Any:
     return to_device(draw(source, shape, dtype), where)
 
 

@@ -67,6 +67,9 @@ class Node:
         "requires_grad",
         "time",  # its place in the order of creation
     )
+    array: Array
+    requires_grad: bool
+    time: int
     inputs: Sequence[Any]
     arrays: list[Any]
     params: dict[str, Any]
@@ -80,7 +83,7 @@ class Node:
         self.requires_grad = requires_grad
         self.op: Op | None = None
         self._grad: Any = None
-        self.hooks: list[Callable] | None = None
+        self.hooks: list[Callable[..., Any]] | None = None
         self.memory: Memory | None = None
         self.time = 0
         self.edges: Sequence[tuple[Node, Rule]] = ()
@@ -137,7 +140,7 @@ _new = object.__new__
 watcher: Any = None  # sees every operator's result and every rule's gradient, while somebody watches (see watch)
 NOTHING: dict[Rule, Any] = {}
 NO_PARAMS: dict[str, Any] = {}  # one for all operators that were called without any
-RELEASED: list = []  # stands for the edges of a node whose graph was released
+RELEASED: list[Any] = []  # stands for the edges of a node whose graph was released
 
 
 class Op:
@@ -160,10 +163,17 @@ class Op:
     """
 
     __slots__ = ("any_dtype", "doc", "forward", "name", "rules", "together", "view")
+    any_dtype: bool
+    doc: str | None
+    forward: Callable[..., Any]
+    name: str
+    rules: Iterable[Rule | None]
+    together: Callable[..., Sequence[Any] | None] | None
+    view: bool
 
     def __init__(
         self,
-        forward: Callable,
+        forward: Callable[..., Any],
         *rules: Rule | None,
         each: Callable[[int], Rule] | None = None,
         together: Callable[..., Sequence[Any] | None] | None = None,
@@ -175,7 +185,6 @@ class Op:
         self.forward = forward
         self.doc = doc
         names, any_number = op_help.inputs_of(forward)
-        self.rules: Iterable[Rule | None]
         if len(rules) > len(names) and not any_number:
             raise TypeError(
                 f"Op: {len(rules)} derivative rules for a forward function of {len(names)} inputs ({', '.join(names)}); there is "
@@ -196,7 +205,7 @@ class Op:
         return f"<Op {self.name}>"
 
     __doc__ = op_help.Told(op_help.documentation, __doc__)  # type: ignore[assignment]
-    __signature__ = op_help.Told(op_help.signature)
+    __signature__: Any = op_help.Told(op_help.signature)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -314,7 +323,7 @@ def unwatch(old: Any) -> None:
         watcher = WATCHERS if WATCHERS.count else None
 
 
-def _library(arrays: list) -> Any:
+def _library(arrays: list[Any]) -> Any:
     """The library of the first array; NumPy if there are only Python numbers and NumPy scalars."""
     return next((ARRAY_MODULES[type(x)] for x in arrays if type(x) in ARRAY_MODULES), np)
 
@@ -371,9 +380,9 @@ def _sum_to(xp: Any, x: Array, shape: tuple[int, ...]) -> Array:
     return sum_along(xp, x, axis).reshape(shape) if axis else x
 
 
-sum_to = Op(_sum_to, lambda g, _, _x, shape: expand(g, shape=_x.shape), name="sum_to")
-expand = Op(lambda xp, x, shape: xp.broadcast_to(x, shape), lambda g, _, _x, shape: g, view=True, name="expand")
-cast = Op(lambda xp, x, dtype: x.astype(dtype), lambda g, _, _x, dtype: g, any_dtype=True, name="cast")
+sum_to: Op = Op(_sum_to, lambda g, _, _x, shape: expand(g, shape=_x.shape), name="sum_to")
+expand: Op = Op(lambda xp, x, shape: xp.broadcast_to(x, shape), lambda g, _, _x, shape: g, view=True, name="expand")
+cast: Op = Op(lambda xp, x, dtype: x.astype(dtype), lambda g, _, _x, dtype: g, any_dtype=True, name="cast")
 
 
 # The walk back.

@@ -86,7 +86,7 @@ def expect_tensor(name: str, x: Any) -> None:
         raise TypeError(f"{name}: a tensor is expected, got {describe(x)}; make one with tinygen.tensor(...)")
 
 
-def explain(name: str, error: Exception, arrays: list, params: dict) -> Exception:
+def explain(name: str, error: Exception, arrays: list[Any], params: dict[str, Any]) -> Exception:
     """The error of an array library, retold with the operator's name and what it was called with."""
     message = str(error)
     if message.startswith(f"{name}:"):

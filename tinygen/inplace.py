@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tinygen.tensor import Tensor
 
 
-def rebind(node: Node, op: Callable, *args: Any, **params: Any) -> None:
+def rebind(node: Node, op: Callable[..., Any], *args: Any, **params: Any) -> None:
     """Change a node in place by a recorded operator: node becomes op(what it was, *args).
 
     What it was lives on as a node of its own, with a copy of the values.
@@ -48,7 +48,7 @@ def rebind(node: Node, op: Callable, *args: Any, **params: Any) -> None:
     node.time = next(clock)
 
 
-def become(node: Any, op: Callable, *args: Any, **params: Any) -> Any:
+def become(node: Any, op: Callable[..., Any], *args: Any, **params: Any) -> Any:
     """op(node, ...) in the place of node, which is returned: what `relu(x, inplace=True)` and its like do.
 
     A recorded result whose memory is nobody else's is exchanged for the new one, without any copy.
@@ -121,6 +121,7 @@ def in_place(op: Any) -> Callable[..., Tensor]:
         return self
 
     method.__name__ = name
+    method.__wrapped__ = op  # type: ignore[attr-defined]  # whose arguments it has
     return method
 
 
@@ -128,7 +129,7 @@ def _method_name(op: Any) -> str:
     return "setitem" if op is write_at else getattr(op, "name", getattr(op, "__name__", "operator")) + "_"
 
 
-def filler(name: str, make: Callable) -> Callable[..., Tensor]:
+def filler(name: str, make: Callable[..., Any]) -> Callable[..., Tensor]:
     """An in-place method whose new values do not depend on the old ones."""
     op = Op(lambda xp, x, values: values, lambda g, *_, values: zero(g), any_dtype=True, name=name)
 
@@ -137,6 +138,7 @@ def filler(name: str, make: Callable) -> Callable[..., Tensor]:
         return in_place(op)(self, values=values)
 
     method.__name__, method.__doc__ = name + "_", make.__doc__
+    method.__wrapped__ = make  # type: ignore[attr-defined]
     return method
 
 

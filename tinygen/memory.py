@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from itertools import count
 from threading import local
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinygen import errors
 
 if TYPE_CHECKING:
     from tinygen.engine import Node
 
-clock = count(1)
-last_change = 0
+F = TypeVar("F", bound=Callable[..., Any])
+
+clock: count[int] = count(1)
+last_change: int = 0
 """The time of the most recent change of any memory."""
 
 
@@ -27,7 +29,7 @@ class _Here(local):
     recorder: Any = None
 
 
-here = _Here()
+here: _Here = _Here()
 """`here.recorder` watches a step of this thread while `replay` records it; else it is None."""
 
 
@@ -36,14 +38,14 @@ def drawn(draw: Callable[[], Any]) -> Any:
     return draw() if here.recorder is None else here.recorder.drawn(draw)
 
 
-def copied(copy: Callable, source: Any, dtype: Any, device: Any) -> Any:
+def copied(copy: Callable[..., Any], source: Any, dtype: Any, device: Any) -> Any:
     """copy(array, dtype, device) of a tensor or an array: a recorded step copies what it holds then."""
     if here.recorder is not None:
         return here.recorder.copied(copy, source, dtype, device)
     return copy(getattr(source, "array", source), dtype, device)
 
 
-def as_a_whole(function: Callable) -> Callable:
+def as_a_whole(function: F) -> F:
     """A function that a recorded step calls as it is, whatever it does inside: an optimizer's step."""
 
     @wraps(function)
@@ -52,10 +54,10 @@ def as_a_whole(function: Callable) -> Callable:
             return function(*args, **kwargs)
         return here.recorder.call(function, args, kwargs)
 
-    return wrapper
+    return wrapper  # type: ignore[return-value]
 
 
-def on_device(function: Callable) -> Callable:
+def on_device(function: F) -> F:
     """A function that is called as a whole and depends on nothing on the host that changes: it can be part of a CUDA graph."""
     function.on_device = True  # type: ignore[attr-defined]
     return function
@@ -67,9 +69,9 @@ class Memory:
     __slots__ = ("changed", "count", "shared")
 
     def __init__(self) -> None:
-        self.changed = 0  # the time of the last change
-        self.count = 0  # how many there were
-        self.shared = False  # whether several tensors were made on it
+        self.changed: int = 0  # the time of the last change
+        self.count: int = 0  # how many there were
+        self.shared: bool = False  # whether several tensors were made on it
 
 
 def share_memory(x: Node, view: Node) -> None:
@@ -109,7 +111,7 @@ def check_unchanged(node: Node) -> None:
                 )
 
 
-def values_read(rule: Callable, inputs: int) -> Iterator[tuple[int, str]]:
+def values_read(rule: Callable[..., Any], inputs: int) -> Iterator[tuple[int, str]]:
     """(position, name) of the arguments whose values a rule reads: 0 is the output, i the i-th input.
 
     By the convention of the table they are those whose name does not begin with an underscore.

@@ -15,7 +15,10 @@ from tinygen.ops.arrange import unfold
 from tinygen.ops.writing import fill_diagonal
 
 if TYPE_CHECKING:
+    from tinygen._signatures import Signatures
     from tinygen.tensor import Tensor
+else:
+    Signatures = Node
 
 _TYPES = {
     "float16": "Half",
@@ -30,7 +33,7 @@ _TYPES = {
 }
 
 
-def reshaped_in_place(op: Callable) -> Callable[..., Any]:
+def reshaped_in_place(op: Callable[..., Any]) -> Callable[..., Any]:
     """The method that gives a tensor another shape and leaves its memory alone; `op` returns a view."""
     name = op.__name__
 
@@ -58,6 +61,7 @@ def reshaped_in_place(op: Callable) -> Callable[..., Any]:
         return self
 
     method.__name__ = name + "_"
+    method.__wrapped__ = op  # type: ignore[attr-defined]
     method.__doc__ = (
         f"Like `{name}`, but this tensor itself gets the new shape, and is returned; its memory is not copied."
     )
@@ -79,7 +83,7 @@ def random(x: Any, *bounds: int, generator: backend.Generator | None = None, **n
     return (generator or backend.default_generator(x.device)).integers(low, high, x.shape)
 
 
-class Methods(Node):
+class Methods(Signatures):
     """A node of the graph with these methods; Tensor adds the more common ones."""
 
     __slots__ = ()
@@ -122,29 +126,30 @@ class Methods(Node):
 
     # Functions
 
-    asin, acos, atan2, asinh, acosh, atanh = ops.asin, ops.acos, ops.atan2, ops.asinh, ops.acosh, ops.atanh
-    arcsin, arccos, arctan, arctan2 = ops.asin, ops.acos, ops.atan, ops.atan2
-    erfc, erfinv, lgamma, digamma, exp2, logit = ops.erfc, ops.erfinv, ops.lgamma, ops.digamma, ops.exp2, ops.logit
-    xlogy, trunc, fix, frac, fmod, nan_to_num = ops.xlogy, ops.trunc, ops.trunc, ops.frac, ops.fmod, ops.nan_to_num
-    clamp_min, clamp_max, absolute, negative = ops.clamp_min, ops.clamp_max, ops.abs, ops.neg
-    greater, greater_equal, less, less_equal, not_equal = ops.gt, ops.ge, ops.lt, ops.le, ops.ne
-    isclose, nonzero, argwhere, unique, bincount = ops.isclose, ops.nonzero, ops.argwhere, ops.unique, ops.bincount
-    histc, median, nanmedian, mode, quantile = ops.histc, ops.median, ops.nanmedian, ops.mode, ops.quantile
-    kthvalue, aminmax, dist = ops.kthvalue, ops.aminmax, ops.dist
-    cumprod, cummax, cummin, logcumsumexp, diff = ops.cumprod, ops.cummax, ops.cummin, ops.logcumsumexp, ops.diff
-    swapaxes, swapdims, moveaxis, ravel, unfold = ops.swapaxes, ops.swapdims, ops.moveaxis, ops.ravel, unfold
-    rot90, fliplr, flipud, tensor_split, diag_embed = (
-        ops.rot90,
-        ops.fliplr,
-        ops.flipud,
-        ops.tensor_split,
-        ops.diag_embed,
-    )
-    index_add, index_copy, index_fill = ops.index_add, ops.index_copy, ops.index_fill
-    masked_scatter = ops.masked_scatter
-    addmm, addmv, addr, addbmm, baddbmm = ops.addmm, ops.addmv, ops.addr, ops.addbmm, ops.baddbmm
-    ger, kron, cross, det, logdet, slogdet = ops.ger, ops.kron, ops.cross, ops.det, ops.logdet, ops.slogdet
-    pinverse, matrix_power = ops.pinverse, ops.matrix_power
+    if not TYPE_CHECKING:  # which reads _signatures.pyi
+        asin, acos, atan2, asinh, acosh, atanh = ops.asin, ops.acos, ops.atan2, ops.asinh, ops.acosh, ops.atanh
+        arcsin, arccos, arctan, arctan2 = ops.asin, ops.acos, ops.atan, ops.atan2
+        erfc, erfinv, lgamma, digamma, exp2, logit = ops.erfc, ops.erfinv, ops.lgamma, ops.digamma, ops.exp2, ops.logit
+        xlogy, trunc, fix, frac, fmod, nan_to_num = ops.xlogy, ops.trunc, ops.trunc, ops.frac, ops.fmod, ops.nan_to_num
+        clamp_min, clamp_max, absolute, negative = ops.clamp_min, ops.clamp_max, ops.abs, ops.neg
+        greater, greater_equal, less, less_equal, not_equal = ops.gt, ops.ge, ops.lt, ops.le, ops.ne
+        isclose, nonzero, argwhere, unique, bincount = ops.isclose, ops.nonzero, ops.argwhere, ops.unique, ops.bincount
+        histc, median, nanmedian, mode, quantile = ops.histc, ops.median, ops.nanmedian, ops.mode, ops.quantile
+        kthvalue, aminmax, dist = ops.kthvalue, ops.aminmax, ops.dist
+        cumprod, cummax, cummin, logcumsumexp, diff = ops.cumprod, ops.cummax, ops.cummin, ops.logcumsumexp, ops.diff
+        swapaxes, swapdims, moveaxis, ravel, unfold = ops.swapaxes, ops.swapdims, ops.moveaxis, ops.ravel, unfold
+        rot90, fliplr, flipud, tensor_split, diag_embed = (
+            ops.rot90,
+            ops.fliplr,
+            ops.flipud,
+            ops.tensor_split,
+            ops.diag_embed,
+        )
+        index_add, index_copy, index_fill = ops.index_add, ops.index_copy, ops.index_fill
+        masked_scatter = ops.masked_scatter
+        addmm, addmv, addr, addbmm, baddbmm = ops.addmm, ops.addmv, ops.addr, ops.addbmm, ops.baddbmm
+        ger, kron, cross, det, logdet, slogdet = ops.ger, ops.kron, ops.cross, ops.det, ops.logdet, ops.slogdet
+        pinverse, matrix_power = ops.pinverse, ops.matrix_power
 
     def polygamma(self, n: int) -> Any:
         """The n-th derivative of digamma at each element."""
@@ -166,23 +171,30 @@ class Methods(Node):
 
     # In place
 
-    absolute_, negative_, multiply_, divide_, subtract_ = map(in_place, (ops.abs, ops.neg, ops.mul, ops.div, ops.sub))
-    true_divide_, floor_divide_, remainder_, fmod_ = map(in_place, (ops.div, ops.floor_divide, ops.remainder, ops.fmod))
-    sin_, cos_, tan_, sinh_, cosh_ = map(in_place, (ops.sin, ops.cos, ops.tan, ops.sinh, ops.cosh))
-    asin_, acos_, atan_, atan2_ = map(in_place, (ops.asin, ops.acos, ops.atan, ops.atan2))
-    asinh_, acosh_, atanh_ = map(in_place, (ops.asinh, ops.acosh, ops.atanh))
-    arcsin_, arccos_, arctan_ = map(in_place, (ops.asin, ops.acos, ops.atan))
-    exp2_, expm1_, log1p_, log2_, log10_ = map(in_place, (ops.exp2, ops.expm1, ops.log1p, ops.log2, ops.log10))
-    erf_, erfc_, erfinv_, lgamma_, digamma_ = map(in_place, (ops.erf, ops.erfc, ops.erfinv, ops.lgamma, ops.digamma))
-    logit_, xlogy_, trunc_, frac_, sign_ = map(in_place, (ops.logit, ops.xlogy, ops.trunc, ops.frac, ops.sign))
-    nan_to_num_, clamp_min_, clamp_max_ = map(in_place, (ops.nan_to_num, ops.clamp_min, ops.clamp_max))
-    cumsum_, cumprod_, tril_, triu_ = map(in_place, (ops.cumsum, ops.cumprod, ops.tril, ops.triu))
-    index_add_, index_copy_, index_fill_ = map(in_place, (ops.index_add, ops.index_copy, ops.index_fill))
-    masked_scatter_, fill_diagonal_ = map(in_place, (ops.masked_scatter, fill_diagonal))
-    addmm_, addmv_, addbmm_, baddbmm_ = map(in_place, (ops.addmm, ops.addmv, ops.addbmm, ops.baddbmm))
-    logical_not_, logical_and_, logical_or_ = map(in_place, (ops.logical_not, ops.logical_and, ops.logical_or))
-    logical_xor_ = in_place(ops.logical_xor)
-    squeeze_, unsqueeze_ = reshaped_in_place(ops.squeeze), reshaped_in_place(ops.unsqueeze)
-    t_ = reshaped_in_place(ops.t)
-    transpose_ = swapaxes_ = swapdims_ = reshaped_in_place(ops.transpose)
-    random_ = inplace.filler("random", random)
+    if not TYPE_CHECKING:
+        absolute_, negative_, multiply_, divide_, subtract_ = map(
+            in_place, (ops.abs, ops.neg, ops.mul, ops.div, ops.sub)
+        )
+        true_divide_, floor_divide_, remainder_, fmod_ = map(
+            in_place, (ops.div, ops.floor_divide, ops.remainder, ops.fmod)
+        )
+        sin_, cos_, tan_, sinh_, cosh_ = map(in_place, (ops.sin, ops.cos, ops.tan, ops.sinh, ops.cosh))
+        asin_, acos_, atan_, atan2_ = map(in_place, (ops.asin, ops.acos, ops.atan, ops.atan2))
+        asinh_, acosh_, atanh_ = map(in_place, (ops.asinh, ops.acosh, ops.atanh))
+        arcsin_, arccos_, arctan_ = map(in_place, (ops.asin, ops.acos, ops.atan))
+        exp2_, expm1_, log1p_, log2_, log10_ = map(in_place, (ops.exp2, ops.expm1, ops.log1p, ops.log2, ops.log10))
+        erf_, erfc_, erfinv_, lgamma_, digamma_ = map(
+            in_place, (ops.erf, ops.erfc, ops.erfinv, ops.lgamma, ops.digamma)
+        )
+        logit_, xlogy_, trunc_, frac_, sign_ = map(in_place, (ops.logit, ops.xlogy, ops.trunc, ops.frac, ops.sign))
+        nan_to_num_, clamp_min_, clamp_max_ = map(in_place, (ops.nan_to_num, ops.clamp_min, ops.clamp_max))
+        cumsum_, cumprod_, tril_, triu_ = map(in_place, (ops.cumsum, ops.cumprod, ops.tril, ops.triu))
+        index_add_, index_copy_, index_fill_ = map(in_place, (ops.index_add, ops.index_copy, ops.index_fill))
+        masked_scatter_, fill_diagonal_ = map(in_place, (ops.masked_scatter, fill_diagonal))
+        addmm_, addmv_, addbmm_, baddbmm_ = map(in_place, (ops.addmm, ops.addmv, ops.addbmm, ops.baddbmm))
+        logical_not_, logical_and_, logical_or_ = map(in_place, (ops.logical_not, ops.logical_and, ops.logical_or))
+        logical_xor_ = in_place(ops.logical_xor)
+        squeeze_, unsqueeze_ = reshaped_in_place(ops.squeeze), reshaped_in_place(ops.unsqueeze)
+        t_ = reshaped_in_place(ops.t)
+        transpose_ = swapaxes_ = swapdims_ = reshaped_in_place(ops.transpose)
+        random_ = inplace.filler("random", random)

@@ -66,7 +66,7 @@ class GradMode:
         return wrapper
 
     @staticmethod
-    def _kind_of(function: Callable) -> Callable[[bool, Callable], Callable]:
+    def _kind_of(function: Callable[..., Any]) -> Callable[[bool, Callable[..., Any]], Callable[..., Any]]:
         if inspect.isgeneratorfunction(function):
             return _generator
         if inspect.iscoroutinefunction(function):
@@ -74,7 +74,7 @@ class GradMode:
         return _async_generator if inspect.isasyncgenfunction(function) else _plain
 
 
-def _plain(mode: bool, function: Callable) -> Callable:
+def _plain(mode: bool, function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         with GradMode(mode):
             return function(*args, **kwargs)
@@ -82,7 +82,7 @@ def _plain(mode: bool, function: Callable) -> Callable:
     return wrapper
 
 
-def _coroutine(mode: bool, function: Callable) -> Callable:
+def _coroutine(mode: bool, function: Callable[..., Any]) -> Callable[..., Any]:
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         with GradMode(mode):
             return await function(*args, **kwargs)
@@ -106,7 +106,7 @@ class _Body:
         _set(blocks[:start])
 
 
-def _generator(mode: bool, function: Callable) -> Callable:
+def _generator(mode: bool, function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Iterator[Any]:
         body, running = function(*args, **kwargs), _Body(mode)
         resume, value = body.send, None
@@ -128,7 +128,7 @@ def _generator(mode: bool, function: Callable) -> Callable:
     return wrapper
 
 
-def _async_generator(mode: bool, function: Callable) -> Callable:
+def _async_generator(mode: bool, function: Callable[..., Any]) -> Callable[..., Any]:
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         body, running = function(*args, **kwargs), _Body(mode)
         resume, value = body.asend, None

@@ -25,7 +25,7 @@ _ALIASES = {"input": ("x", "a", "x1"), "other": ("y", "x2"), "condition": ("c",)
 _UNREADABLE = "its source cannot be read"
 
 
-def inputs_of(forward: Callable) -> tuple[list[str], bool]:
+def inputs_of(forward: Callable[..., Any]) -> tuple[list[str], bool]:
     """The names of what a forward function takes after the array library, and whether it takes any number of inputs."""
     try:
         parameters = list(inspect.signature(_plain(forward)).parameters.values())[1:]
@@ -35,7 +35,7 @@ def inputs_of(forward: Callable) -> tuple[list[str], bool]:
     return names, any(p.kind is Parameter.VAR_POSITIONAL for p in parameters)
 
 
-def _plain(function: Any) -> Callable:
+def _plain(function: Any) -> Callable[..., Any]:
     """The function as it is written in the table, where a GPU's kernel stands in its place."""
     return getattr(function, "function", function)
 

@@ -41,7 +41,7 @@ def _no_array(name: str, out: Any) -> str:
     return f"{name}: forward returned {out!r}, a {kind}; an array is expected"
 
 
-def settle(xp: Any, out: Any, op: Any, arrays: Iterable, inputs: Iterable, params: dict[str, Any]) -> Array:
+def settle(xp: Any, out: Any, op: Any, arrays: Iterable[Any], inputs: Iterable[Any], params: dict[str, Any]) -> Array:
     """An operator's result as an array of the right dtype (reductions of NumPy return its scalars)."""
     if not is_array(out):
         if not isinstance(out, np.generic | bool | int | float):

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygen import autograd, backend, copying, engine, inplace, memory, missing, ops
-from tinygen.backend import Device
+from tinygen.backend import Array, Device
 from tinygen.engine import Node, Op, cast
 from tinygen.errors import ShapeError
 from tinygen.inplace import in_place
-from tinygen.memory import note_change, share_memory
+from tinygen.memory import Memory, note_change, share_memory
 from tinygen.methods import Methods
 from tinygen.ops import elementwise as e
 from tinygen.ops.index import assign, raw_index, write_at
@@ -91,6 +91,12 @@ class Tensor(Methods):
         return self.op
 
     if TYPE_CHECKING:
+        array: Array
+        requires_grad: bool
+        memory: Memory | None
+        hooks: list[Callable[..., Any]] | None
+
+        def __hash__(self) -> int: ...
 
         @property
         def grad(self) -> Tensor | None: ...
@@ -195,7 +201,8 @@ class Tensor(Methods):
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec and self.array.size == 1 else format(str(self), spec)
 
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
 
     # Out of the graph, into other types
 
@@ -269,7 +276,8 @@ class Tensor(Methods):
 
     def detach_(self) -> Tensor:
         """Cut this tensor itself off its graph."""
-        self.op, self.edges, self.requires_grad = None, (), False
+        node: Node = self
+        node.op, node.edges, node.requires_grad = None, (), False
         return self
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -283,7 +291,7 @@ class Tensor(Methods):
         self.requires_grad = requires_grad
         return self
 
-    def __deepcopy__(self, memo: dict) -> Tensor:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         """A leaf of its own; what is copied together and shares memory shares it afterwards too.  Results of operators raise."""
         return copying.deepcopied(self, memo)
 
@@ -405,8 +413,9 @@ class Tensor(Methods):
     def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
         return e.ne(self, other)
 
-    __lt__, __le__, __gt__, __ge__ = e.lt, e.le, e.gt, e.ge
-    __and__, __or__, __xor__, __invert__ = e.bitwise_and, e.bitwise_or, e.bitwise_xor, e.bitwise_not
+    if not TYPE_CHECKING:  # which reads _signatures.pyi
+        __lt__, __le__, __gt__, __ge__ = e.lt, e.le, e.gt, e.ge
+        __and__, __or__, __xor__, __invert__ = e.bitwise_and, e.bitwise_or, e.bitwise_xor, e.bitwise_not
 
     def __getitem__(self, key: Any) -> Tensor:
         return ops.index(self, key)
@@ -443,69 +452,76 @@ class Tensor(Methods):
     def __contains__(self, value: Any) -> bool:
         return bool((self == value).any())
 
-    add, sub, mul, div, pow = ops.add, ops.sub, ops.mul, ops.div, ops.pow
-    subtract, multiply, divide, true_divide = ops.sub, ops.mul, ops.div, ops.div
-    neg, exp, log, log1p, expm1, sqrt, rsqrt = ops.neg, ops.exp, ops.log, ops.log1p, ops.expm1, ops.sqrt, ops.rsqrt
-    log2, log10, reciprocal, square, abs, sign = ops.log2, ops.log10, ops.reciprocal, ops.square, ops.abs, ops.sign
-    sin, cos, tan, atan, sinh, cosh, tanh = ops.sin, ops.cos, ops.tan, ops.atan, ops.sinh, ops.cosh, ops.tanh
-    sigmoid, erf, relu, floor, ceil, round = ops.sigmoid, ops.erf, ops.relu, ops.floor, ops.ceil, ops.round
-    clamp, clip, maximum, minimum, logaddexp = ops.clamp, ops.clamp, ops.maximum, ops.minimum, ops.logaddexp
-    lerp, addcmul, addcdiv, remainder, floor_divide = (
-        ops.lerp,
-        ops.addcmul,
-        ops.addcdiv,
-        ops.remainder,
-        ops.floor_divide,
-    )
-    eq, ne, lt, le, gt, ge = ops.eq, ops.ne, ops.lt, ops.le, ops.gt, ops.ge
-    isnan, isinf, isfinite, equal, allclose = ops.isnan, ops.isinf, ops.isfinite, ops.equal, ops.allclose
-    logical_not, logical_and, logical_or, logical_xor = (
-        ops.logical_not,
-        ops.logical_and,
-        ops.logical_or,
-        ops.logical_xor,
-    )
-    sum, mean, var, std, prod, amax, amin = ops.sum, ops.mean, ops.var, ops.std, ops.prod, ops.amax, ops.amin
-    max, min, argmax, argmin, any, all = ops.max, ops.min, ops.argmax, ops.argmin, ops.any, ops.all
-    cumsum, logsumexp, softmax, log_softmax, norm = ops.cumsum, ops.logsumexp, ops.softmax, ops.log_softmax, ops.norm
-    count_nonzero, sort, argsort, topk = ops.count_nonzero, ops.sort, ops.argsort, ops.topk
-    reshape, view, view_as, flatten, unflatten = ops.reshape, ops.view, ops.view_as, ops.flatten, ops.unflatten
-    permute, transpose, t, movedim, squeeze, unsqueeze = (
-        ops.permute,
-        ops.transpose,
-        ops.t,
-        ops.movedim,
-        ops.squeeze,
-        ops.unsqueeze,
-    )
-    expand, expand_as, broadcast_to, repeat, tile = (
-        ops.expand_dims,
-        ops.expand_as,
-        ops.broadcast_to,
-        ops.repeat,
-        ops.tile,
-    )
-    repeat_interleave, split, chunk, narrow, select = (
-        ops.repeat_interleave,
-        ops.split,
-        ops.chunk,
-        ops.narrow,
-        ops.select,
-    )
-    unbind, flip, roll, tril, triu, diagonal, diag = (
-        ops.unbind,
-        ops.flip,
-        ops.roll,
-        ops.tril,
-        ops.triu,
-        ops.diagonal,
-        ops.diag,
-    )
-    gather, scatter, scatter_add, index_select = ops.gather, ops.scatter, ops.scatter_add, ops.index_select
-    masked_fill, masked_select, take_along_dim = ops.masked_fill, ops.masked_select, ops.take_along_dim
-    matmul, mm, bmm, mv, dot, outer, trace = ops.matmul, ops.mm, ops.bmm, ops.mv, ops.dot, ops.outer, ops.trace
-    inverse = ops.inverse
-    clone, contiguous = ops.clone, ops.contiguous
+    if not TYPE_CHECKING:  # which reads _signatures.pyi
+        add, sub, mul, div, pow = ops.add, ops.sub, ops.mul, ops.div, ops.pow
+        subtract, multiply, divide, true_divide = ops.sub, ops.mul, ops.div, ops.div
+        neg, exp, log, log1p, expm1, sqrt, rsqrt = ops.neg, ops.exp, ops.log, ops.log1p, ops.expm1, ops.sqrt, ops.rsqrt
+        log2, log10, reciprocal, square, abs, sign = ops.log2, ops.log10, ops.reciprocal, ops.square, ops.abs, ops.sign
+        sin, cos, tan, atan, sinh, cosh, tanh = ops.sin, ops.cos, ops.tan, ops.atan, ops.sinh, ops.cosh, ops.tanh
+        sigmoid, erf, relu, floor, ceil, round = ops.sigmoid, ops.erf, ops.relu, ops.floor, ops.ceil, ops.round
+        clamp, clip, maximum, minimum, logaddexp = ops.clamp, ops.clamp, ops.maximum, ops.minimum, ops.logaddexp
+        lerp, addcmul, addcdiv, remainder, floor_divide = (
+            ops.lerp,
+            ops.addcmul,
+            ops.addcdiv,
+            ops.remainder,
+            ops.floor_divide,
+        )
+        eq, ne, lt, le, gt, ge = ops.eq, ops.ne, ops.lt, ops.le, ops.gt, ops.ge
+        isnan, isinf, isfinite, equal, allclose = ops.isnan, ops.isinf, ops.isfinite, ops.equal, ops.allclose
+        logical_not, logical_and, logical_or, logical_xor = (
+            ops.logical_not,
+            ops.logical_and,
+            ops.logical_or,
+            ops.logical_xor,
+        )
+        sum, mean, var, std, prod, amax, amin = ops.sum, ops.mean, ops.var, ops.std, ops.prod, ops.amax, ops.amin
+        max, min, argmax, argmin, any, all = ops.max, ops.min, ops.argmax, ops.argmin, ops.any, ops.all
+        cumsum, logsumexp, softmax, log_softmax, norm = (
+            ops.cumsum,
+            ops.logsumexp,
+            ops.softmax,
+            ops.log_softmax,
+            ops.norm,
+        )
+        count_nonzero, sort, argsort, topk = ops.count_nonzero, ops.sort, ops.argsort, ops.topk
+        reshape, view, view_as, flatten, unflatten = ops.reshape, ops.view, ops.view_as, ops.flatten, ops.unflatten
+        permute, transpose, t, movedim, squeeze, unsqueeze = (
+            ops.permute,
+            ops.transpose,
+            ops.t,
+            ops.movedim,
+            ops.squeeze,
+            ops.unsqueeze,
+        )
+        expand, expand_as, broadcast_to, repeat, tile = (
+            ops.expand_dims,
+            ops.expand_as,
+            ops.broadcast_to,
+            ops.repeat,
+            ops.tile,
+        )
+        repeat_interleave, split, chunk, narrow, select = (
+            ops.repeat_interleave,
+            ops.split,
+            ops.chunk,
+            ops.narrow,
+            ops.select,
+        )
+        unbind, flip, roll, tril, triu, diagonal, diag = (
+            ops.unbind,
+            ops.flip,
+            ops.roll,
+            ops.tril,
+            ops.triu,
+            ops.diagonal,
+            ops.diag,
+        )
+        gather, scatter, scatter_add, index_select = ops.gather, ops.scatter, ops.scatter_add, ops.index_select
+        masked_fill, masked_select, take_along_dim = ops.masked_fill, ops.masked_select, ops.take_along_dim
+        matmul, mm, bmm, mv, dot, outer, trace = ops.matmul, ops.mm, ops.bmm, ops.mv, ops.dot, ops.outer, ops.trace
+        inverse = ops.inverse
+        clone, contiguous = ops.clone, ops.contiguous
 
     def where(self, condition: Any, other: Any) -> Tensor:
         """self where condition is true, other elsewhere."""
@@ -517,23 +533,24 @@ class Tensor(Methods):
 
     # In place
 
-    __iadd__ = add_ = in_place(ops.add)
-    __isub__ = sub_ = in_place(ops.sub)
-    __imul__ = mul_ = in_place(ops.mul)
-    __itruediv__ = div_ = in_place(ops.div)
-    __ipow__ = pow_ = in_place(ops.pow)
-    neg_, exp_, log_, sqrt_, rsqrt_ = map(in_place, (ops.neg, ops.exp, ops.log, ops.sqrt, ops.rsqrt))
-    abs_, square_, reciprocal_, round_ = map(in_place, (ops.abs, ops.square, ops.reciprocal, ops.round))
-    sigmoid_, tanh_, relu_, floor_, ceil_ = map(in_place, (ops.sigmoid, ops.tanh, ops.relu, ops.floor, ops.ceil))
-    clamp_ = clip_ = in_place(ops.clamp)
-    lerp_, addcmul_, addcdiv_ = map(in_place, (ops.lerp, ops.addcmul, ops.addcdiv))
-    masked_fill_, scatter_, scatter_add_ = map(in_place, (ops.masked_fill, ops.scatter, ops.scatter_add))
-    zero_ = inplace.filler("zero", inplace.zeros)
-    fill_ = inplace.filler("fill", inplace.full)
-    normal_ = inplace.filler("normal", inplace.normal)
-    uniform_ = inplace.filler("uniform", inplace.uniform)
-    bernoulli_ = inplace.filler("bernoulli", inplace.bernoulli)
-    exponential_ = inplace.filler("exponential", inplace.exponential)
+    if not TYPE_CHECKING:  # which reads _signatures.pyi
+        __iadd__ = add_ = in_place(ops.add)
+        __isub__ = sub_ = in_place(ops.sub)
+        __imul__ = mul_ = in_place(ops.mul)
+        __itruediv__ = div_ = in_place(ops.div)
+        __ipow__ = pow_ = in_place(ops.pow)
+        neg_, exp_, log_, sqrt_, rsqrt_ = map(in_place, (ops.neg, ops.exp, ops.log, ops.sqrt, ops.rsqrt))
+        abs_, square_, reciprocal_, round_ = map(in_place, (ops.abs, ops.square, ops.reciprocal, ops.round))
+        sigmoid_, tanh_, relu_, floor_, ceil_ = map(in_place, (ops.sigmoid, ops.tanh, ops.relu, ops.floor, ops.ceil))
+        clamp_ = clip_ = in_place(ops.clamp)
+        lerp_, addcmul_, addcdiv_ = map(in_place, (ops.lerp, ops.addcmul, ops.addcdiv))
+        masked_fill_, scatter_, scatter_add_ = map(in_place, (ops.masked_fill, ops.scatter, ops.scatter_add))
+        zero_ = inplace.filler("zero", inplace.zeros)
+        fill_ = inplace.filler("fill", inplace.full)
+        normal_ = inplace.filler("normal", inplace.normal)
+        uniform_ = inplace.filler("uniform", inplace.uniform)
+        bernoulli_ = inplace.filler("bernoulli", inplace.bernoulli)
+        exponential_ = inplace.filler("exponential", inplace.exponential)
 
     def copy_(self, src: Any) -> Tensor:
         """Overwrite the values with those of src, which may broadcast and have another dtype or device."""
@@ -607,7 +624,7 @@ class Tensor(Methods):
         """As uint8: the tensor itself if it has that dtype, else a copy."""
         return self.to(np.uint8)
 
-    def _new(self, make: str, size: tuple, dtype: Any, requires_grad: bool, *args: Any) -> Tensor:
+    def _new(self, make: str, size: tuple[Any, ...], dtype: Any, requires_grad: bool, *args: Any) -> Tensor:
         array = getattr(np, make)(ops.shape.sizes(size), *args, dtype=self.dtype if dtype is None else dtype)
         return Tensor(backend.to_device(array, self.device), requires_grad=requires_grad)
 
@@ -623,7 +640,8 @@ class Tensor(Methods):
         """A constant of another shape with this tensor's dtype and device."""
         return self._new("full", (size,), dtype, requires_grad, fill_value)
 
-    new_empty = new = new_zeros
+    new_empty = new_zeros
+    new = new_zeros
 
     def new_tensor(self, data: Any, requires_grad: bool = False) -> Tensor:
         """New values with this tensor's dtype and device."""
@@ -666,7 +684,7 @@ class _KeepGrad:
 class RemovableHandle:
     """Takes a hook away again: handle.remove(), or at the end of a `with` block."""
 
-    def __init__(self, hooks: list | dict, hook: Any):
+    def __init__(self, hooks: list[Any] | dict[Any, Any], hook: Any):
         self._hooks, self._hook = hooks, hook
 
     def remove(self) -> None:

@@ -9,7 +9,7 @@ from tinygen.engine import Node
 
 
 def gradcheck(
-    func: Callable,
+    func: Callable[..., Any],
     inputs: Any,
     eps: float = 1e-6,
     atol: float = 1e-5,
@@ -29,7 +29,7 @@ def gradcheck(
 
 
 def gradgradcheck(
-    func: Callable,
+    func: Callable[..., Any],
     inputs: Any,
     grad_outputs: Any = None,
     eps: float = 1e-6,
@@ -53,7 +53,7 @@ _PYTORCHS = {
 
 
 def _checked(
-    name: str, func: Callable, inputs: Any, order: int, raise_exception: bool, options: dict[str, Any]
+    name: str, func: Callable[..., Any], inputs: Any, order: int, raise_exception: bool, options: dict[str, Any]
 ) -> bool:
     from tinygen import testing  # the top of the house
 

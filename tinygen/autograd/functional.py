@@ -23,7 +23,7 @@ __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 
 
 def vjp(
-    func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+    func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
 ) -> tuple[Any, Any]:
     """(func(inputs), vᵀ J): the rows of the Jacobian J combined with weights v.  One backward pass.
 
@@ -39,7 +39,7 @@ def vjp(
 
 
 def jvp(
-    func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+    func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
 ) -> tuple[Any, Any]:
     """(func(inputs), J v): how the output moves when the inputs move along v.
 
@@ -57,7 +57,7 @@ def jvp(
 
 
 def jacobian(
-    func: Callable,
+    func: Callable[..., Any],
     inputs: Any,
     create_graph: bool = False,
     strict: bool = False,
@@ -93,7 +93,7 @@ def _jacobian_of(y: Any, xs: Sequence[Any], create_graph: bool, strict: bool) ->
 
 
 def hessian(
-    func: Callable,
+    func: Callable[..., Any],
     inputs: Any,
     create_graph: bool = False,
     strict: bool = False,
@@ -115,7 +115,7 @@ def hessian(
 
 
 def hvp(
-    func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+    func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
 ) -> tuple[Any, Any]:
     """(func(inputs), H v), the Hessian times a vector, without the Hessian: the gradient of <gradient, v>.
 
@@ -125,14 +125,14 @@ def hvp(
 
 
 def vhp(
-    func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+    func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
 ) -> tuple[Any, Any]:
     """(func(inputs), vᵀ H): the same as `hvp`, since a Hessian is symmetric."""
     return _hessian_product("vhp", func, inputs, v, create_graph, strict)
 
 
 def _hessian_product(
-    name: str, func: Callable, inputs: Any, v: Any, create_graph: bool, strict: bool
+    name: str, func: Callable[..., Any], inputs: Any, v: Any, create_graph: bool, strict: bool
 ) -> tuple[Any, Any]:
     with enable_grad():
         xs = _as_leaves(name, inputs, create_graph)
@@ -158,7 +158,7 @@ def _as_leaves(name: str, inputs: Any, create_graph: bool) -> list[Any]:
     return [x.detach().requires_grad_() for x in xs]
 
 
-def _outputs(name: str, func: Callable, xs: Sequence[Any]) -> tuple[list[Any], Any]:
+def _outputs(name: str, func: Callable[..., Any], xs: Sequence[Any]) -> tuple[list[Any], Any]:
     """The outputs of func as a list, and as they came."""
     y = func(*xs)
     ys = list(several(y))

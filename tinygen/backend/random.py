@@ -26,7 +26,7 @@ class Generator:
     """
 
     def __init__(self, device: str | Device = "cpu"):
-        self.device = registry.device(device)
+        self.device: Device = registry.device(device)
         self._library: Any = None
         self.manual_seed(secrets.randbits(63))
 

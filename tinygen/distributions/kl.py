@@ -18,7 +18,7 @@ from tinygen.tensor import Tensor
 FORMULAS: dict[tuple[type, type], Callable[[Any, Any], Tensor]] = {}
 
 
-def register_kl(type_p: type, type_q: type) -> Callable[[Callable], Callable]:
+def register_kl(type_p: type, type_q: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A decorator for a function of (p, q) that is the KL divergence of these two classes, and of those derived from them.
 
         @register_kl(Normal, MyDistribution)
@@ -32,7 +32,7 @@ def register_kl(type_p: type, type_q: type) -> Callable[[Callable], Callable]:
         if not (isinstance(kind, type) and issubclass(kind, Distribution)):
             raise TypeError(f"register_kl: two classes of distributions are expected, got {kind!r}")
 
-    def register(function: Callable) -> Callable:
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
         FORMULAS[type_p, type_q] = function
         return function
 
@@ -46,7 +46,7 @@ def kl_divergence(p: Distribution, q: Distribution) -> Tensor:
     Raises NotImplementedError for a pair without a closed form: (p.log_prob(x) - q.log_prob(x)).mean() over x = p.rsample(...)
     is an unbiased estimate.
     """
-    best: tuple[int, Callable] | None = None
+    best: tuple[int, Callable[..., Any]] | None = None
     for (kind_p, kind_q), function in FORMULAS.items():
         if isinstance(p, kind_p) and isinstance(q, kind_q):
             distance = type(p).__mro__.index(kind_p) + type(q).__mro__.index(kind_q)

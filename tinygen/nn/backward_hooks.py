@@ -18,7 +18,7 @@ class _Passing(Function):
     """The tensors as they are; their gradients go through `change`."""
 
     @staticmethod
-    def forward(ctx: Any, change: Callable, *tensors: Any) -> Any:
+    def forward(ctx: Any, change: Callable[..., Any], *tensors: Any) -> Any:
         ctx.change = change
         return tuple(x.detach() for x in tensors)
 
@@ -34,7 +34,7 @@ class WatchedCall:
     after: hook(module, grad_input, grad_output), called when those of the inputs are known too.
     """
 
-    def __init__(self, module: Any, before: list[Callable], after: list[Callable]):
+    def __init__(self, module: Any, before: list[Callable[..., Any]], after: list[Callable[..., Any]]):
         self.module, self._before, self._after = module, list(before), list(after)
         self._grad_output: tuple[Any, ...] = ()
         self._inputs = 0
@@ -59,7 +59,7 @@ class WatchedCall:
         self._out_at, outs = self._passed(outs, self._outputs_known)
         return type(out)(outs) if type(out) in (tuple, list) else outs if several else outs[0]
 
-    def _passed(self, values: tuple[Any, ...], change: Callable) -> tuple[list[int], tuple[Any, ...]]:
+    def _passed(self, values: tuple[Any, ...], change: Callable[..., Any]) -> tuple[list[int], tuple[Any, ...]]:
         at = [i for i, x in enumerate(values) if isinstance(x, Node) and x.requires_grad]
         if not at or not is_grad_enabled():
             return [], values

@@ -62,7 +62,9 @@ class Module:
 
     # Class-level defaults, replaced in the instance at first use: a subclass works without super().__init__() too.
     _buffers: Mapping[str, bool] = {}  # names of the attributes that are buffers -> whether state_dict saves them
-    _hooks: tuple[list, list, list, list] | None = None  # called before and after forward, and in the backward pass
+    _hooks: tuple[list[Any], list[Any], list[Any], list[Any]] | None = (
+        None  # called before and after forward, and in the backward pass
+    )
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no method forward(self, ...)")
@@ -411,15 +413,15 @@ class Module:
 
     # Hooks
 
-    def register_forward_pre_hook(self, hook: Callable[[Any, tuple], Any]) -> RemovableHandle:
+    def register_forward_pre_hook(self, hook: Callable[[Any, tuple[Any, ...]], Any]) -> RemovableHandle:
         """Call hook(module, args) before forward; what it returns, if not None, replaces the arguments."""
         return self._register(0, hook)
 
-    def register_forward_hook(self, hook: Callable[[Any, tuple, Any], Any]) -> RemovableHandle:
+    def register_forward_hook(self, hook: Callable[[Any, tuple[Any, ...], Any], Any]) -> RemovableHandle:
         """Call hook(module, args, output) after forward; what it returns, if not None, replaces the output."""
         return self._register(1, hook)
 
-    def register_full_backward_pre_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Call hook(module, grad_output) when the gradients of the module's outputs are known; its result replaces them.
 
         grad_output: a tuple with the gradient of every output.  The hook returns None, or such a tuple (or the one gradient).
@@ -427,7 +429,7 @@ class Module:
         """
         return self._register(2, hook, prepend)
 
-    def register_full_backward_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Call hook(module, grad_input, grad_output) when the gradients of the module's inputs are known; its result replaces
         those of the inputs.
 
@@ -437,7 +439,7 @@ class Module:
         """
         return self._register(3, hook, prepend)
 
-    def _register(self, when: int, hook: Callable, prepend: bool = False) -> RemovableHandle:
+    def _register(self, when: int, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         if self._hooks is None:
             self._hooks = ([], [], [], [])
         self._hooks[when].insert(0 if prepend else len(self._hooks[when]), hook)

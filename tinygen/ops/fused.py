@@ -26,7 +26,7 @@ class Fused(Op):
 
     __slots__ = ("_fuse_value",)
 
-    def __init__(self, forward: Callable, *rules: Rule | None, fuse_value: bool = True, **how: Any):
+    def __init__(self, forward: Callable[..., Any], *rules: Rule | None, fuse_value: bool = True, **how: Any):
         super().__init__(forward, *rules, **how)
         self._fuse_value = fuse_value
         if FUSING:
@@ -43,7 +43,7 @@ class Fused(Op):
 class FusedValue(fuse):
     """The value, a kernel with the name of the operator."""
 
-    def __init__(self, function: Callable, op: Op):
+    def __init__(self, function: Callable[..., Any], op: Op):
         super().__init__(function)
         self.op = op
 

@@ -40,7 +40,7 @@ def take_numpys_names(namespace: dict[str, Any], names: Sequence[str]) -> None:
             namespace[name] = made[id(f)]
 
 
-def _with_names(f: Callable, own: frozenset[str], module: str) -> Callable:
+def _with_names(f: Callable[..., Any], own: frozenset[str], module: str) -> Callable[..., Any]:
     @wraps(f)
     def function(*args: Any, **options: Any) -> Any:
         if not options:

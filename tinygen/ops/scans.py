@@ -52,7 +52,7 @@ def _running_product(xp: Any, x: Any, axis: int) -> Any:
 
 
 @in_single
-def _doubling(combine: Callable, x: Any, axis: int) -> Any:
+def _doubling(combine: Callable[..., Any], x: Any, axis: int) -> Any:
     out, k = x.copy(), 1
     while k < x.shape[axis]:
         later, earlier = _parts(axis, k)
@@ -73,7 +73,7 @@ def _linear_recurrence(xp: Any, b: Any, a: Any, axis: int) -> Any:
     return b
 
 
-def _extreme_so_far(xp: Any, x: Any, axis: int, beats: Callable) -> Any:
+def _extreme_so_far(xp: Any, x: Any, axis: int, beats: Callable[..., Any]) -> Any:
     """The index of the extreme element so far, of equal ones the last; nan counts as the most extreme."""
     shape = tuple(-1 if i == axis else 1 for i in range(x.ndim))
     values, indices, k = x.copy(), xp.zeros(x.shape, np.int64) + xp.arange(x.shape[axis]).reshape(shape), 1

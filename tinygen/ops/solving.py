@@ -178,7 +178,9 @@ def multi_dot(tensors: Sequence[Any]) -> Tensor:
     return reshape(out, [n for n, one in zip(out.shape, (row, column), strict=True) if not one])
 
 
-def _cheapest(xs: list, sizes: list[int], known: dict, i: int = 0, j: int | None = None) -> Any:
+def _cheapest(
+    xs: list[Any], sizes: list[int], known: dict[tuple[int, int], Any], i: int = 0, j: int | None = None
+) -> Any:
     """(multiplications, what computes it) for the product of xs[i:j]."""
     j = len(xs) if j is None else j
     if j - i == 1:

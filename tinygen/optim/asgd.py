@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Unpack
+from typing import Any, Unpack
 
 from tinygen.backend import fuse
 from tinygen.optim.optimizer import Group, Ignored, Optimizer
@@ -58,7 +58,7 @@ class ASGD(Optimizer):
 
     def __init__(
         self,
-        params: Iterable,
+        params: Iterable[Any],
         lr: float = 1e-2,
         lambd: float = 1e-4,
         alpha: float = 0.75,

@@ -90,7 +90,7 @@ class FlatBuffer:
         dtypes = theta.dtype, self._wide, self._wide
         self._scratch = [xp.empty(self._limit, d) if on_cpu or i == 0 else None for i, d in enumerate(dtypes)]
         self._has_gradient: list[bool] = []
-        self._spans: list[tuple[int, list]] = []
+        self._spans: list[tuple[int, list[Any]]] = []
         self._views = arrays if stays else self._split(theta)
         for p, view in zip(self.params, self._views, strict=True):
             p.array = view
@@ -118,7 +118,7 @@ class FlatBuffer:
                 for name in views.keys() & arrays.keys():
                     views[name][...] = arrays[name]
 
-    def update(self, rule: Callable, **hyper: Any) -> None:
+    def update(self, rule: Callable[..., Any], **hyper: Any) -> None:
         """Apply rule(xp, theta, g, s, r, t=, **state, **hyper) to all parameters that have a gradient.
 
         theta, g, s, r: one-dimensional arrays of one length: values, gradient, and two to calculate in, on the CPU; elsewhere
@@ -157,7 +157,7 @@ class FlatBuffer:
             self.steps[i] += 1
         note_changes([self.params[i] for i in changed])
 
-    def _plan(self, has_gradient: Sequence[bool]) -> Iterator[tuple[int, list]]:
+    def _plan(self, has_gradient: Sequence[bool]) -> Iterator[tuple[int, list[Any]]]:
         """The spans: (its first parameter, its pieces with the views of everything that the rule needs)."""
         n = len(self.params)
         i = 0
@@ -175,7 +175,7 @@ class FlatBuffer:
                 )
             i = max(j, i + 1)
 
-    def _piece(self, i: int, piece: Piece) -> tuple:
+    def _piece(self, i: int, piece: Piece) -> tuple[Any, ...]:
         first, last, start, stop = piece
         offset = self._offsets[i + first]
         at = slice(offset + start, offset + stop)

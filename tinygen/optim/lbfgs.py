@@ -56,7 +56,7 @@ class LBFGS(Optimizer):
 
     def __init__(
         self,
-        params: Iterable,
+        params: Iterable[Any],
         lr: float = 1,
         max_iter: int = 20,
         max_eval: int | None = None,

@@ -31,7 +31,7 @@ class Ignored(TypedDict, total=False):
     differentiable: bool
 
 
-def counting_calls(step: Callable) -> Callable:
+def counting_calls(step: Callable[..., Any]) -> Callable[..., Any]:
     """A step that counts how often it was called, which a scheduler looks at."""
 
     @wraps(step)
@@ -64,12 +64,12 @@ class Optimizer:
     what is not a leaf of a floating-point dtype, as a module or a list of modules.
     """
 
-    rule: ClassVar[Callable | None] = None
+    rule: ClassVar[Callable[..., Any] | None] = None
     """rule(xp, theta, g, s, r, *, t, **state, **hyper-parameters): see FlatBuffer.update.  None if step() does without."""
     counts_steps: ClassVar[bool] = True
     """Whether PyTorch's state of a parameter holds the number of its steps."""
 
-    def __init__(self, params: Iterable, defaults: Group, **ignored: Any):
+    def __init__(self, params: Iterable[Any], defaults: Group, **ignored: Any):
         self.defaults = defaults
         self.param_groups: list[Group] = []
         self.calls = 0  # of step(), which a scheduler looks at

@@ -147,7 +147,7 @@ def _new_output(layer: Any) -> Callable[[Any], tuple[Any, Any]]:
     return forward
 
 
-def _through(layers: Iterable[Callable], x: Any) -> tuple[Any, Any]:
+def _through(layers: Iterable[Callable[..., Any]], x: Any) -> tuple[Any, Any]:
     """The layers in a row, and the sum of their log-determinants."""
     logdet = _zeros(x)
     for layer in layers:

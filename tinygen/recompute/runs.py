@@ -32,10 +32,12 @@ class Call:
     """The tensors from before the call to which gradients flow."""
     like: Likeness
 
-    def __init__(self, name: str, function: Callable, draws: Draws | None = None, tolerance: float | None = None):
+    def __init__(
+        self, name: str, function: Callable[..., Any], draws: Draws | None = None, tolerance: float | None = None
+    ):
         self.name, self.function, self.draws, self.tolerance = name, function, draws, tolerance
 
-    def first(self, args: tuple, kwargs: dict[str, Any], leaf: Node | None = None) -> tuple[Any, list[Node]]:
+    def first(self, args: tuple[Any, ...], kwargs: dict[str, Any], leaf: Node | None = None) -> tuple[Any, list[Node]]:
         """(what the function returns, the results in it), without the graph.  leaf: an argument that is another one next time."""
         out, results, entered, read = _run_and_drop(self.name, self.function, args, kwargs)
         self.like = [(y.shape, y.dtype) for y in results]
@@ -49,7 +51,7 @@ class Call:
 
     def again(
         self,
-        args: tuple,
+        args: tuple[Any, ...],
         kwargs: dict[str, Any],
         cotangents: Sequence[Any],
         wanted: Sequence[int],
@@ -89,7 +91,7 @@ class Call:
 
 
 def _run_and_drop(
-    name: str, function: Callable, args: tuple, kwargs: dict[str, Any]
+    name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Any, list[Node], list[ref], list[ref]]:
     """Run the function with a graph, and look what its results depend on; the graph goes when this function returns.
 

@@ -14,7 +14,7 @@ from tinygen.recompute.runs import Call, Draws, map_tensors
 
 
 def checkpoint(
-    function: Callable,
+    function: Callable[..., Any],
     *args: Any,
     use_reentrant: bool | None = None,
     preserve_rng_state: bool = True,
@@ -58,7 +58,7 @@ def checkpoint(
 class _Again:
     """The second run of a call, with the arguments of the first."""
 
-    def __init__(self, call: Call, args: tuple, kwargs: dict[str, Any]):
+    def __init__(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]):
         self.call, self.args, self.kwargs = call, args, kwargs
 
     def gradients(self, g: Any, wanted: Sequence[int]) -> list[Any]:

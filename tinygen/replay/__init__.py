@@ -116,7 +116,7 @@ class CompiledStep:
                 return entry
         return None
 
-    def _record(self, call: Call, entry: Entry | None, args: tuple, kwargs: dict[str, Any]) -> Any:
+    def _record(self, call: Call, entry: Entry | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the step and watch; after the second time there is a program, or a reason why there is none."""
         if reason := call.refusal((args, tuple(kwargs.values()))):
             self._keep(call, None, Entry(Guard((), ())), reason)

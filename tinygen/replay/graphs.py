@@ -50,7 +50,7 @@ class Run:
     leaves: the tensors whose arrays it reads besides.
     """
 
-    def __init__(self, function: Callable, static: list[bool], leaves: list[Node], backend: Backend):
+    def __init__(self, function: Callable[..., Any], static: list[bool], leaves: list[Node], backend: Backend):
         self.function = function
         self.static = static
         self.leaves = leaves

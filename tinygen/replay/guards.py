@@ -31,7 +31,7 @@ class Call:
 
     __slots__ = ("key", "tensors")
 
-    def __init__(self, args: tuple, kwargs: dict[str, Any]):
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]):
         found: list[Node] = []
         parts = tuple([_part(x, found) for x in args])
         if kwargs:
@@ -90,7 +90,7 @@ class StandIns:
     It has the values in the same memory.  So an argument that the step knows under another name, too, is not taken for that.
     """
 
-    def __init__(self, call: Call, args: tuple, kwargs: dict[str, Any]):
+    def __init__(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]):
         self.tensors = [_stand_in(x) for x in call.tensors]
         self._place = {id(x): y for x, y in zip(call.tensors, self.tensors, strict=True)}
         self._given: dict[int, Any] = {id(y): x for x, y in zip(call.tensors, self.tensors, strict=True)}

@@ -144,7 +144,7 @@ class Recorder(Writer):
     # What the engine tells
 
     @unseen
-    def forward(self, op: Op, node: Node, inputs: Any, arrays: list, params: dict[str, Any], _line: Any) -> None:
+    def forward(self, op: Op, node: Node, inputs: Any, arrays: list[Any], params: dict[str, Any], _line: Any) -> None:
         """An operator was called."""
         operands = tuple(self._operand(a, x) for a, x in zip(arrays, inputs, strict=True))
         self.made.add(id(node))
@@ -169,7 +169,7 @@ class Recorder(Writer):
         self._emit("draw", draw, (Value(array.shape), Value(array.dtype)), {}, array, "random numbers")
         return array
 
-    def copied(self, copy: Callable, source: Any, dtype: Any, device: Any) -> Any:
+    def copied(self, copy: Callable[..., Any], source: Any, dtype: Any, device: Any) -> Any:
         """A copy of a tensor or an array was made."""
         array = source.array if isinstance(source, Node) else source
         operand = self._operand(array, source)
@@ -191,7 +191,7 @@ class Recorder(Writer):
         self._detached[id(view)] = self._detached.get(id(x), x)
         self.alive += [x, view]
 
-    def call(self, function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+    def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What is called as a whole, whatever it does: an optimizer's step.  Arrays among its arguments and results are seen."""
         name = getattr(function, "__qualname__", "a call")
         args = tuple(list(x) if isinstance(x, Iterator) else x for x in args)

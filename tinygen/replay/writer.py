@@ -18,7 +18,7 @@ from tinygen.replay.calls import Calls
 from tinygen.replay.instructions import Instruction, Leaf, Operand, Slot, Value
 
 
-def unseen(method: Callable) -> Callable:
+def unseen(method: Callable[..., Any]) -> Callable[..., Any]:
     """A method whose own calls of functions are not looked at: there are many."""
 
     @wraps(method)
@@ -130,7 +130,7 @@ class Writer:
                 node.inputs, node.arrays, node.params = (), engine.RELEASED, engine.NO_PARAMS
         return found
 
-    def _rule(self, node: Node, rule: Callable, g: Any) -> Any:
+    def _rule(self, node: Node, rule: Callable[..., Any], g: Any) -> Any:
         gx = rule(g, node.array, *node.arrays, **node.params)
         if id(gx) not in self.slots:
             operands = (self._operand(g, None), *self._of_rule(node))
@@ -191,7 +191,9 @@ class Writer:
             self.slots[id(array)] = number
         return number
 
-    def _emit(self, kind: str, function: Any, operands: tuple, params: Mapping, result: Any, name: str) -> int:
+    def _emit(
+        self, kind: str, function: Any, operands: tuple[Any, ...], params: Mapping[str, Any], result: Any, name: str
+    ) -> int:
         for key, value in params.items():
             if any(id(part) in self.slots for part in parts(value)):
                 self.refuse(f"{name} has a computed tensor among its options")

@@ -35,13 +35,13 @@ def run(module: Any, args: Sequence[Any], seed: int) -> Any:
         return module(*args)
 
 
-def pulled_back(f: Callable, x: Tensor, y: Tensor) -> Tensor:
+def pulled_back(f: Callable[..., Any], x: Tensor, y: Tensor) -> Tensor:
     x = x.detach().requires_grad_()
     return grad(f(x), x, y)[0]
 
 
-def as_test(check: Callable, name: str, max_examples: int, drawn: SearchStrategy) -> Callable[[], None]:
-    def test(args: tuple, seed: int) -> None:
+def as_test(check: Callable[..., Any], name: str, max_examples: int, drawn: SearchStrategy) -> Callable[[], None]:
+    def test(args: tuple[Any, ...], seed: int) -> None:
         check(args, seed)
 
     test.__name__ = test.__qualname__ = "test_" + re.sub(r"\W+", "_", name).strip("_")
@@ -59,7 +59,7 @@ def a_fifth() -> int:
     return max(3, settings().max_examples // 5)
 
 
-def arity(fn: Callable) -> int:
+def arity(fn: Callable[..., Any]) -> int:
     fn = getattr(fn, "forward", fn)
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     try:
@@ -75,7 +75,7 @@ def broadcasting(count: int) -> SearchStrategy[tuple[Tensor, ...]]:
     return shapes.flatmap(lambda chosen: st.tuples(*(strategies.tensors(s, layout="contiguous") for s in chosen)))
 
 
-def batches(name: str, fn: Callable) -> SearchStrategy[tuple[Tensor]]:
+def batches(name: str, fn: Callable[..., Any]) -> SearchStrategy[tuple[Tensor]]:
     """Batches of vectors of the first size that fn accepts."""
     for n in (3, 5, 4, 2, *range(6, 33), 64, 128, 256, 512, 784, 1):
         try:

@@ -80,7 +80,7 @@ class Map:
 
 
 def map_of(
-    fn: Callable, inputs: Sequence[Any], dtype: np.dtype | None = None, seed: int = 0, buffers: bool = False
+    fn: Callable[..., Any], inputs: Sequence[Any], dtype: np.dtype | None = None, seed: int = 0, buffers: bool = False
 ) -> Map:
     """The map of fn(*inputs) in the inputs, and in the parameters (and buffers) if fn is a module or a module's method."""
     floating = [i for i, x in enumerate(inputs) if isinstance(x, Node) and x.dtype.kind == "f"]
@@ -164,7 +164,9 @@ def backward_of(inner: Map, rng: np.random.Generator, only: int | None = None) -
     return Map(run, inner.arguments + cotangents, inner.order + 1)
 
 
-def gradients(outputs: list[Tensor], leaves: list[Tensor], us: list[Tensor], create_graph: bool = False) -> tuple:
+def gradients(
+    outputs: list[Tensor], leaves: list[Tensor], us: list[Tensor], create_graph: bool = False
+) -> tuple[Any, ...]:
     """Σ uᵀJ for every leaf; None for those that no output depends on."""
     pairs = [(y, u) for y, u in zip(outputs, us, strict=True) if y.requires_grad]
     if not pairs:

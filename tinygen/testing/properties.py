@@ -78,7 +78,7 @@ def check_op(
     def call(*xs: Any) -> Any:
         return fn(*xs, **options)
 
-    def check(args: tuple, seed: int) -> None:
+    def check(args: tuple[Any, ...], seed: int) -> None:
         before = values(args)
         expected = values(call(*args))
         assert_same(args, before, f"{name} leaves its inputs as they are", 0.0)
@@ -128,7 +128,7 @@ def check_module(
     name = type(module).__name__
     drawn = st.tuples(*inputs) if inputs else batches(name, module)
 
-    def check(args: tuple, seed: int) -> None:
+    def check(args: tuple[Any, ...], seed: int) -> None:
         with same_draws(seed):
             module = make()
         with same_draws(seed + 1):
@@ -195,7 +195,7 @@ def check_bijection(
     if outputs is not None:
         drawn = st.tuples(drawn, outputs).map(lambda both: (*both[0], both[1]))
 
-    def check(args: tuple, seed: int) -> None:
+    def check(args: tuple[Any, ...], seed: int) -> None:
         with same_draws(seed):
             module = make().to(np.float64)
         for device, k in chosen(devices, order):
@@ -232,7 +232,7 @@ def check_linear_map(
     name = getattr(f, "__name__", type(f).__name__)
     drawn = batches(name, f) if inputs is None else st.tuples(inputs)
 
-    def check(args: tuple, seed: int) -> None:
+    def check(args: tuple[Any, ...], seed: int) -> None:
         (x,) = args
         rng = np.random.default_rng(seed)
         for device, _ in chosen(devices):
@@ -259,7 +259,9 @@ def check_linear_map(
     return as_test(check, name, max_examples or settings().max_examples, drawn)
 
 
-def assert_inverse(there: Callable, back: Callable, x: Tensor, name: str = "map", what: str = "back(there(x))") -> None:
+def assert_inverse(
+    there: Callable[..., Any], back: Callable[..., Any], x: Tensor, name: str = "map", what: str = "back(there(x))"
+) -> None:
     """One direction of `check_bijection`, for one x in float64; there(x) -> (y, logdet), back(y) -> (x, logdet)."""
     batch, size = x.shape[0], int(np.prod(x.shape[1:]))
     y, logdet = there(x)

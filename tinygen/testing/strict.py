@@ -47,7 +47,7 @@ class StrictArray:
     def __array__(self, *_: Any, **__: Any) -> np.ndarray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed; use backend.to_numpy")
 
-    def __array_function__(self, func: Callable, *_: Any) -> Any:
+    def __array_function__(self, func: Callable[..., Any], *_: Any) -> Any:
         raise TypeError(f"numpy.{func.__name__} was called with a strict array; use the array's own module xp")
 
     def get(self) -> np.ndarray:
@@ -100,7 +100,7 @@ class StrictArray:
         return f"strict {self._a!r}"
 
 
-def call(name: str, function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+def call(name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Everything that the library does passes here: NumPy's `function`, on strict arrays."""
     if strict_fusion.is_traced(args, kwargs):
         return strict_fusion.apply(name, function, args, kwargs)
@@ -123,7 +123,7 @@ def _note_index(key: Any) -> None:
             strict_log.transfer("an index by a list", to_host=False)
 
 
-def _operator(name: str) -> Callable:
+def _operator(name: str) -> Callable[..., Any]:
     function = getattr(np.ndarray, name)
 
     def method(self: StrictArray, *others: Any) -> Any:
@@ -209,7 +209,7 @@ class StrictModule:
         return SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=as_strided))
 
 
-def _of_linalg(name: str, function: Callable) -> Callable:
+def _of_linalg(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def several(*args: Any, **kwargs: Any) -> Any:
         if name == "solve" and args[0].shape[:-1] != args[1].shape[: args[0].ndim - 1]:
             raise ValueError("a must have (..., M, M) shape and b must have (..., M) or (..., M, K)")
@@ -219,7 +219,7 @@ def _of_linalg(name: str, function: Callable) -> Callable:
     return lambda *args, **kwargs: call(name, several, args, kwargs)
 
 
-def _of_special(name: str, function: Callable) -> Callable:
+def _of_special(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *args: call(name, function, args, {})
 
 
@@ -299,7 +299,7 @@ class StrictBackend(Backend):
         names = "digamma entr erfc erfcx erfinv gammaln log_ndtr logit ndtri xlog1py xlogy zeta".split()
         return SimpleNamespace(**{name: _of_special(name, getattr(special, name)) for name in names})
 
-    def fuse(self, function: Callable, name: str) -> Callable:
+    def fuse(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
         traced = partial(strict_fusion.run, function)
 
         def kernel(*args: Any) -> Any:

@@ -95,11 +95,11 @@ def untraced(x: Any) -> Any:
     raise NotElementwise(f"fuse: Unsupported type {type(x)} inside a fused function")
 
 
-def is_traced(args: tuple, kwargs: dict[str, Any]) -> bool:
+def is_traced(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     return any(isinstance(x, TracedArray | TracedNumber) for x in (*args, *kwargs.values()))
 
 
-def apply(name: str, function: Callable, args: tuple, kwargs: dict[str, Any]) -> TracedArray:
+def apply(name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> TracedArray:
     """One step: NumPy's `function` on stand-ins."""
     is_elementwise = name in ("where", "clip", "erf") or (isinstance(function, np.ufunc) and function.signature is None)
     if not is_elementwise or kwargs.keys() - {"out"}:
@@ -111,14 +111,14 @@ def apply(name: str, function: Callable, args: tuple, kwargs: dict[str, Any]) ->
     return TracedArray(np.asarray(result)) if out is None else out
 
 
-def _binary(ufunc: np.ufunc, reverse: bool) -> Callable:
+def _binary(ufunc: np.ufunc, reverse: bool) -> Callable[..., Any]:
     def method(self: Any, other: Any) -> TracedArray:
         return apply(ufunc.__name__, ufunc, (other, self) if reverse else (self, other), {})
 
     return method
 
 
-def _in_place(ufunc: np.ufunc) -> Callable:
+def _in_place(ufunc: np.ufunc) -> Callable[..., Any]:
     def method(self: Any, other: Any) -> TracedArray:
         return apply(ufunc.__name__, ufunc, (self, other), {"out": self})
 
@@ -152,7 +152,7 @@ for _name, _ufunc in _NAMES.items():
         setattr(TracedArray, f"__i{_name}__", _in_place(_ufunc))
 
 
-def run(function: Callable, *args: Any) -> Any:
+def run(function: Callable[..., Any], *args: Any) -> Any:
     """The function, called once with stand-ins for NumPy arrays and numbers; what it returns, as NumPy arrays.
 
     As after a kernel, these are arrays of their own.

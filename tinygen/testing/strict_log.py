@@ -44,7 +44,7 @@ class StrictGraph(Graph):
     """
 
     def __init__(self) -> None:
-        self._work: list[tuple[str, Callable, tuple, dict, list[np.ndarray]]] = []
+        self._work: list[tuple[str, Callable[..., Any], tuple[Any, ...], dict[str, Any], list[np.ndarray]]] = []
         self._before: list[Callable[[], None]] = []
 
     def run(self, function: Callable[[], Any]) -> Any:
@@ -73,7 +73,7 @@ class StrictGraph(Graph):
             for target, result in zip(made, out if isinstance(out, tuple | list) else [out]):
                 np.copyto(target, result)
 
-    def remember(self, function: Callable, given: list[np.ndarray]) -> None:
+    def remember(self, function: Callable[..., Any], given: list[np.ndarray]) -> None:
         """What a call may change: its arrays, and the state of a random generator."""
         for array in given:
             if array.flags.writeable:
@@ -82,7 +82,14 @@ class StrictGraph(Graph):
         if isinstance(generator, np.random.Generator):
             self._before.append(partial(setattr, generator.bit_generator, "state", generator.bit_generator.state))
 
-    def add(self, name: str, function: Callable, args: tuple, kwargs: dict, made: list[np.ndarray]) -> None:
+    def add(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        made: list[np.ndarray],
+    ) -> None:
         """function(*args, **kwargs) ran, on NumPy's arrays, and its results were written to the arrays in `made`."""
         self._work.append((name, function, args, kwargs, made))
 
@@ -116,7 +123,7 @@ def transfer(name: str, to_host: bool) -> None:
         (counts.to_host if to_host else counts.to_device).append(name)
 
 
-def kernel(name: str, function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+def kernel(name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """function(*args, **kwargs), on NumPy's arrays; noted as a kernel, unless what it returns is a view."""
     given = [x for x in _flat((args, kwargs)) if isinstance(x, np.ndarray)]
     if _graph is not None:
@@ -132,7 +139,12 @@ def kernel(name: str, function: Callable, args: tuple, kwargs: dict[str, Any]) -
 
 
 def _note(
-    name: str, function: Callable, args: tuple, kwargs: dict[str, Any], given: list[np.ndarray], out: Any
+    name: str,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    given: list[np.ndarray],
+    out: Any,
 ) -> None:
     results = [np.asarray(x) for x in (out if isinstance(out, tuple | list) else [out]) if isinstance(x, np.ndarray)]
     in_place = out is None or kwargs.get("out") is not None or name in IN_PLACE

@@ -56,7 +56,7 @@ __all__ = [
 ]
 
 
-def _apply(f: Callable, input: Tensor, inplace: bool, *args: Any, **params: Any) -> Tensor:
+def _apply(f: Callable[..., Any], input: Tensor, inplace: bool, *args: Any, **params: Any) -> Tensor:
     return become(input, f, *args, **params) if inplace else f(input, *args, **params)
 
 

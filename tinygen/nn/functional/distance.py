@@ -156,7 +156,14 @@ def triplet_margin_with_distance_loss(
 
 
 def _triplet(
-    name: str, anchor: Any, positive: Any, negative: Any, d: Callable, margin: float, swap: bool, reduction: str
+    name: str,
+    anchor: Any,
+    positive: Any,
+    negative: Any,
+    d: Callable[..., Any],
+    margin: float,
+    swap: bool,
+    reduction: str,
 ) -> Any:
     if not anchor.ndim == positive.ndim == negative.ndim:
         raise ShapeError(

@@ -28,10 +28,10 @@ class WeightNorm:
         g, v = getattr(module, f"{self.name}_g"), getattr(module, f"{self.name}_v")
         return v * (g / length(v, self.dim))
 
-    def __call__(self, module: Any, args: tuple) -> None:
+    def __call__(self, module: Any, args: tuple[Any, ...]) -> None:
         setattr(module, self.name, self.weight(module))
 
-    def release(self, module: Any, args: tuple, out: Any) -> None:
+    def release(self, module: Any, args: tuple[Any, ...], out: Any) -> None:
         """Without its graph the weight can be copied and saved as part of the module."""
         setattr(module, self.name, getattr(module, self.name).detach())
 

@@ -80,10 +80,10 @@ class SpectralNorm:
         power_iteration(as_matrix(w.detach(), self.dim).T, v, u, steps, self.eps)
         return divided(w, u, v, self.dim)
 
-    def __call__(self, module: Any, args: tuple) -> None:
+    def __call__(self, module: Any, args: tuple[Any, ...]) -> None:
         setattr(module, self.name, self.weight(module, self.n_power_iterations if module.training else 0))
 
-    def release(self, module: Any, args: tuple, out: Any) -> None:
+    def release(self, module: Any, args: tuple[Any, ...], out: Any) -> None:
         """Without its graph the weight can be copied and saved as part of the module."""
         setattr(module, self.name, getattr(module, self.name).detach())
 
