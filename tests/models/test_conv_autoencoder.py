@@ -78,9 +78,9 @@ def test_exactly_those_sizes_are_taken_that_come_back(layers):
 
 def test_a_size_that_does_not_fit_is_told_which_ones_do():
     with pytest.raises(ValueError, match=r"size 30 .*convolution 4 would take 10 .*\n.*: 24, 28, 32, 36"):
-        ConvAutoencoder(8, (1, 30, 28))
+        ConvAutoencoder(8, (1, 30, 28), LAYERS)
     with pytest.raises(ValueError, match=r"size 8 .*\n.*: 16, 20"):
-        ConvAutoencoder(8, (1, 28, 8))
+        ConvAutoencoder(8, (1, 28, 8), LAYERS)
     with pytest.raises(ValueError, match=r"\(channels, height, width\) is expected, got \(28, 28\)"):
         conv_encoder((28, 28), 8)
 

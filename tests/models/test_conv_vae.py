@@ -8,7 +8,7 @@ import pytest
 import tinygen as tg
 from tinygen import optim
 from tinygen.errors import ShapeError
-from tinygen.models import ConvVAE
+from tinygen.models import ConvVAE, conv_autoencoder
 from tinygen.models.vae import kl_to_standard_normal
 
 LAYERS = ((3, 3, 2), (2, 2, 1))  # 7 -> 3 -> 2 -> 1
@@ -126,4 +126,4 @@ def test_other_shapes_are_refused():
     with pytest.raises(ShapeError, match=r"ConvVAE: .*\(batch, 1, 7, 7\) are expected, got \(2, 49\)"):
         small().loss(tg.zeros(2, 49, dtype=tg.float64))
     with pytest.raises(ValueError, match="size 30"):
-        ConvVAE(8, (1, 30, 28))
+        ConvVAE(8, (1, 30, 28), conv_autoencoder.LAYERS)

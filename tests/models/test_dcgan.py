@@ -155,13 +155,11 @@ def test_latents_of_a_class_decode_to_that_class():
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        ((1, 30, 28), r"30×28 are not; pad or crop the images to 28 or 32"),
-        ((1, 28, 2), r"28×2 are not; pad or crop the images to 4 or 4"),
         ((28, 28), r"image=\(channels, height, width\) is expected, got \(28, 28\)"),
         ((0, 28, 28), r"image=\(channels, height, width\) is expected, got \(0, 28, 28\)"),
     ],
 )
-def test_sizes_that_cannot_be_halved_twice_are_refused(image, message):
+def test_what_is_no_image_is_refused(image, message):
     with pytest.raises(ValueError, match=message):
         DCGAN(image=image)
 

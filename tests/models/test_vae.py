@@ -28,7 +28,7 @@ def both(latent=2):
     bernoulli, gaussian = BernoulliVAE(4, 5, latent).double(), GaussianVAE(3, 5, latent).double()
     with tg.no_grad():
         gaussian.encoder[-1].bias.zero_()  # near the prior, where importance sampling needs few draws
-    return [(bernoulli, tg.tensor(rng.random((3, 4)))), (gaussian, tg.tensor(rng.standard_normal((3, 3))))]
+    return [(bernoulli, tg.tensor(0.25 + 0.5 * rng.random((3, 4)))), (gaussian, tg.tensor(rng.standard_normal((3, 3))))]
 
 
 @pytest.mark.parametrize("i", [0, 1], ids=["Bernoulli", "Gaussian"])

@@ -1,6 +1,7 @@
 """The models that can be trained by name, each built for the images (or points) at hand.
 
-The first line of a builder's docstring is its line in the list of models; its arguments after the first are its options.
+The first line of a builder's docstring is its line in the list of models; its arguments after the first are its options, and
+the lines `name: sentence` of the docstring say what they are.
 """
 
 from __future__ import annotations
@@ -35,76 +36,124 @@ class Samples:
 
 
 def autoencoder(data: Samples, hidden: int = 256, code: int = 10) -> models.Model:
-    """Two perceptrons around a narrow code."""
-    return models.Autoencoder((data.size, hidden, code), nn.Identity())
+    """Two perceptrons around a narrow code.
+
+    hidden: units of the hidden layers, one on either side of the code.
+    code: how many numbers an image becomes.
+    """
+    pixels = data.x.min() >= 0 and data.x.max() <= 1
+    return models.Autoencoder((data.size, hidden, code), nn.Identity(), nn.Sigmoid() if pixels else nn.Identity())
 
 
 def linear_autoencoder(data: Samples, code: int = 10) -> models.Model:
-    """The same without any non-linearity: it finds what PCA finds."""
+    """The same without any non-linearity: it finds what PCA finds.
+
+    code: how many numbers an image becomes; PCA with as many components is what it is held against.
+    """
     return models.LinearAutoencoder(data.size, code)
 
 
 def conv_autoencoder(data: Samples, code: int = 8) -> models.Model:
-    """Convolutions down to a code, transposed convolutions back."""
-    return models.ConvAutoencoder(code, data.image, conv_layers(data))
+    """Convolutions down to a code, transposed convolutions back.
+
+    code: how many numbers an image becomes.
+    """
+    return models.ConvAutoencoder(code, data.image)
 
 
 def vae(data: Samples, hidden: int = 400, latent: int = 20) -> models.Model:
-    """Variational autoencoder with Bernoulli pixels: a bound on the likelihood, and samples."""
+    """Variational autoencoder with Bernoulli pixels: a bound on the likelihood, and samples.
+
+    hidden: units of the hidden layers, one in the encoder and one in the decoder.
+    latent: how many latents; those that do not pay for themselves stay at their prior.
+    """
     return models.BernoulliVAE(data.size, hidden, latent)
 
 
 def conv_vae(data: Samples, latent: int = 32) -> models.Model:
-    """Variational autoencoder of convolutions, with Gaussian pixels."""
-    return models.ConvVAE(latent, data.image, conv_layers(data), (float(data.x.mean()), float(data.x.std())))
+    """Variational autoencoder of convolutions, with Gaussian pixels.
+
+    latent: how many latents; the decoder's variance is pixels / (4 latents), so they also set the price of one.
+    """
+    return models.ConvVAE(latent, data.image, pixels=(float(data.x.mean()), float(data.x.std())))
 
 
 def iwae(data: Samples, hidden: int = 200, latent: int = 50, k: int = 5) -> models.Model:
-    """Importance-weighted autoencoder: a VAE with a closer bound."""
+    """Importance-weighted autoencoder: a VAE with a closer bound.
+
+    hidden: units of each hidden layer, two in the encoder and two in the decoder.
+    latent: how many latents.
+    k: draws per image in the bound; 1 makes it a VAE.
+    """
     return models.IWAE(data.size, hidden, latent, k, data.x.mean(0).ravel())
 
 
 def gan(
     data: Samples, latent: int = 100, hidden: Sequence[int] = (256, 512, 1024), saturating: bool = False
 ) -> models.Model:
-    """Two perceptrons against each other."""
+    """Two perceptrons against each other.
+
+    latent: how many numbers of noise the generator makes an image of.
+    hidden: units of the generator's hidden layers; the discriminator has them backwards.
+    saturating: train the generator by the minimax loss, to see it fail.
+    """
     return models.GAN(latent, data.size, tuple(hidden), saturating=saturating)
 
 
 def dcgan(data: Samples, latent: int = 100, saturating: bool = False) -> models.Model:
-    """Two convolutional networks against each other."""
+    """Two convolutional networks against each other.
+
+    latent: how many numbers of noise the generator makes an image of.
+    saturating: train the generator by the minimax loss, to see it fail.
+    """
     return models.DCGAN(latent, data.image, saturating=saturating)
 
 
 def nice(data: Samples, hidden: Sequence[int] = (500, 500), depth: int = 4) -> models.Model:
-    """Flow of additive couplings: the exact density of images."""
+    """Flow of additive couplings: the exact density of images.
+
+    hidden: units of the hidden layers of each coupling's network.
+    depth: how many couplings, at least 2; more bend the density further.
+    """
     return models.ImageNICE(data.image, tuple(hidden), depth, data.levels)
 
 
 def image_realnvp(data: Samples, scales: int = 2, hidden: int = 16, blocks: int = 1) -> models.Model:
-    """Flow of affine couplings by convolutions, at several scales."""
+    """Flow of affine couplings by convolutions, at several scales.
+
+    scales: how often the image is halved and half of its numbers are set aside; the sides must be divisible by 2 as often.
+    hidden: channels of each coupling's network.
+    blocks: residual blocks of each coupling's network.
+    """
     return models.ImageRealNVP(data.image, scales, hidden, blocks, levels=data.levels)
 
 
 def glow(data: Samples, scales: int = 2, steps: int = 4, hidden: int = 16) -> models.Model:
-    """The same with learned 1×1 convolutions between the couplings."""
+    """The same with learned 1×1 convolutions between the couplings.
+
+    scales: how often the image is halved and half of its numbers are set aside; the sides must be divisible by 2 as often.
+    steps: steps per scale: a normalisation, a 1×1 convolution, a coupling.
+    hidden: channels of each coupling's network.
+    """
     return models.Glow(data.image, scales, steps, hidden, levels=data.levels)
 
 
 def realnvp(data: Samples, hidden: int = 32, depth: int = 8) -> models.Model:
-    """Flow of affine couplings on points in the plane."""
+    """Flow of affine couplings on points in the plane.
+
+    hidden: hidden units of the two networks of each coupling.
+    depth: how many couplings, at least 2; narrow densities need more.
+    """
     return models.RealNVP(data.size, hidden, depth)
 
 
 def gaussian_vae(data: Samples, hidden: int = 100, latent: int = 2) -> models.Model:
-    """Variational autoencoder on points in the plane, with a learned variance."""
+    """Variational autoencoder on points in the plane, with a learned variance.
+
+    hidden: units of the hidden layers, one in the encoder and one in the decoder.
+    latent: how many latents.
+    """
     return models.GaussianVAE(data.size, hidden, latent)
-
-
-def conv_layers(data: Samples) -> tuple[tuple[int, int, int], ...]:
-    """(channels, kernel, stride): the deck's four convolutions where they fit, 16, 20, 24, 28, ...; else two that fit always."""
-    fit = all(side % 4 == 0 and side >= 16 for side in data.image[1:])
-    return tuple(models.conv_autoencoder.LAYERS) if fit else ((32, 3, 1), (32, 3, 1))
 
 
 @dataclass(frozen=True)
@@ -147,3 +196,13 @@ KINDS: dict[str, Kind] = {
 def options(kind: Kind) -> dict[str, Any]:
     """The names and defaults of a builder's options."""
     return {p.name: p.default for p in list(inspect.signature(kind.build).parameters.values())[1:]}
+
+
+def words(kind: Kind) -> dict[str, str]:
+    """What each option is, from the lines `name: sentence` of the builder's docstring, without the full stop."""
+    found: dict[str, str] = {}
+    for line in inspect.cleandoc(kind.build.__doc__ or "").splitlines()[1:]:
+        name, colon, sentence = line.partition(": ")
+        if colon and name in options(kind):
+            found[name] = sentence.rstrip(".")
+    return found

@@ -12,7 +12,7 @@ from typing import Any
 import tinygen as tg
 from tinygen import training
 from tinygen.cli import examples, judge, runs, show
-from tinygen.cli.kinds import KINDS, options
+from tinygen.cli.kinds import KINDS, options, words
 from tinygen.cli.train import train
 
 COMMANDS = {
@@ -105,13 +105,20 @@ def _train(commands: Any) -> None:
         if kind.points:
             m.add_argument("--noise", type=float, default=0.1, help="of the two moons (default 0.1)")
         for option, default in options(kind).items():
-            flag, text = f"--{option.replace('_', '-')}", f"(default {default})"
+            flag, text = f"--{option.replace('_', '-')}", f"{words(kind)[option]} (default {_plain(default)})"
             if isinstance(default, bool):
                 m.add_argument(flag, action="store_true", help=text)
             elif isinstance(default, tuple):
                 m.add_argument(flag, type=int, nargs="+", default=default, metavar="N", help=text)
             else:
                 m.add_argument(flag, type=type(default), default=default, help=text)
+
+
+def _plain(default: Any) -> str:
+    """A default as it is typed on the command line."""
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
 def overview() -> str:

@@ -22,8 +22,10 @@ def train(args: argparse.Namespace) -> None:
     args.epochs = 2 if args.dry_run else args.epochs or kind.epochs[len(x_train.x) < 5000]
     args.batch_size, args.lr = args.batch_size or kind.batch_size, args.lr or kind.lr
     run = training.start(args.name or args.model, args)
+    layout = f", {model.layout}" if hasattr(model, "layout") else ""  # the layers that it chose for images of this size
     print(
-        f"{args.model}: {sum(p.numel() for p in model.parameters()):,} parameters, {sets[0] if sets else 'points (n, 2)'}"
+        f"{args.model}: {sum(p.numel() for p in model.parameters()):,} parameters{layout}, "
+        f"{sets[0] if sets else 'points (n, 2)'}"
     )
 
     x = runs.rows_of(model, x_train.x)

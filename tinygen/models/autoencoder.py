@@ -12,6 +12,7 @@ Sources: decks D0 (network and experiment), D3, D4 (loss); Baldi, Hornik 1989 (l
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 
 import tinygen as tg
 from tinygen import data, evaluate, nn, optim, training
+from tinygen.models.fitting import RANGES, check_range
 from tinygen.models.model import Model
 from tinygen.models.result import Result
 
@@ -28,23 +30,35 @@ class Autoencoder(Model):
 
         f: Linear, ReLU, Linear, ReLU, ...      g: the same widths backwards, a sigmoid at the end
 
-    As in the deck, the code has a ReLU too: it is never negative.  The sigmoid suits pixels in [0, 1].
+    As in the deck, the code has a ReLU too: it is never negative.
 
     sizes: the widths from the input to the code, at least two.
     code_activation: the non-linearity of the code; `nn.Identity()` lets it be any real number.
+    output_activation: what the last layer ends in, so that it can say what the data say: `nn.Sigmoid()`, the default, for
+        pixels in [0, 1]; `nn.Identity()` for real numbers, as the columns of a table.
     x: (batch, sizes[0]) -> (h, x̂): (batch, sizes[-1]) and (batch, sizes[0]).
+    `loss` raises ValueError for values that the output cannot reach (not checked on a GPU).
     Source: deck D0, "non-linear autoencoder".
     """
 
     encoder: Any
     decoder: Any
+    output_range: tuple[float, float] = (-math.inf, math.inf)
+    """The least and the greatest value that `decode` can give."""
 
-    def __init__(self, sizes: Sequence[int] = (784, 256, 10), code_activation: nn.Module | None = None):
+    def __init__(
+        self,
+        sizes: Sequence[int] = (784, 256, 10),
+        code_activation: nn.Module | None = None,
+        output_activation: nn.Module | None = None,
+    ):
         super().__init__()
         if len(sizes) < 2:
             raise ValueError(f"Autoencoder: at least the widths of input and code are expected, got sizes={sizes}")
         self.encoder = mlp(sizes, last=nn.ReLU() if code_activation is None else code_activation)
-        self.decoder = mlp(sizes[::-1], last=nn.Sigmoid())
+        output_activation = nn.Sigmoid() if output_activation is None else output_activation
+        self.decoder = mlp(sizes[::-1], last=output_activation)
+        self.output_range = RANGES.get(type(output_activation), self.output_range)
 
     def encode(self, x: tg.Tensor) -> tg.Tensor:
         return self.encoder(x)
@@ -66,8 +80,11 @@ class Autoencoder(Model):
 
         target: what to predict, when it is not x itself; a denoising autoencoder passes (corrupted, clean).
         """
+        target = x if target is None else target
+        fix = f"{type(self).__name__}(..., output_activation=nn.Identity()) learns any real number; or scale the data"
+        check_range(f"{type(self).__name__}.loss", target, *self.output_range, fix)
         _, output = self.forward(x)
-        return ((output - (x if target is None else target)) ** 2).sum(1).mean()
+        return ((output - target) ** 2).sum(1).mean()
 
 
 class LinearAutoencoder(Autoencoder):
@@ -91,20 +108,23 @@ class TiedAutoencoder(Autoencoder):
         h = relu(W x + b),   x̂ = sigmoid(Wᵀ h + c)
 
     The gradient of W is the sum of what it receives in its two places.
+    output_activation: see `Autoencoder`; in place of the sigmoid.
 
     Source: deck D0 ("often doesn't hurt performance"); Vincent et al. 2010.
     """
 
-    def __init__(self, size: int = 784, code: int = 10):
+    def __init__(self, size: int = 784, code: int = 10, output_activation: nn.Module | None = None):
         nn.Module.__init__(self)
         self.encoder = nn.Linear(size, code)
+        self.output_activation = nn.Sigmoid() if output_activation is None else output_activation
+        self.output_range = RANGES.get(type(self.output_activation), self.output_range)
         self.visible_bias = nn.Parameter(tg.zeros(size))
 
     def encode(self, x: tg.Tensor) -> tg.Tensor:
         return nn.functional.relu(self.encoder(x))
 
     def decode(self, h: tg.Tensor) -> tg.Tensor:
-        return nn.functional.linear(h, self.encoder.weight.T, self.visible_bias).sigmoid()
+        return self.output_activation(nn.functional.linear(h, self.encoder.weight.T, self.visible_bias))
 
 
 def mlp(

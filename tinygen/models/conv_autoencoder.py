@@ -8,6 +8,10 @@
 Nothing is pooled, and nothing bends the code or the output.  A convolution maps several sizes to one when its stride does not
 divide the way its kernel moves; so that g ends where f began, every size on the way must be kernel + stride · q.
 
+Those are the deck's layers, for 28×28.  Images of any other size are halved until 4 to 7 pixels are left (`models/fitting.py`):
+
+    64 → 32 → 16 → 8 → 4 → 4 → 1    kernels 4 (3 where the side is odd), strides 2, a border of 1; then kernel 3; then all that is left
+
 What the space of codes looks like can be asked in two ways.  Between two images: ξ(x, y, α) = g((1−α) f(x) + α f(y)).  As
 a whole: fit a Gaussian with diagonal covariance to the codes of the training images, draw from it, decode.  Its samples
 are poor: the codes of the digits lie in clusters with gaps between them, and the Gaussian fills the gaps too.
@@ -30,20 +34,36 @@ from tinygen import data, evaluate, nn, ops, optim, training
 from tinygen.errors import ShapeError
 from tinygen.models.autoencoder import Autoencoder
 from tinygen.models.classifier import train_conv_classifier
+from tinygen.models.fitting import channels_of, check_image, halvings, pair, times
 from tinygen.models.result import Result
 
-Layers = Sequence[tuple[int, int, int]]
-"""(channels out, kernel, stride) of each convolution of the encoder but the last, whose kernel covers what is left."""
+Layers = Sequence[Sequence[Any]]
+"""(channels out, kernel, stride) of each convolution of the encoder but the last, whose kernel covers what is left; or
+(channels out, kernel, stride, padding), with a border of so many zeros.  Kernel, stride and padding may be pairs (height, width)."""
 
 LAYERS: Layers = ((32, 5, 1), (32, 5, 1), (32, 4, 2), (32, 3, 2))
 """Deck D4's: 28 → 24 → 20 → 9 → 4, and with the last → 1.  Fit for sizes 16, 20, 24, 28, 32 and so on."""
+
+
+def layers_for(image: Sequence[int]) -> Layers:
+    """The deck's layers for images of 28×28; for others halvings until 4 to 7 pixels are left, and one convolution there.
+
+    Channels: 32, 64, 128, 128, ...  No convolution has more than 262,144 weights, the last no more than 6,272 for each of
+    its outputs, whatever the size.  image: (channels, height, width).  Raises ValueError for what is none.
+    """
+    sides = check_image("layers_for", image)[1:]
+    if sides == (28, 28):
+        return LAYERS
+    steps = [*halvings(sides), (3, 1, 1)]
+    return tuple((n, *step) for n, step in zip(channels_of(len(steps), first=32), steps, strict=True))
 
 
 class ConvAutoencoder(Autoencoder):
     """Deck D4's convolutional autoencoder: 112,457 parameters for a code of 8 numbers and images of 28×28.
 
     code: how many numbers an image becomes.  image: (channels, height, width).
-    layers: (channels, kernel, stride) of the convolutions before the last; the decoder mirrors them.
+    layers: (channels, kernel, stride) of the convolutions before the last, or (channels, kernel, stride, padding); the decoder
+        mirrors them.  By default those that suit the size: `layers_for(image)`, the deck's for 28×28.
     x: (batch, *image), pixels in [0, 1], not standardised -> (h, x̂): (batch, code) and (batch, *image).  As the output is
     linear, x̂ can leave [0, 1] a little.
     Raises ValueError when images of that size would not come back in the same size, ShapeError for images of another.
@@ -54,13 +74,18 @@ class ConvAutoencoder(Autoencoder):
     code_mean: tg.Tensor
     code_std: tg.Tensor
 
-    def __init__(self, code: int = 8, image: Sequence[int] = (1, 28, 28), layers: Layers = LAYERS):
+    def __init__(self, code: int = 8, image: Sequence[int] = (1, 28, 28), layers: Layers | None = None):
         nn.Module.__init__(self)
-        self.code, self.image = code, tuple(image)
+        layers = layers_for(image) if layers is None else layers
+        self.remember(layers=layers)
+        self.code, self.image, self.layout = code, tuple(image), layout(image, code, layers)
         self.encoder = conv_encoder(self.image, code, layers)
         self.decoder = conv_decoder(code, self.image, layers)
         self.register_buffer("code_mean", tg.zeros(code))
         self.register_buffer("code_std", tg.zeros(code))  # 0: no density was fitted yet
+
+    def extra_repr(self) -> str:
+        return self.layout
 
     def encode(self, x: tg.Tensor) -> tg.Tensor:
         """f(x): (batch, *image) -> (batch, code)."""
@@ -118,56 +143,77 @@ class ConvAutoencoder(Autoencoder):
 def conv_encoder(image: Sequence[int], outputs: int, layers: Layers = LAYERS) -> nn.Sequential:
     """Conv2d, ReLU, ..., Conv2d: (batch, *image) -> (batch, outputs, 1, 1).  Raises ValueError as `sizes` does."""
     modules: list[nn.Module] = []
-    for n_in, n_out, kernel, stride in _steps(image, outputs, layers):
-        modules += [nn.Conv2d(n_in, n_out, kernel, stride), nn.ReLU()]
+    for n_in, n_out, kernel, stride, padding in _steps(image, outputs, layers):
+        modules += [nn.Conv2d(n_in, n_out, kernel, stride, padding), nn.ReLU()]
     return nn.Sequential(*modules[:-1])
 
 
 def conv_decoder(inputs: int, image: Sequence[int], layers: Layers = LAYERS) -> nn.Sequential:
     """The mirror image, of transposed convolutions: (batch, inputs, 1, 1) -> (batch, *image)."""
     modules: list[nn.Module] = []
-    for n_out, n_in, kernel, stride in reversed(_steps(image, inputs, layers)):
-        modules += [nn.ConvTranspose2d(n_in, n_out, kernel, stride), nn.ReLU()]
+    for n_out, n_in, kernel, stride, padding in reversed(_steps(image, inputs, layers)):
+        modules += [nn.ConvTranspose2d(n_in, n_out, kernel, stride, padding), nn.ReLU()]
     return nn.Sequential(*modules[:-1])
 
 
-def sizes(size: int, layers: Layers = LAYERS) -> list[int]:
+def sizes(size: int, layers: Layers = LAYERS, axis: int = 0) -> list[int]:
     """The sizes along the encoder, 28 -> [28, 24, 20, 9, 4]; what is left at the end is the kernel of the last layer.
 
-    Raises ValueError, naming sizes that do, unless every one of them is kernel + stride · q, so that the transposed
-    convolution gives it back.  Source: deck D4, "the composition of a convolution and a transposed convolution".
+    axis: 0 for the height, 1 for the width, where the layers have pairs.
+    Raises ValueError, naming sizes that do, unless every one of them, with its border, is kernel + stride · q, so that the
+    transposed convolution gives it back.  Source: deck D4, "the composition of a convolution and a transposed convolution".
     """
+    steps = [_along(row, axis) for row in layers]
     passed = [size]
-    for i, (_, kernel, stride) in enumerate(layers, 1):
-        if passed[-1] < kernel or (passed[-1] - kernel) % stride:
-            near = [n for n in range(1, 2 * size + 200) if _admits(n, layers)]
+    for i, (kernel, stride, padding) in enumerate(steps, 1):
+        if (smaller := _through(passed[-1], kernel, stride, padding)) is None:
+            near = [n for n in range(1, 2 * size + 200) if _admits(n, steps)]
             some = [n for n in near if n < size][-2:] + [n for n in near if n > size][:2]
             raise ValueError(
                 f"conv_encoder: images of size {size} do not come back in the same size: convolution {i} would take "
-                f"{passed[-1]} pixels, and kernel {kernel} and stride {stride} need {kernel} + {stride}·q\n"
-                f"    sizes that fit these layers: {', '.join(map(str, some))}; pad or crop the images, or use other layers"
+                f"{passed[-1] + 2 * padding} pixels, and kernel {kernel} and stride {stride} need {kernel} + {stride}·q\n"
+                f"    sizes that fit these layers: {', '.join(map(str, some))}; pad or crop the images, or use other layers "
+                "(layers=None chooses)"
             )
-        passed.append((passed[-1] - kernel) // stride + 1)
+        passed.append(smaller)
     return passed
 
 
-def _admits(size: int, layers: Layers) -> bool:
-    for _, kernel, stride in layers:
-        if size < kernel or (size - kernel) % stride:
-            return False
-        size = (size - kernel) // stride + 1
-    return True
+def layout(image: Sequence[int], outputs: int, layers: Layers) -> str:
+    """The way of an image through the encoder in words: "1×28×28 → 24×24 → 20×20 → 9×9 → 4×4 → 8 numbers"."""
+    channels, height, width = check_image("conv_encoder", image)
+    way = zip(sizes(height, layers, 0), sizes(width, layers, 1), strict=True)
+    return " → ".join([f"{channels}×{times(next(way))}", *map(times, way), f"{outputs} numbers"])
 
 
-def _steps(image: Sequence[int], outputs: int, layers: Layers) -> list[tuple[int, int, Any, int]]:
-    """(channels in, channels out, kernel, stride) of all convolutions of the encoder."""
-    if len(image) != 3:
-        raise ValueError(f"conv_encoder: image=(channels, height, width) is expected, got {tuple(image)}")
-    channels, height, width = image
-    rest = (sizes(height, layers)[-1], sizes(width, layers)[-1])
-    widths = pairwise([channels, *(n for n, _, _ in layers), outputs])
-    kernels: list[tuple[Any, int]] = [*((k, s) for _, k, s in layers), (rest, 1)]
-    return [(n_in, n_out, k, s) for (n_in, n_out), (k, s) in zip(widths, kernels, strict=True)]
+def _along(row: Sequence[Any], axis: int) -> tuple[int, int, int]:
+    """(kernel, stride, padding) of a layer along one axis."""
+    _, kernel, stride, padding = (*row, 0)[:4]
+    return pair(kernel)[axis], pair(stride)[axis], pair(padding)[axis]
+
+
+def _through(size: int, kernel: int, stride: int, padding: int) -> int | None:
+    """The size after a convolution, or None if its transpose would not give the size before."""
+    q, rest = divmod(size + 2 * padding - kernel, stride)
+    return None if q < 0 or rest else q + 1
+
+
+def _admits(size: int | None, steps: Sequence[tuple[int, int, int]]) -> bool:
+    for step in steps:
+        if size is not None:
+            size = _through(size, *step)
+    return size is not None
+
+
+def _steps(image: Sequence[int], outputs: int, layers: Layers) -> list[tuple[int, int, Any, Any, Any]]:
+    """(channels in, channels out, kernel, stride, padding) of all convolutions of the encoder."""
+    channels, height, width = check_image("conv_encoder", image)
+    rest = (sizes(height, layers, 0)[-1], sizes(width, layers, 1)[-1])
+    widths = pairwise([channels, *(row[0] for row in layers), outputs])
+    steps = [
+        tuple(zip(_along(row, 0), _along(row, 1), strict=True)) for row in layers
+    ]  # pairs: kernel, stride, padding
+    return [(n_in, n_out, *step) for (n_in, n_out), step in zip(widths, [*steps, (rest, 1, 0)], strict=True)]
 
 
 def check_images(model: Any, x: tg.Tensor) -> tg.Tensor:

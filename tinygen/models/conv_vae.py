@@ -44,9 +44,12 @@ from tinygen.models.conv_autoencoder import (
     images_of,
     in_batches,
     judge,
+    layers_for,
+    layout,
     squared_error,
     train_epochs,
 )
+from tinygen.models.fitting import bounded
 from tinygen.models.result import Result
 from tinygen.models.vae import VAE, gaussian_log_prob, kl_to_standard_normal
 
@@ -74,7 +77,7 @@ class ConvVAE(VAE):
         self,
         latent: int = 32,
         image: Sequence[int] = (1, 28, 28),
-        layers: Layers = LAYERS,
+        layers: Layers | None = None,
         pixels: tuple[float, float] = (0.1307, 0.3081),
         variance: float | None = None,
     ):
@@ -83,18 +86,23 @@ class ConvVAE(VAE):
         variance = math.prod(image) / (4 * latent) if variance is None else variance
         if not (std > 0 and variance > 0):
             raise ValueError(f"ConvVAE: std > 0 and variance > 0 are expected, got pixels={pixels}, {variance=}")
-        self.latent, self.image = latent, tuple(image)
+        layers = layers_for(image) if layers is None else layers
+        self.remember(layers=layers)
+        self.latent, self.image, self.layout = latent, tuple(image), layout(image, latent, layers)
         self.encoder = conv_encoder(self.image, 2 * latent, layers)
         self.decoder = conv_decoder(latent, self.image, layers)
         self.register_buffer("pixel_mean", tg.tensor(mean))
         self.register_buffer("pixel_std", tg.tensor(std))
         self.register_buffer("log_variance", tg.tensor(math.log(std**2 * variance)))  # of the pixels in [0, 1]
 
+    def extra_repr(self) -> str:
+        return self.layout
+
     def encode(self, x: tg.Tensor) -> tuple[tg.Tensor, tg.Tensor]:
-        """The parameters of q(z|x): (batch, *image) -> μ, log s²: (batch, latent) each."""
+        """The parameters of q(z|x): (batch, *image) -> μ, log s²: (batch, latent) each, log s² within ±14."""
         u = (check_images(self, x) - self.pixel_mean) / self.pixel_std
         mu, logvar = self.encoder(u).flatten(1).chunk(2, 1)
-        return mu, logvar + INITIAL_LOGVAR
+        return mu, bounded(logvar + INITIAL_LOGVAR)
 
     def decode(self, z: tg.Tensor) -> tg.Tensor:
         """The mean of p(x|z), the image g(z): (batch, latent) -> (batch, *image), near [0, 1]."""

@@ -8,6 +8,7 @@ up- and downsampling; batch normalisation in both players, but not at the genera
 input, where it would hide the colours of the images; ReLU in G, leaky ReLU in D, so that gradients reach G through every
 unit of D; weights from N(0, 0.02²); Adam with β₁ = 0.5, because a game has no valley in which to gather momentum.
 All kernels are 4×4 with stride 2: the stride divides the kernel, so every pixel is painted by equally many others.
+Images of other sizes take more or fewer such layers: the smallest maps have sides of 4 to 7 (`models/fitting.py`).
 
 The latents learn a geometry.  On the straight line between two of them every point is an image; and differences have a
 meaning that holds elsewhere: with z̄ the mean latent of three images of a kind,
@@ -20,6 +21,7 @@ Sources: Radford, Metz, Chintala, "Unsupervised representation learning with dee
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ import tinygen as tg
 from tinygen import data, evaluate, nn, ops, optim, training
 from tinygen.models.classifier import train_conv_classifier
 from tinygen.models.conv_autoencoder import check_images, images_of
+from tinygen.models.fitting import channels_of, check_image, halved, halvings, times
 from tinygen.models.gan import GAN
 from tinygen.models.result import Result
 
@@ -38,84 +41,109 @@ Image = Sequence[int]
 
 
 class ConvGenerator(nn.Module):
-    """z -> image: project, reshape, and two transposed convolutions that each double the sides.  Pixels in (−1, 1).
+    """z -> image: project, reshape, and transposed convolutions that each double the sides.  Pixels in (−1, 1).
 
-    z: (batch, latent) -> (batch, *image).  channels: of the two maps on the way, at a quarter and at half of the size.
+    z: (batch, latent) -> (batch, *image).  channels: of the maps on the way, the smallest map first; see `DCGAN`.
     """
 
-    def __init__(self, latent: int = 100, image: Image = (1, 28, 28), channels: Sequence[int] = (128, 64)):
+    def __init__(self, latent: int = 100, image: Image = (1, 28, 28), channels: Sequence[int] | None = None):
         super().__init__()
-        colours, height, width = quarter(image)
-        first, second = channels
+        colours, *sides = check_image("DCGAN", image)
+        channels = channels_for(image) if channels is None else channels
+        n, first = len(channels), channels[0]
+        smallest = halved(sides, n)
         # the normalisation takes the mean of a channel away, so a bias before it would do nothing
-        self.network = initialize(
-            nn.Sequential(
-                nn.Linear(latent, first * height * width, bias=False),
-                nn.Unflatten(1, (first, height, width)),
-                nn.BatchNorm2d(first),
+        layers = [
+            nn.Linear(latent, first * math.prod(smallest), bias=False),
+            nn.Unflatten(1, (first, *smallest)),
+        ]
+        for i, (kernel, stride, padding) in enumerate(reversed(halvings(sides, n)), 1):
+            after = colours if i == n else channels[i]
+            layers += [
+                nn.BatchNorm2d(channels[i - 1]),
                 nn.ReLU(),
-                nn.ConvTranspose2d(first, second, 4, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(second),
-                nn.ReLU(),
-                nn.ConvTranspose2d(second, colours, 4, stride=2, padding=1),
-                nn.Tanh(),
-            )
-        )
+                nn.ConvTranspose2d(channels[i - 1], after, kernel, stride, padding, bias=i == n),
+            ]
+        self.network = initialize(nn.Sequential(*layers, nn.Tanh()))
 
     def forward(self, z: tg.Tensor) -> tg.Tensor:
         return self.network(z)
 
 
 class ConvDiscriminator(nn.Module):
-    """image -> logit of "real": two convolutions that each halve the sides, and a linear layer.
+    """image -> logit of "real": convolutions that each halve the sides, and a linear layer.
 
-    x: (batch, *image), pixels in [−1, 1] -> logits (batch,).  channels: of the two maps, at half and at a quarter.
+    x: (batch, *image), pixels in [−1, 1] -> logits (batch,).  channels: of the maps, the largest map first.
     """
 
-    def __init__(self, image: Image = (1, 28, 28), channels: Sequence[int] = (64, 128), slope: float = 0.2):
+    def __init__(self, image: Image = (1, 28, 28), channels: Sequence[int] | None = None, slope: float = 0.2):
         super().__init__()
-        colours, height, width = quarter(image)
-        first, second = channels
-        self.network = initialize(
-            nn.Sequential(
-                nn.Conv2d(colours, first, 4, stride=2, padding=1),
-                nn.LeakyReLU(slope),
-                nn.Conv2d(first, second, 4, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(second),
-                nn.LeakyReLU(slope),
-                nn.Flatten(),
-                nn.Linear(second * height * width, 1),
-            )
-        )
+        colours, *sides = check_image("DCGAN", image)
+        channels = channels_for(image)[::-1] if channels is None else channels
+        n = len(channels)
+        layers: list[nn.Module] = []
+        for i, (before, after, step) in enumerate(
+            zip([colours, *channels], channels, halvings(sides, n), strict=False)
+        ):
+            normalise = [nn.BatchNorm2d(after)] if i else []
+            layers += [nn.Conv2d(before, after, *step, bias=not normalise), *normalise, nn.LeakyReLU(slope)]
+        last = nn.Linear(channels[-1] * math.prod(halved(sides, n)), 1)
+        self.network = initialize(nn.Sequential(*layers, nn.Flatten(), last))
 
     def forward(self, x: tg.Tensor) -> tg.Tensor:
         return self.network(x).squeeze(1)
 
 
+def channels_for(image: Image) -> tuple[int, ...]:
+    """Of the generator's maps, the smallest first: as many as it takes to begin with sides of 4 to 7, and at least two.
+
+    (128, 64) for 28×28, which begins with 7×7, and for smaller images; (128, 128, 128, 64) for 64×64, which begins with 4×4.
+    No convolution has more than 262,144 weights, the first layer no more than 6,272 for each latent.
+    """
+    n = len(halvings(check_image("DCGAN", image)[1:]))
+    return channels_of(max(n, 2), first=64)[::-1]
+
+
 class DCGAN(GAN):
     """The game of `GAN` between the two convolutional players: the same losses, the same `step`.
 
-    latent: size of z.  image: (channels, height, width); height and width divisible by 4.
-    channels: the generator's, the discriminator's backwards.  saturating: see `GAN`.
+    latent: size of z.  image: (channels, height, width), of any size.  Sides that can be halved, as 64, make better images:
+        where one is odd on the way, a kernel of 3 paints every other row by more weights than the one before.
+    channels: the generator's, the smallest map first, the discriminator's backwards; each map is half of the next.  By
+        default as many as suit the size, `channels_for(image)`.  saturating: see `GAN`.
     Images are (n, *image), in [0, 1] outside; the networks see 2x − 1.
 
     `decode`, and so `sample`, uses the running moments of the generator's normalisations, whatever the mode: an image
     then depends on its own latent alone and not on the company in which it was drawn.  The losses use the batch's moments,
     those of real and of forged images apart.
-    Raises ValueError for an image size that does not do, ShapeError for images of another size.
+    Raises ValueError for what is no image size, ShapeError for images of another.
     """
+
+    layout: str
+    """The way of a latent through the generator: "100 numbers → 7×7 → 14×14 → 1×28×28"."""
 
     def __init__(
         self,
         latent: int = 100,
         image: Image = (1, 28, 28),
-        channels: Sequence[int] = (128, 64),
+        channels: Sequence[int] | None = None,
         saturating: bool = False,
     ):
         nn.Module.__init__(self)
+        channels = channels_for(image) if channels is None else channels
+        if not channels:
+            raise ValueError(
+                "DCGAN: the channels of at least one map are expected, got none; channels=None chooses them"
+            )
+        self.remember(channels=channels)
         self.latent, self.image, self.saturating = latent, tuple(image), saturating
         self.generator = ConvGenerator(latent, image, channels)
         self.discriminator = ConvDiscriminator(image, channels[::-1])
+        way = [times(halved(image[1:], i)) for i in range(len(channels), 0, -1)]
+        self.layout = " → ".join([f"{latent} numbers", *way, times(image)])
+
+    def extra_repr(self) -> str:
+        return self.layout
 
     def decode(self, z: tg.Tensor) -> tg.Tensor:
         """The images of latents z: (n, latent) -> (n, *image), pixels in [0, 1]."""
@@ -170,20 +198,6 @@ def arithmetic(a: tg.Tensor, b: tg.Tensor, c: tg.Tensor) -> tg.Tensor:
     Source: Radford et al. 2016, section 6.3.2.
     """
     return a.mean(-2) - b.mean(-2) + c.mean(-2)
-
-
-def quarter(image: Image) -> tuple[int, int, int]:
-    """(channels, height / 4, width / 4).  Raises ValueError, naming sizes that do, if 4 does not divide them."""
-    if len(image) != 3 or min(image) < 1:
-        raise ValueError(f"DCGAN: image=(channels, height, width) is expected, got {tuple(image)}")
-    channels, height, width = image
-    if height % 4 or width % 4:
-        near = ", ".join(f"{max(4, side - side % 4)} or {side - side % 4 + 4}" for side in (height, width) if side % 4)
-        raise ValueError(
-            f"DCGAN: two layers of stride 2 make images whose sides 4 divides, and {height}×{width} are not; "
-            f"pad or crop the images to {near}"
-        )
-    return channels, height // 4, width // 4
 
 
 def initialize(network: nn.Module) -> nn.Module:

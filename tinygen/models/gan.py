@@ -28,6 +28,7 @@ import tinygen as tg
 from tinygen import data, evaluate, nn, optim, training
 from tinygen.models.autoencoder import mlp
 from tinygen.models.classifier import train_classifier, train_conv_classifier
+from tinygen.models.fitting import check_range
 from tinygen.models.model import Model
 from tinygen.models.result import Result
 
@@ -107,8 +108,10 @@ class GAN(Model):
 
         In nats; log 4 = 1.386 when D cannot tell them apart.  The forged images are constants here: the step of one
         player must not move, nor spend time on, the other.
-        real: (batch, size), pixels in [0, 1].
+        real: (batch, size), pixels in [0, 1].  Noise may carry them out by 0.25; beyond, ValueError is raised (not on a GPU).
         """
+        fix = "scale the images: bytes by 255, standardised ones back by x·std + mean, 2x − 1 by (x + 1)/2"
+        check_range(f"{type(self).__name__}.discriminator_loss", real, 0.0, 1.0, fix, slack=0.25)
         with tg.no_grad():
             fake = self.generator(self.latents(len(real)))
         on_real, on_fake = self.discriminator(2 * real - 1), self.discriminator(fake)

@@ -29,6 +29,11 @@ class Model(nn.Module):
             model.__dict__["recipe"] = {"model": cls.__name__, "arguments": arguments}
         return model
 
+    def remember(self, **chosen: Any) -> None:
+        """Put what the constructor chose by itself into the recipe, so that a version that chooses otherwise makes the same."""
+        if self.recipe is not None:
+            self.recipe["arguments"].update({name: _pack(value) for name, value in chosen.items()})
+
 
 def rebuild(recipe: Mapping[str, Any]) -> Model:
     """The model of a recipe, with weights as they are at first.

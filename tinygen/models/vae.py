@@ -9,7 +9,7 @@
 The gap is KL(q(z|x) ‖ p(z|x)), so the bound is tight when the encoder's guess is right.  The expectation is estimated by
 one sample, z = μ + σ ε with ε ~ N(0, I): written like this, z is a differentiable function of μ and σ.
 
-The encoder returns log σ², any real number; σ = exp(½ log σ²).  All losses are sums over pixels and latents, averaged
+The encoder returns log σ², any real number up to ±14 (`models/fitting.py`); σ = exp(½ log σ²).  All losses are sums over pixels and latents, averaged
 over the batch, in nats: then −loss is the ELBO itself.
 
 Sources: Kingma, Welling, "Auto-encoding variational Bayes", 2014, eq. 3, 10 and appendix B; decks D0, D2, D3, D4.
@@ -25,6 +25,7 @@ from typing import Any
 import tinygen as tg
 from tinygen import data, evaluate, nn, optim, training
 from tinygen.models.autoencoder import mlp
+from tinygen.models.fitting import bounded, check_range
 from tinygen.models.model import Model
 from tinygen.models.result import Result
 
@@ -55,9 +56,9 @@ class VAE(Model):
     decoder: Any
 
     def encode(self, x: tg.Tensor) -> tuple[tg.Tensor, tg.Tensor]:
-        """The parameters of q(z|x): (batch, D) -> μ, log σ²: (batch, latent) each."""
+        """The parameters of q(z|x): (batch, D) -> μ, log σ²: (batch, latent) each, log σ² within ±14 (`fitting.bounded`)."""
         mu, logvar = self.encoder(x).chunk(2, 1)
-        return mu, logvar
+        return mu, bounded(logvar)
 
     def decode(self, z: tg.Tensor) -> tg.Tensor:
         raise NotImplementedError
@@ -142,7 +143,8 @@ class BernoulliVAE(VAE):
     logarithm of 0.  Grey pixels in [0, 1] are used as if they were probabilities, as everybody does: then −ELBO cannot
     fall below `evaluate.bernoulli_entropy` of the images.
 
-    x: (batch, size), in [0, 1].  Source: deck D0, latent 10; PyTorch's example, latent 20.
+    x: (batch, size), in [0, 1].  Raises ValueError for others (not checked on a GPU): real numbers are for `GaussianVAE`.
+    Source: deck D0, latent 10; PyTorch's example, latent 20.
     """
 
     def __init__(self, size: int = 784, hidden: int = 400, latent: int = 20):
@@ -157,6 +159,8 @@ class BernoulliVAE(VAE):
 
     def log_prob_given(self, x: tg.Tensor, z: tg.Tensor) -> tg.Tensor:
         """log p(x|z): (batch,), in nats."""
+        fix = "GaussianVAE is made for real numbers; or scale the data, as bytes by 255"
+        check_range(f"{type(self).__name__}: x", x, 0.0, 1.0, fix)
         logits = self.decode(z)
         return -nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(1)
 
@@ -182,7 +186,10 @@ class GaussianVAE(VAE):
     then makes it nothing else: training on two moons stays at 1.60 nats, what one latent can do, instead of 1.3.
     (Deck D4 shifts log σ² by log 0.01 in its convolutional VAE, to the same end.)
 
-    x: (batch, size).  Source: deck D4, the two-moons listing.
+    Both log σ² are bounded, smoothly and far out, so that one value of many deviations does not end in NaN.
+
+    x: (batch, size), real numbers of a size of about 1: standardise columns first (`data.Standardizer`).
+    Source: deck D4, the two-moons listing.
     """
 
     def __init__(self, size: int = 2, hidden: int = 100, latent: int = 2):
@@ -194,9 +201,9 @@ class GaussianVAE(VAE):
             self.encoder[-1].bias[latent:] = math.log(0.01)
 
     def decode(self, z: tg.Tensor) -> tuple[tg.Tensor, tg.Tensor]:  # type: ignore[override]
-        """The parameters of p(x|z): (batch, latent) -> μ, log σ²: (batch, size) each."""
+        """The parameters of p(x|z): (batch, latent) -> μ, log σ²: (batch, size) each, log σ² within ±14."""
         mu, logvar = self.decoder(z).chunk(2, 1)
-        return mu, logvar
+        return mu, bounded(logvar)
 
     def log_prob_given(self, x: tg.Tensor, z: tg.Tensor) -> tg.Tensor:
         """log p(x|z): (batch,), in nats."""
