@@ -105,7 +105,9 @@ def test_a_call_that_does_not_fit_is_named_with_the_signature(name):
             op(*inputs, **options)
 
 
-@pytest.mark.parametrize("op", [tg.mul, tg.maximum, tg.pow, tg.remainder, tg.where, tg.eq, tg.logaddexp], ids=lambda op: op.__name__)
+@pytest.mark.parametrize(
+    "op", [tg.mul, tg.maximum, tg.pow, tg.remainder, tg.where, tg.eq, tg.logaddexp], ids=lambda op: op.__name__
+)
 def test_inputs_may_be_given_by_name(op):
     names = [*inspect.signature(op).parameters]
     values = [tg.rand(3, requires_grad=True) for _ in names]

@@ -97,7 +97,11 @@ def record() -> None:
     STATE.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "tests.mutation.record"]
     options = ["--cov=tinygen", "--cov-context=test", "--cov-report="]
-    where = {"DURATIONS": str(STATE / "seconds.json"), "COVERAGE_FILE": str(STATE / "coverage")}
+    where = {
+        "TINYGEN_HYPOTHESIS": "glance",
+        "DURATIONS": str(STATE / "seconds.json"),
+        "COVERAGE_FILE": str(STATE / "coverage"),
+    }
     subprocess.run([*command, *options], cwd=ROOT, env=os.environ | where)
 
 

@@ -2,6 +2,7 @@
 
 quick: the same few examples on every run, so that a failure is never luck.
 deep: many fresh ones; a failure prints what reproduces it.
+glance: two of the quick ones, to see which lines a test runs, or that nothing is broken outright.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ except ImportError as error:
 _ALLOWED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 PROFILES = {
     "quick": dict(max_examples=25, deadline=None, derandomize=True, suppress_health_check=_ALLOWED),
+    "glance": dict(max_examples=2, deadline=None, derandomize=True, suppress_health_check=_ALLOWED),
     "deep": dict(max_examples=500, deadline=None, print_blob=True, suppress_health_check=_ALLOWED),
 }
 
