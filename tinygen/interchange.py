@@ -16,6 +16,7 @@ executed when it is read, as a pickle would be.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +26,7 @@ import numpy as np
 
 from tinygen import backend
 from tinygen.checkpoint import DTYPES
-from tinygen.creation import tensor
+from tinygen.regular import open_regular
 from tinygen.tensor import Tensor
 
 
@@ -58,26 +59,42 @@ def save_file(tensors: Mapping[str, Any], filename: str | Path, metadata: Mappin
 def load_file(filename: str | Path, device: Any = "cpu") -> dict[str, Tensor]:
     """The tensors of a safetensors file, by name, in the dtypes that they have there.
 
+    filename: the file.  device: where the tensors are to be.  They are read one by one, each to where it stays.
+
     bfloat16, which NumPy does not have, becomes float32: its values are float32's with shorter mantissas, so none changes.
     `load_state_dict` then converts to the dtype of the model.
 
-    Raises FileNotFoundError; ValueError for a file that is damaged, cut off or of another kind (such as PyTorch's own,
-    a pickle), and for dtypes that tinygen does not have, such as the floats of 8 bits.
+    Raises FileNotFoundError; NotAFile (an OSError and a ValueError) for a folder, a pipe or a device; ValueError for a file that
+    is damaged, cut off or of another kind (such as PyTorch's own, a pickle), and for dtypes that tinygen does not have, such
+    as the floats of 8 bits.
     """
-    from safetensors import SafetensorError, deserialize
+    from safetensors import SafetensorError, safe_open
 
-    content = Path(filename).read_bytes()
-    try:
-        parts = deserialize(content)
-    except SafetensorError as error:
-        if content.startswith((b"PK\x03\x04", b"\x80")):
-            raise ValueError(
-                f"load_file: {filename} is a pickle, PyTorch's own kind of file, which runs code when it is read; convert "
-                f'it in PyTorch: safetensors.torch.save_file(torch.load("{filename}", weights_only=True), '
-                '"model.safetensors")'
-            ) from error
-        raise ValueError(f"load_file: {filename} is no whole safetensors file ({error})") from error
-    return {name: tensor(_as_numpy_has_it(filename, name, part), device=device) for name, part in parts}
+    with open_regular(filename, "load_file") as (stream, _):
+        start = stream.read(8)
+        try:
+            with safe_open(filename, framework="numpy"):  # which holds the header against the file, and reads no more
+                pass
+        except (SafetensorError, OSError) as error:
+            if start.startswith((b"PK\x03\x04", b"\x80")):
+                raise ValueError(
+                    f"load_file: {filename} is a pickle, PyTorch's own kind of file, which runs code when it is read; convert "
+                    f"it in PyTorch: safetensors.torch.save_file(torch.load({str(filename)!r}, weights_only=True), "
+                    '"model.safetensors")'
+                ) from error
+            raise ValueError(f"load_file: {filename} is no whole safetensors file ({error})") from error
+        where = backend.resolve(device)
+        try:
+            length = int.from_bytes(start, "little")
+            parts = json.loads(stream.read(length))
+            parts.pop("__metadata__", None)
+            return {
+                name: Tensor(backend.to_device(_as_numpy_has_it(filename, name, part, stream, 8 + length), where))
+                for name, part in parts.items()
+            }
+        except (KeyError, TypeError, AttributeError, RecursionError, json.JSONDecodeError, UnicodeDecodeError) as error:
+            # It was another file a moment ago, or the library has let something through.
+            raise ValueError(f"load_file: {filename} is no whole safetensors file ({error!r})") from error
 
 
 def _as_the_file_has_it(name: Any, value: Any) -> np.ndarray:
@@ -94,18 +111,27 @@ def _as_the_file_has_it(name: Any, value: Any) -> np.ndarray:
     return array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
 
 
-def _as_numpy_has_it(filename: str | Path, name: str, part: Mapping[str, Any]) -> np.ndarray:
-    kind, shape, content = part["dtype"], part["shape"], part["data"]
-    if kind == "BF16":  # the upper half of a float32
-        array = (np.frombuffer(content, "<u2").astype(np.uint32) << 16).view(np.float32)
-    elif kind in DTYPES:
-        array = np.frombuffer(content, np.dtype(DTYPES[kind]).newbyteorder("<")).astype(DTYPES[kind])
-    else:
+def _as_numpy_has_it(filename: str | Path, name: str, part: Mapping[str, Any], stream: Any, offset: int) -> np.ndarray:
+    """One tensor of the file, read to where it stays.  offset: where in the file the numbers begin."""
+    kind, shape, (begin, end) = part["dtype"], part["shape"], part["data_offsets"]
+    if kind not in DTYPES and kind != "BF16":
         raise ValueError(
             f"load_file: {name} in {filename} has dtype {kind}, which tinygen does not have; convert it in PyTorch "
             "before saving: tensor.float()"
         )
+    dtype = np.dtype({"BF16": "uint16", "BOOL": "uint8"}.get(kind) or DTYPES[kind]).newbyteorder("<")
     try:
-        return array.reshape(shape)
-    except ValueError as error:
+        array = np.empty(shape, dtype)
+    except (ValueError, MemoryError) as error:
         raise ValueError(f"load_file: {name} in {filename} has shape {tuple(shape)}, which no array has") from error
+    stream.seek(offset + begin)
+    content = memoryview(array.reshape(-1).view(np.uint8))
+    if end - begin != len(content) or stream.readinto(content) != len(content):
+        raise ValueError(f"load_file: {filename} is no whole safetensors file: {name} is cut off")
+    if kind == "BF16":  # the upper half of a float32
+        wide = array.astype(np.uint32)
+        wide <<= 16
+        return wide.view(np.float32)
+    if kind == "BOOL":
+        return array != 0  # any byte may stand there
+    return array.astype(array.dtype.newbyteorder("="), copy=False)

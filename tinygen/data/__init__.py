@@ -9,7 +9,8 @@ Your own data: a subclass of Dataset with `__len__` and `__getitem__`, the sampl
 
 Read `images` for the data sets, `loading` for all of them and your own under one name, `toys` for the densities; `dataset`,
 `sampler`, `collate`, `epoch` and `loader` (in this order) for the batching, `workers` for the threads that load ahead; `corrupt` for denoising, `binarize` for the four ways to make pixels binary; `sources` finds, downloads and
-verifies files; `idx` (MNIST's format), `files` (NumPy's) and `folder` (pictures) read them, and trust none.
+verifies files; `idx` (MNIST's format), `files` (NumPy's), `points` (tables), `folder` and `decode` (pictures)
+read them, and trust none; `checksums` says which data they are.
 """
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
@@ -36,6 +37,8 @@ from tinygen.data.image_dataset import ImageDataset
 from tinygen.data.images import binarized_mnist, digits, fashion_mnist, frey_faces, mnist, olivetti_faces, usps
 from tinygen.data.loader import DataLoader
 from tinygen.data.loading import SETS, grey_levels, load
+from tinygen.data.pixels import StoredImages
+from tinygen.data.points import load_points, read_csv
 from tinygen.data.sampler import (
     BatchSampler,
     RandomSampler,
@@ -61,6 +64,7 @@ from tinygen.data.workers import WorkerInfo, get_worker_info
 __all__ = [
     # images
     "load",
+    "load_points",
     "SETS",
     "grey_levels",
     "digits",
@@ -85,6 +89,7 @@ __all__ = [
     "DataLoader",
     "Dataset",
     "ImageDataset",
+    "StoredImages",
     "TensorDataset",
     "Subset",
     "random_split",
@@ -112,6 +117,7 @@ __all__ = [
     # files
     "checksum",
     "DataError",
+    "read_csv",
     "read_idx",
     "read_npy",
     "read_npz",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygen import backend
+from tinygen.data.pixels import StoredPixels
 from tinygen.tensor import Tensor
 
 PIECE = 2**24
@@ -35,7 +36,7 @@ def checksum(*data: Any) -> str:
 def _add(digest: Any, value: Any) -> None:
     if isinstance(value, Tensor):
         value = value.array
-    if isinstance(value, np.ndarray | np.generic):
+    if isinstance(value, np.ndarray | np.generic | StoredPixels):
         _add_array(digest, value)
     elif backend.is_array(value):
         _add_array(digest, backend.to_numpy(value))
@@ -58,14 +59,15 @@ def _add(digest: Any, value: Any) -> None:
         )
 
 
-def _add_array(digest: Any, array: np.ndarray | np.generic) -> None:
+def _add_array(digest: Any, array: Any) -> None:
     if array.dtype.kind not in "biufc" or isinstance(array, np.ma.MaskedArray):
         raise TypeError(
             f"data.checksum: an array of numbers is expected, got a {type(array).__name__} of {array.dtype}"
         )
     little = array.dtype.newbyteorder("<")
     digest.update(json.dumps([array.dtype.name, array.shape]).encode() + b"\n")
-    array = np.atleast_1d(np.asarray(array))  # a view: of an array in a file nothing is read yet
+    if array.ndim == 0:
+        array = np.asarray(array)[None]
     rows = max(1, PIECE * len(array) // max(1, array.nbytes))
     for i in range(0, len(array), rows):
         piece = np.ascontiguousarray(array[i : i + rows], little)

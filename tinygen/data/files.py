@@ -16,12 +16,18 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
-MAX_BYTES = 2**30
-"""An array of more is refused: as float32 pixels, bytes take four times the room."""
+from tinygen.regular import open_regular
+
+MAX_BYTES = 2**31
+"""An array of more, or a data set that takes more as float32, is refused unless `max_bytes` says that it may."""
+SMALL = 2**26
+"""Bytes of which nobody runs out, whatever the file's own size."""
+EXPANSION = 100
+"""How many times its own size a compressed file may unpack to when that is not SMALL; real pictures take a tenth of it."""
 
 CHUNK = 2**20
 _HEADER = 4096
@@ -38,6 +44,9 @@ _STARTS = (
     (b"\xff\xd8\xff", "a JPEG image"),
     (b"GIF8", "a GIF image"),
     (b"BM", "a BMP image"),
+    (b"RIFF", "a WEBP image, or another RIFF file"),
+    (b"II*\0", "a TIFF image"),
+    (b"MM\0*", "a TIFF image"),
     (b"%PDF", "a PDF document"),
     (b"\x80", "a Python pickle"),
 )
@@ -45,6 +54,24 @@ _STARTS = (
 
 class DataError(ValueError):
     """Data that cannot be used: a damaged file, one of another kind, numbers that are no pixels or no labels."""
+
+
+def check_size(needed: int, where: str, what: str, max_bytes: int | None, file_size: int | None = None) -> None:
+    """Raise DataError if `needed` bytes are more than may be taken.
+
+    where, what: how the message begins, and what it is that takes the bytes.  max_bytes: the limit; None is MAX_BYTES, and of a
+    compressed file of file_size bytes what EXPANSION allows: one that is all the same number everywhere packs to a thousandth.
+    """
+    if max_bytes is None:
+        limit = MAX_BYTES if file_size is None else min(MAX_BYTES, max(SMALL, EXPANSION * file_size))
+        if needed > limit:
+            of = "" if limit == MAX_BYTES else f" for a file of {file_size} bytes"
+            raise DataError(
+                f"{where}: {what}, {needed} bytes; refused above {limit}{of}; if that is right, and there is so much memory, "
+                f"say so: max_bytes={needed}"
+            )
+    elif needed > max_bytes:
+        raise DataError(f"{where}: {what}, {needed} bytes; refused above max_bytes={max_bytes}")
 
 
 def looks_like(start: bytes | bytearray) -> str:
@@ -71,32 +98,48 @@ def read_pieces(stream: IO[bytes] | Any, size: int) -> bytearray:
     return buffer
 
 
-def read_npy(path: str | Path) -> np.ndarray:
+def read_npy(path: str | Path, max_bytes: int | None = None, mmap: bool = False) -> np.ndarray:
     """The array of numbers in an .npy file: any shape, in the file's type, native byte order.
 
-    Raises DataError, naming the file and the problem, for a file that is truncated, corrupt, too long (more than MAX_BYTES)
-    or not .npy at all, and for Python objects, which are never unpickled; FileNotFoundError when there is none.
+    path: the file.  max_bytes: the most that its numbers may take (default: files.MAX_BYTES, 2 GiB).
+    mmap: the array stays in the file, of any size, and only what is asked for is read (an np.memmap that cannot be written).
+
+    Raises DataError, naming the file and the problem, for a file that is truncated, corrupt, longer than max_bytes or not
+    .npy at all, and for Python objects, which are never unpickled; FileNotFoundError when there is none, NotAFile (an
+    OSError) for a pipe or a device.
     """
     path = Path(path)
-    with path.open("rb") as stream:
-        return _npy(stream, path.stat().st_size, f"read_npy: {path}")
+    where = f"read_npy: {path}"
+    with open_regular(path, "read_npy") as (stream, size):
+        if not mmap:
+            return _npy(stream, size, where, max_bytes)
+        _, begin, shape, dtype, order = _npy_header(stream, size, where)
+        if math.prod(shape) == 0:  # of which there is no map
+            return np.zeros(shape, dtype.newbyteorder("="), order)
+        try:
+            return np.memmap(stream, dtype, "r", begin, shape, order)  # of truth values, any byte may stand there
+        except (OSError, ValueError) as error:
+            raise DataError(f"{where}: it cannot be mapped ({error})") from None
 
 
-def npz_names(path: str | Path) -> list[str]:
-    """The names of the arrays in an .npz file.  Raises what `read_npz` does."""
-    with _archive(Path(path)) as (_, members):
-        return list(members)
+def npz_sizes(path: str | Path) -> dict[str, int]:
+    """The arrays in an .npz file: name -> the bytes that it declares.  Raises what `read_npz` does."""
+    with _archive(Path(path)) as (_, members, _):
+        return {name: member.file_size for name, member in members.items()}
 
 
-def read_npz(path: str | Path, name: str) -> np.ndarray:
+def read_npz(path: str | Path, name: str, max_bytes: int | None = None) -> np.ndarray:
     """One array of numbers in an .npz file, as `read_npy` reads it, its checksum verified; the others are not touched.
+
+    path: the file.  name: of the array.  max_bytes: the most that the array may take (default: files.MAX_BYTES, 2 GiB, and no
+    more than a hundred times the size of the file, if that is more than 64 MiB).
 
     Raises DataError, naming the file, for what read_npy refuses, for an archive that is damaged or encrypted, or compressed in
     a way that NumPy does not, for names that lead out of a folder, and if there is no such array; FileNotFoundError when
-    there is no such file.
+    there is no such file, NotAFile (an OSError) for a pipe or a device.
     """
     path = Path(path)
-    with _archive(path) as (archive, members):
+    with _archive(path) as (archive, members, size):
         if name not in members:
             raise DataError(f"read_npz: {path}: there is no array {name!r} in it, only {_listed(members)}")
         member = members[name]
@@ -104,7 +147,7 @@ def read_npz(path: str | Path, name: str) -> np.ndarray:
         if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise DataError(f"{where} is encrypted, or compressed otherwise than NumPy does; write it with np.savez")
         with archive.open(member) as stream:
-            return _npy(stream, member.file_size, where)
+            return _npy(stream, member.file_size, where, max_bytes, size)
 
 
 def _listed(names: Any) -> str:
@@ -113,9 +156,9 @@ def _listed(names: Any) -> str:
 
 
 @contextmanager
-def _archive(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
-    """The open archive and its arrays by name; whatever is wrong with it becomes a DataError."""
-    with path.open("rb") as raw:
+def _archive(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo], int]]:
+    """The open archive, its arrays by name, and the file's size; whatever is wrong with it becomes a DataError."""
+    with open_regular(path, "read_npz") as (raw, size):
         start = raw.read(64)
         if not start.startswith(b"PK"):
             raise DataError(f"read_npz: {path}: not an .npz file: it is {looks_like(start)}")
@@ -129,7 +172,7 @@ def _archive(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.Zi
                     if (name := name.removesuffix(".npy")) in members:
                         raise DataError(f"read_npz: {path}: there are two arrays of the name {name[:60]!r}")
                     members[name] = member
-                yield archive, members
+                yield archive, members, size
         except DataError:
             raise
         # The last ones are what zipfile raises for fields out of range.
@@ -137,8 +180,27 @@ def _archive(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.Zi
             raise DataError(f"read_npz: {path}: the archive is damaged or cut off ({error}); get it anew") from None
 
 
-def _npy(stream: IO[bytes], size: int, where: str) -> np.ndarray:
+def _npy(
+    stream: IO[bytes], size: int, where: str, max_bytes: int | None, archive_size: int | None = None
+) -> np.ndarray:
     """The array of an .npy file of `size` bytes, which is what the file system or the archive says."""
+    head, begin, shape, dtype, order = _npy_header(stream, size, where)
+    expected = size - begin
+    check_size(expected, where, f"the header declares shape {shape}", max_bytes, archive_size)
+    body = head[begin:] + read_pieces(stream, expected - len(head[begin:]))
+    try:
+        array = np.frombuffer(body, dtype).reshape(shape, order=order)
+    except ValueError as error:  # fewer bytes than the archive said, or more dimensions than NumPy has
+        raise DataError(f"{where}: {error}; it is damaged or cut off") from None
+    if dtype == np.bool_:
+        return array.view(np.uint8) != 0  # any byte may stand there
+    return array.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _npy_header(
+    stream: IO[bytes], size: int, where: str
+) -> tuple[bytearray, int, tuple[int, ...], np.dtype, Literal["C", "F"]]:
+    """(what was read, where the numbers begin, shape, dtype, order); the shape is that of the bytes that follow."""
     head = read_pieces(stream, _HEADER)
     if head[:6] != b"\x93NUMPY":
         raise DataError(f"{where}: not an .npy file: it is {looks_like(head[:64])}")
@@ -154,20 +216,11 @@ def _npy(stream: IO[bytes], size: int, where: str) -> np.ndarray:
     shape = tuple(int(n) for n in re.findall(rb"\d+", fields[b"shape"]))
     dtype = _dtype(fields[b"descr"][1:-1].decode("latin-1"), where)
     expected = math.prod(shape) * dtype.itemsize  # in Python's integers, which do not overflow
-    if expected > MAX_BYTES:
-        raise DataError(f"{where}: the header declares shape {shape}, {expected} bytes; refused above {MAX_BYTES}")
     if end + expected != size:
         raise DataError(
             f"{where}: the header declares shape {shape}, {expected} bytes, but {size - end} follow; it is damaged or cut off"
         )
-    body = head[end:] + read_pieces(stream, expected - len(head[end:]))
-    try:
-        array = np.frombuffer(body, dtype).reshape(shape, order="F" if fields[b"fortran_order"] == b"True" else "C")
-    except ValueError as error:  # fewer bytes than the archive said, or more dimensions than NumPy has
-        raise DataError(f"{where}: {error}; it is damaged or cut off") from None
-    if dtype == np.bool_:
-        return array.view(np.uint8) != 0  # any byte may stand there
-    return array.astype(dtype.newbyteorder("="), copy=False)
+    return head, end, shape, dtype, "F" if fields[b"fortran_order"] == b"True" else "C"
 
 
 def _dtype(text: str, where: str) -> np.dtype:
