@@ -102,6 +102,8 @@ with tg.no_grad():
     )
 
 run.save_metrics(test_error=errors, pca_error=pca_error, mean_error=mean_error)
-result = ("autoencoder", "test squared error", "grey levels² per image", errors[-1], pca_error, 0.0)
+metric, unit, pca_is = "test squared error", "grey levels² per image", f"PCA, {args.code} numbers"
+run.record(metric, unit, errors[-1], model=model, on=test, baseline=pca_error, baseline_is=pca_is, floor=0.0)
+result = ("autoencoder", metric, unit, errors[-1], pca_error, 0.0)
 print(training.table([result], ("model", "metric", "unit", "value", "baseline: PCA", "floor")))
 print(f"Pictures are in {run.folder}/")

@@ -64,7 +64,10 @@ for code in args.codes:
 
     pca = evaluate.PCA.fit(train.flat, code)  # what it has to beat: the best linear code
     lines[f"PCA, {code}"] = evaluate.squared_error(pca.reconstruct, test.flat)
-    table.append((f"code of {code}", "test squared error", "grey levels²/image", curve[-1], lines[f"PCA, {code}"], 0.0))
+    metric, unit, best_linear = "test squared error", "grey levels² per image", lines[f"PCA, {code}"]
+    table.append((f"code of {code}", metric, unit, curve[-1], best_linear, 0.0))
+    pca_is = f"PCA, {code} numbers"
+    run.record(metric, unit, curve[-1], model=model, on=test, baseline=best_linear, baseline_is=pca_is, floor=0.0)
     reconstructions[f"CNN, {code}"] = model.reconstruct(shown)
     reconstructions[f"PCA, {code}"] = pca.reconstruct(shown.flatten(1)).reshape(shown.shape)
     model.fit_density(x_train)

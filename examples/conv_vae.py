@@ -19,7 +19,8 @@ from common import is_small, load, to_show
 import tinygen as tg
 from tinygen import data, optim, plot, training
 from tinygen.models import ConvAutoencoder, ConvVAE
-from tinygen.models.conv_autoencoder import in_batches, judge, squared_error
+from tinygen.models.conv_autoencoder import in_batches, squared_error
+from tinygen.models.judge import judge
 from tinygen.models.vae import kl_to_standard_normal
 
 parser = training.parser(__doc__, images=True, batch_size=100, lr=1e-3)
@@ -91,11 +92,18 @@ rows = [["VAE", squared_error(vae, x_test)], ["autoencoder", squared_error(autoe
 if train.labels is None:
     print("No labels: the Fréchet distance of the samples, which a classifier's features measure, is left out.")
 else:
-    distance, unrelated, _ = judge(train, test, 10_000, args.seed, str(device))
+    judged = judge(train, test, device=device)  # the same for every run on these images
+    distance, unrelated = judged.distance, judged.unrelated
     headers += ["Fréchet distance of samples", "floor: real images", "baseline: independent pixels"]
+    levels = {"baseline": unrelated, "baseline_is": "independent pixels", "floor": distance.floor}
+    ruler = {"images": distance.n, "classifier": judged.checksum, "seed": 0}
     for row, model in zip(rows, (vae, autoencoder), strict=True):
+        tg.manual_seed(0)  # of what measures
         row += [distance(model.sample(distance.n)), distance.floor, unrelated]
+        run.record("Fréchet distance of samples", "squared features", row[2], model=model, on=test, **levels, **ruler)
 
+for row, model in zip(rows, (vae, autoencoder), strict=True):
+    run.record("test squared error", "grey levels² per image", row[1], model=model, on=test, floor=0.0)
 run.save_metrics(test_loss=losses, kl=kls, table=rows)
 print(training.table(rows, headers))
 if train.labels is not None:

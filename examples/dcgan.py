@@ -23,8 +23,8 @@ from common import is_small, load
 import tinygen as tg
 from tinygen import data, evaluate, optim, plot, training
 from tinygen.models import DCGAN
-from tinygen.models.classifier import train_conv_classifier
 from tinygen.models.dcgan import arithmetic
+from tinygen.models.judge import judge
 
 parser = training.parser(__doc__, images=True, batch_size=100, lr=2e-4)
 parser.add_argument("--latent", type=training.at_least(1), default=100, help="size of the latent space (default 100)")
@@ -82,19 +82,36 @@ run.save_metrics(rounds=len(rounds), last_round=rounds[-1])
 
 def judge_by_classes():
     """How far are its images from real ones, in the eyes of a classifier, does it draw every class, does it add up?"""
-    classifier = train_conv_classifier(train, hidden=32 if small else 128, seed=args.seed, device=str(device))
-    classes, accuracy = int(train.labels.max()) + 1, classifier.accuracy(test)
-    distance = evaluate.FeatureDistance(classifier.features, train.flat, test.flat)
+    judged = judge(train, test, device=device)  # the same for every run on these images
+    classifier, distance, accuracy = judged.classifier, judged.distance, judged.accuracy
+    classes = int(train.labels.max()) + 1
+    tg.manual_seed(0)  # of what measures
     samples = model.sample(distance.n)
-    unrelated = evaluate.independent_pixels(train.flat, distance.n, args.seed)
+    unrelated = evaluate.independent_pixels(train.flat, distance.n, 0)
     shares, real_shares, trivial = (
         100 * evaluate.class_shares(x, classifier.predict, classes) for x in (samples, test.flat, unrelated)
     )
     headers = ("model", "metric", "unit", "value", "baseline: independent pixels", "floor or ceiling: real images")
     rows = [
-        ("DCGAN", "Fréchet distance", "squared features", distance(samples), distance(unrelated), distance.floor),
+        (
+            "DCGAN",
+            "Fréchet distance of samples",
+            "squared features",
+            distance(samples),
+            distance(unrelated),
+            distance.floor,
+        ),
         ("DCGAN", "share of the rarest class", "%", shares.min(), trivial.min(), real_shares.min()),
     ]
+    ruler = {
+        "classifier": judged.checksum,
+        "images": distance.n,
+        "seed": 0,
+        "baseline_is": "independent pixels",
+    }
+    for (_, metric, unit, value, baseline, floor), higher in zip(rows, (False, True), strict=True):
+        levels = {"baseline": baseline, "floor": floor, "higher_is_better": higher}
+        run.record(metric, unit, value, model=model, on=test, **levels, **ruler)
     run.save_metrics(
         frechet_distance=distance(samples), real_against_real=distance.floor, shares=shares, accuracy=accuracy
     )

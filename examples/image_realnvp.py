@@ -107,6 +107,8 @@ surface = model.manifold(tg.tensor(x_test[:4], device=device), 8)
 plot.image_grid(surface.flatten(0, 1).cpu().numpy(), run.path("manifold.png"), ncols=8)
 
 run.save_metrics(test_bits_per_dim=losses, independent_pixels=independent, seconds=keeper.seconds)
+levels = {"baseline": independent, "baseline_is": "independent pixels", "floor": 0.0}
+run.record("test −log₂ p(x)", "bits per pixel", losses[-1], model=model, on=(test.name, x_test), **levels)
 headers = ("model", "metric", "unit", "value", "baseline: independent pixels", "floor")
 print(
     training.table([(type(model).__name__, "test −log₂ p(x)", "bits per pixel", losses[-1], independent, 0)], headers)

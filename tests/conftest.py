@@ -24,6 +24,18 @@ profiles.load(os.environ.get("TINYGEN_HYPOTHESIS", "quick"))
 DEVICES = devices()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_judges(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Classifiers are kept for one run of the tests, here and in programs started from here, and in nobody's cache."""
+    before = os.environ.get("TINYGEN_JUDGES")
+    os.environ["TINYGEN_JUDGES"] = str(tmp_path_factory.mktemp("judges"))
+    yield
+    if before is None:
+        del os.environ["TINYGEN_JUDGES"]
+    else:
+        os.environ["TINYGEN_JUDGES"] = before
+
+
 @pytest.fixture(autouse=True)
 def _fresh_state() -> Iterator[None]:
     """Every test starts from the same seed, and leaves the library's global settings as it found them."""

@@ -80,7 +80,7 @@ def test_labels_bring_a_distance_of_samples_and_numbers_are_stored(tmp_path, cap
     words = f"--data digits --device cpu --out {tmp_path} --dry-run --hidden 16"
     assert run("train vae", words) == 0
     assert run("train autoencoder --name narrow --code 4", words) == 0
-    rows = json.loads((tmp_path / "vae_dry_run" / "metrics.json").read_text())["evaluation"]
+    rows = json.loads((tmp_path / "vae_dry_run" / "metrics.json").read_text())["records"]
     assert [row["metric"] for row in rows] == [
         "test −ELBO",
         "test −L₅₀, a closer bound",
@@ -88,7 +88,7 @@ def test_labels_bring_a_distance_of_samples_and_numbers_are_stored(tmp_path, cap
         "Fréchet distance of samples",
     ]
     for row in rows:
-        assert row["floor"] <= row["value"] and row["unit"] and row["which is"]
+        assert row["floor"] <= row["value"] and row["unit"] and row["baseline_is"]
     capsys.readouterr()
     assert run("compare", tmp_path / "vae_dry_run", tmp_path / "narrow_dry_run", "--out", tmp_path / "c.png") == 0
     out = capsys.readouterr().out

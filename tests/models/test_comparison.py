@@ -17,7 +17,7 @@ SMALL = {"GAN": {"latent": 8, "hidden": (32, 64)}, "AE": {"hidden": 64, "code": 
 @pytest.fixture(autouse=True)
 def quick_classifier(monkeypatch):
     """The convolutional one takes seconds, and is tested elsewhere."""
-    monkeypatch.setattr(comparison, "train_conv_classifier", lambda train, **_: train_classifier(train, 32, 20, 50))
+    monkeypatch.setattr(comparison, "classifier_of", lambda train, device: train_classifier(train, 32, 20, 50))
 
 
 def test_every_model_has_every_score_beside_real_and_trivial_images():

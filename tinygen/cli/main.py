@@ -11,7 +11,7 @@ from typing import Any
 
 import tinygen as tg
 from tinygen import training
-from tinygen.cli import examples, judge, runs, show
+from tinygen.cli import compare, examples, judge, runs, show
 from tinygen.cli.kinds import KINDS, options, words
 from tinygen.cli.train import train
 
@@ -65,7 +65,12 @@ def parser() -> argparse.ArgumentParser:
             "run", type=Path, metavar="RUN", help="the folder of a run, or one of the .safetensors files in it"
         )
         q.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
-        q.add_argument("--seed", type=int, help="of every random number (default: the run's)")
+        text = (
+            "of the draws that measuring needs (default 0)"
+            if name == "evaluate"
+            else "of every random number (default: the run's)"
+        )
+        q.add_argument("--seed", type=int, help=text)
         return q
 
     q = reads_a_run("sample", _sample, "Draw from a trained model: RUN/samples.png")
@@ -75,10 +80,19 @@ def parser() -> argparse.ArgumentParser:
     q.add_argument("--steps", type=int, default=11, help="images per way (default 11)")
     q = reads_a_run("evaluate", _evaluate, "The numbers of a trained model on test images: RUN/metrics.json")
     q.add_argument("--data", help="other images (or points) than the run's")
+    q.add_argument("--again", action="store_true", help="measure anew what has been measured before")
     q = commands.add_parser("compare", help="curves on one plot, and a table", description="Several runs side by side.")
     q.set_defaults(function=_compare)
     q.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs")
     q.add_argument("--out", type=Path, default=Path("runs/compare.png"), help="the plot (default runs/compare.png)")
+    q.add_argument("--sort", metavar="METRIC", help="the best first, by the first metric with these letters; or: name")
+    q.add_argument(
+        "--csv", type=Path, metavar="FILE", help="all numbers, one a line, with what they were measured with"
+    )
+    q.add_argument("--latex", type=Path, metavar="FILE", help="the table, as LaTeX")
+    q.add_argument(
+        "--each", action="store_true", help="a row for every run, also where runs differ by their seed alone"
+    )
     q = commands.add_parser("examples", help="list, run or copy the examples", description="The examples of tinygen.")
     q.set_defaults(function=_examples)
     q.add_argument("--copy", type=Path, metavar="FOLDER", help="copy them all to a new folder, to be changed")
@@ -153,12 +167,14 @@ def _interpolate(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
+    seed, args.seed = args.seed or 0, None  # of the draws that measure, not of the run
+    again = vars(args).pop("again")
     trained, everything, (train_samples, test, sets) = _loaded(args)
-    judge.measure(trained, train_samples, test, sets, everything)
+    judge.measure(trained, train_samples, test, sets, everything, seed, again)
 
 
 def _compare(args: argparse.Namespace) -> None:
-    judge.compare(args.runs, args.out, training.select_device("cpu"))
+    compare.compare(args.runs, args.out, args.sort, args.csv, args.latex, args.each)
 
 
 def _examples(args: argparse.Namespace) -> None:

@@ -78,7 +78,8 @@ class ConvClassifier(Classifier):
 
         Conv(1, 32, 4, stride 2) ReLU   Conv(32, 64, 4, stride 2) ReLU   Linear(64·7·7, 128) ReLU   Linear(128, 10)
 
-    size: (H, W), at least 4 each, or (3, H, W) for images in colour; channels: of the two convolutions; hidden: the number of `features`.
+    size: (H, W), at least 4·pool each, or (3, H, W) for images in colour; channels: of the two convolutions; hidden: the number
+    of `features`.  pool: images are averaged over squares of so many pixels first, so that large ones cost no more.
     x: images with H·W pixels, (batch, ...) in any shape, (batch, 1, H, W) for one -> logits (batch, classes).
     """
 
@@ -88,19 +89,23 @@ class ConvClassifier(Classifier):
         channels: tuple[int, int] = (32, 64),
         hidden: int = 128,
         classes: int = 10,
+        pool: int = 1,
     ):
         nn.Module.__init__(self)
         colours, height, width = shape = (1,) * (3 - len(size)) + tuple(size)
-        if min(height, width) < 4:
-            raise ValueError(f"ConvClassifier: images of at least 4×4 pixels are expected, got size={tuple(size)}")
+        if min(height, width) < 4 * pool:
+            raise ValueError(
+                f"ConvClassifier: images of at least {4 * pool}×{4 * pool} pixels are expected, got size={tuple(size)}"
+            )
         self.shape = shape
         self.network = nn.Sequential(
+            *([nn.AvgPool2d(pool)] if pool > 1 else []),
             nn.Conv2d(colours, channels[0], 4, stride=2, padding=1),
             nn.ReLU(),
             nn.Conv2d(channels[0], channels[1], 4, stride=2, padding=1),
             nn.ReLU(),
             nn.Flatten(),
-            nn.Linear(channels[1] * (height // 4) * (width // 4), hidden),
+            nn.Linear(channels[1] * (height // pool // 4) * (width // pool // 4), hidden),
             nn.ReLU(),
             nn.Linear(hidden, classes),
         )
@@ -144,10 +149,17 @@ def train_conv_classifier(
     epochs: by default 3, or for a small data set as many as make 300 steps.
     """
     tg.manual_seed(seed)
-    model = ConvClassifier(train.image_shape, hidden=hidden, classes=int(_labels(train).max()) + 1).to(device)
+    model = new_conv_classifier(train, hidden).to(device)
     if epochs is None:
         epochs = max(3, math.ceil(300 / math.ceil(len(train) / batch_size)))
     return _fit(model, train, epochs, batch_size, lr, seed, device)
+
+
+def new_conv_classifier(train: data.ImageDataset, hidden: int = 128) -> ConvClassifier:
+    """Untrained, for the images and classes of a data set; of sides beyond 64 pixels it sees means over squares."""
+    sides, classes = train.image_shape[-2:], int(_labels(train).max()) + 1
+    pool = min(math.ceil(max(sides) / 64), max(1, min(sides) // 4))
+    return ConvClassifier(train.image_shape, hidden=hidden, classes=classes, pool=pool)
 
 
 def _fit(model: C, train: data.ImageDataset, epochs: int, batch_size: int, lr: float, seed: int, device: str) -> C:

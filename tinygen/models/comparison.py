@@ -20,8 +20,8 @@ import tinygen as tg
 from tinygen import data, evaluate, nn, training
 from tinygen.models import autoencoder, conv_autoencoder, dcgan
 from tinygen.models.autoencoder import Autoencoder
-from tinygen.models.classifier import train_conv_classifier
 from tinygen.models.gan import GAN
+from tinygen.models.judge import classifier_of
 from tinygen.models.result import Result
 from tinygen.models.vae import BernoulliVAE
 
@@ -115,7 +115,7 @@ def reproduce_samples(
     keep: folder of `training.Keeper`.
     """
     train, test = data.mnist() if dataset is None else dataset
-    classifier = train_conv_classifier(train, seed=seed, device=device)
+    classifier = classifier_of(train, device)
     labels = np.asarray(train.labels)
     n_valid = min(1000, len(train) // 2)  # Goodfellow chose sigma on held-out training images
     metrics = evaluate.SampleMetrics(
@@ -126,7 +126,6 @@ def reproduce_samples(
         test.flat,
         samples,
         classes=int(labels.max()) + 1,
-        generator=seed,
     )
     notes = {
         "floor or ceiling": "real training images in place of the samples",

@@ -33,8 +33,8 @@ import tinygen as tg
 from tinygen import data, evaluate, nn, ops, optim, training
 from tinygen.errors import ShapeError
 from tinygen.models.autoencoder import Autoencoder
-from tinygen.models.classifier import train_conv_classifier
 from tinygen.models.fitting import channels_of, check_image, halvings, pair, times
+from tinygen.models.judge import judge
 from tinygen.models.result import Result
 
 Layers = Sequence[Sequence[Any]]
@@ -301,7 +301,8 @@ def reproduce(
     dataset: (train, test), with labels; MNIST by default.  keep: folder of `training.Keeper`.
     """
     train, test = data.mnist() if dataset is None else dataset
-    distance, unrelated, notes = judge(train, test, samples, seed, device)
+    judged = judge(train, test, samples, device)
+    distance = judged.distance
     settings = dict(epochs=epochs, batch_size=batch_size, lr=lr, samples=distance.n)
     errors: list[Result] = []
     densities: list[Result] = []
@@ -340,29 +341,12 @@ def reproduce(
                 unit="squared features",
                 value=distance(model.sample(distance.n)),
                 floor=distance.floor,
-                baseline=unrelated,
+                baseline=judged.unrelated,
                 seed=seed,
                 seconds=errors[-1].seconds,
                 settings=settings,
-                notes=notes | {"the same of a Gaussian on PCA's code": round(linear, 2)},
+                notes=judged.notes | {"the same of a Gaussian on PCA's code": round(linear, 2)},
             )
         )
     first, *more = errors + densities
     return dataclasses.replace(first, more=tuple(more))
-
-
-def judge(
-    train: data.ImageDataset, test: data.ImageDataset, samples: int, seed: int, device: str
-) -> tuple[evaluate.FeatureDistance, float, dict[str, Any]]:
-    """How samples are judged: the distance, that of images of independent pixels, and notes that say what it is.
-
-    The classifier depends on the seed alone, so models trained with the same seed are measured with the same device.
-    """
-    classifier = train_conv_classifier(train, seed=seed, device=device)
-    distance = evaluate.FeatureDistance(classifier.features, train.flat, test.flat, samples)
-    notes = {
-        "floor": "real training images in place of the samples",
-        "baseline": "images of independent pixels",
-        "test accuracy of the classifier, %": round(classifier.accuracy(test), 2),
-    }
-    return distance, distance(evaluate.independent_pixels(train.flat, distance.n, seed)), notes

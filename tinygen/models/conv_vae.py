@@ -43,13 +43,13 @@ from tinygen.models.conv_autoencoder import (
     conv_encoder,
     images_of,
     in_batches,
-    judge,
     layers_for,
     layout,
     squared_error,
     train_epochs,
 )
 from tinygen.models.fitting import bounded
+from tinygen.models.judge import judge
 from tinygen.models.result import Result
 from tinygen.models.vae import VAE, gaussian_log_prob, kl_to_standard_normal
 
@@ -145,7 +145,8 @@ def reproduce(
     dataset: (train, test), with labels; MNIST by default.  keep: folder of `training.Keeper`.
     """
     train, test = data.mnist() if dataset is None else dataset
-    distance, unrelated, notes = judge(train, test, samples, seed, device)
+    judged = judge(train, test, samples, device)
+    distance = judged.distance
     tg.manual_seed(seed)
     pixels = (float(train.images.mean()), float(train.images.std()))
     model = ConvVAE(latent, images_of(train).shape[1:], layers, pixels).to(device)
@@ -162,11 +163,11 @@ def reproduce(
         unit="squared features",
         value=distance(model.sample(distance.n)),
         floor=distance.floor,
-        baseline=unrelated,
+        baseline=judged.unrelated,
         seed=seed,
         seconds=keeper.seconds,
         settings=settings,
-        notes=notes,
+        notes=judged.notes,
         more=(
             Result(
                 name="conv VAE: reconstructions",

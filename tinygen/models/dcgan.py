@@ -30,10 +30,10 @@ import numpy as np
 
 import tinygen as tg
 from tinygen import data, evaluate, nn, ops, optim, training
-from tinygen.models.classifier import train_conv_classifier
 from tinygen.models.conv_autoencoder import check_images, images_of
 from tinygen.models.fitting import channels_of, check_image, halved, halvings, times
 from tinygen.models.gan import GAN
+from tinygen.models.judge import classifier_of
 from tinygen.models.result import Result
 
 Image = Sequence[int]
@@ -259,7 +259,7 @@ def reproduce(
     keep: folder of `training.Keeper`.
     """
     train, test = data.mnist() if dataset is None else dataset
-    classifier = train_conv_classifier(train, seed=seed, device=device)
+    classifier = classifier_of(train, device)
     distance = evaluate.FeatureDistance(classifier.features, train.flat, test.flat, samples)
     tg.manual_seed(seed)
     model = DCGAN(latent, images_of(train).shape[1:], channels).to(device)
@@ -272,7 +272,7 @@ def reproduce(
             watch(epoch, model)
 
     images = model.sample(distance.n)
-    unrelated = evaluate.independent_pixels(train.flat, distance.n, seed)
+    unrelated = evaluate.independent_pixels(train.flat, distance.n, 0)
     shares, real_shares, trivial = (
         100 * evaluate.class_shares(x, classifier.predict) for x in (images, test.flat, unrelated)
     )

@@ -27,8 +27,9 @@ import numpy as np
 import tinygen as tg
 from tinygen import data, evaluate, nn, optim, training
 from tinygen.models.autoencoder import mlp
-from tinygen.models.classifier import train_classifier, train_conv_classifier
+from tinygen.models.classifier import train_classifier
 from tinygen.models.fitting import check_range
+from tinygen.models.judge import judge
 from tinygen.models.model import Model
 from tinygen.models.result import Result
 
@@ -209,7 +210,7 @@ def reproduce(
     keep: folder of `training.Keeper`.
     """
     train, test = data.mnist() if dataset is None else dataset
-    classifier = train_classifier(train, seed=seed, device=device)
+    classifier = train_classifier(train, device=device)  # which has a seed of its own: it measures
     tg.manual_seed(seed)
     model = GAN(latent, train.flat.shape[1], hidden).to(device)
     d_optimizer = optim.Adam(model.discriminator.parameters(), lr=lr, betas=(0.5, 0.999))
@@ -228,7 +229,7 @@ def reproduce(
     seconds = keeper.seconds
 
     images = np.concatenate([model.sample(min(1000, samples - i)).cpu().numpy() for i in range(0, samples, 1000)])
-    unrelated = evaluate.independent_pixels(train.flat, samples, seed)
+    unrelated = evaluate.independent_pixels(train.flat, samples, 0)
     shares = evaluate.class_shares(images, classifier.predict)
     # Goodfellow chose sigma on held-out images of the training set; it is the last of it here.
     n_valid = min(1000, len(train) // 2)
@@ -236,8 +237,7 @@ def reproduce(
     scores = {
         name: evaluate.parzen(s, test.flat, valid) for name, s in (("G", images), ("real", real), ("pixels", unrelated))
     }
-    judge = train_conv_classifier(train, seed=seed, device=device)
-    distance = evaluate.FeatureDistance(judge.features, train.flat, test.flat, samples)
+    judged = judge(train, test, samples, device)
     return Result(
         name="MLP GAN: classes",
         metric=f"share of the rarest class among {samples:,} samples",
@@ -279,17 +279,13 @@ def reproduce(
                 name="MLP GAN: samples",
                 metric="Fréchet distance in our classifier's features",
                 unit="squared features",
-                value=distance(images[: distance.n]),
-                floor=distance.floor,
-                baseline=distance(unrelated[: distance.n]),
+                value=judged.distance(images[: judged.distance.n]),
+                floor=judged.distance.floor,
+                baseline=judged.unrelated,
                 seed=seed,
                 seconds=seconds,
                 settings=settings,
-                notes={
-                    "floor": "real training images in place of the samples",
-                    "baseline": "images of independent pixels",
-                    "test accuracy of the convolutional classifier, %": round(judge.accuracy(test), 2),
-                },
+                notes=judged.notes,
             ),
         ),
     )

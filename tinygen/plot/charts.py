@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinygen.plot.figure import CLASS_COLORS, COLORS, GREY, as_numpy, check_labels, new_figure, set_ticks
+from tinygen.plot.figure import CLASS_COLORS, COLORS, DASHES, GREY, as_numpy, check_labels, new_figure, set_ticks
 
 
 def curves(
@@ -28,23 +29,26 @@ def curves(
     series: name -> y of shape (n,), plotted over 1, ..., n, or a pair (x, y).  Say the units in xlabel and ylabel.
     lines: name -> level, drawn as dashed horizontals: floors, trivial baselines, published values.
     smooth: draw the mean over that many neighbours, with the values themselves faint behind (for losses per batch).
+    Seven colours come again with other dashes; the names of more than twelve curves stand below them.
     Raises ValueError when there is nothing to draw, x and y differ in length, or smooth < 1.
     """
     if not series or smooth < 1:
         raise ValueError(
             f"curves: at least one series and smooth >= 1 are expected, got {list(series)}, smooth={smooth}"
         )
-    with new_figure(path, 5.2, 3.2, title) as figure:
+    below = _columns_below(series) if len(series) > 12 else 0
+    names = math.ceil(len(series) / below) * 0.18 if below else 0.0  # their height
+    with new_figure(path, 5.2, 3.2 + names, title) as figure:
         axes = figure.add_subplot()
         for i, (name, value) in enumerate(series.items()):
             xs, ys = _series(name, value)
-            color = COLORS[i % len(COLORS)]
+            color, dashes = COLORS[i % len(COLORS)], DASHES[i // len(COLORS) % len(DASHES)]
             marker = "o" if len(ys) == 1 else None  # a line through one point would be invisible
             if smooth > 1 and len(ys) >= 2 * smooth:
                 axes.plot(xs, ys, color=color, alpha=0.2, linewidth=0.7)
                 kernel = np.full(smooth, 1 / smooth)
                 xs, ys = np.convolve(xs, kernel, "valid"), np.convolve(ys, kernel, "valid")
-            axes.plot(xs, ys, color=color, label=name, marker=marker)
+            axes.plot(xs, ys, color=color, linestyle=dashes, label=name, marker=marker)
         if logx:
             axes.set_xscale("log")
         if logy:
@@ -53,12 +57,20 @@ def curves(
         if not logx and np.ptp(axes.get_xlim()) > 4:
             axes.locator_params(axis="x", integer=True)  # epochs and batches are counted
         axes.set(xlabel=xlabel, ylabel=ylabel)
-        if len(series) > 4 and not lines:
+        if below:
+            figure.legend(loc="outside lower center", ncols=below, fontsize=8)
+        elif len(series) > 4 and not lines:
             axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))  # inside, so many names would cover the curves
         elif len(series) > 1:
             axes.legend()
         _reference_lines(axes, lines or {})
     return figure
+
+
+def _columns_below(names: Iterable[str]) -> int:
+    """How many columns of names find room under a picture of 5.2 inches."""
+    longest = max(map(len, names))
+    return max(1, int(5.2 / (0.55 + 0.07 * longest)))
 
 
 def scatter2d(

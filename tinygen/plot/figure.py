@@ -18,6 +18,8 @@ CLASS_COLORS = (
     *("#332288", "#88CCEE", "#44AA99", "#117733", "#999933"),
     *("#DDCC77", "#CC6677", "#882255", "#AA4499", "#7F7F7F"),
 )
+DASHES = ("-", "--", ":", "-.")
+"""For more curves than there are colours."""
 GREY = "0.45"
 STYLE = {
     "font.size": 9,

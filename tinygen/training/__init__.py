@@ -17,6 +17,7 @@ The training loop itself is not here: it stands in the example, in full.
 from tinygen.training.arguments import at_least, load_images, parser, positive, select_device
 from tinygen.training.keeper import Keeper
 from tinygen.training.progress import Progress, progress
+from tinygen.training.records import Record
 from tinygen.training.results import RESULT_HEADERS, table
 from tinygen.training.run import Run, config, start
 
@@ -24,6 +25,7 @@ __all__ = [
     "RESULT_HEADERS",
     "Keeper",
     "Progress",
+    "Record",
     "Run",
     "at_least",
     "config",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,21 @@ def write_json(file: Path, content: Any) -> Path:
     partial = file.with_name(file.name + ".partial")
     partial.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
     os.replace(partial, file)
+    return file
+
+
+def write_text(file: str | Path, text: str) -> Path:
+    """Write it beside its place and move it there: a reader never sees half of it, and a link is replaced, not followed."""
+    file = Path(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, partial = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    try:
+        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
+            stream.write(text)
+        os.replace(partial, file)
+    except BaseException:
+        os.unlink(partial)
+        raise
     return file
 
 

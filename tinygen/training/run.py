@@ -13,7 +13,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tinygen.errors import UsageError
+from tinygen.training import records
 from tinygen.training.keeper import Keeper
+from tinygen.training.records import Record, checksum_of, measured_on
 from tinygen.training.results import plain, write_json
 
 NOT_SETTINGS = ("out", "resume", "dry_run", "epochs")
@@ -57,10 +59,26 @@ class Run:
         """Add these numbers (or lists and dicts of numbers) to the run's, and write them all to metrics.json.
 
         Scalars of NumPy and one-element Tensors become plain numbers; inf and NaN, for which JSON has no number, are
-        written as strings.  The file is replaced in one step: a reader never sees half of it.
+        written as strings.  The file is replaced in one step: a reader never sees half of it.  What it has from before stays.
         """
         self.metrics.update({name: plain(value) for name, value in metrics.items()})
-        return write_json(self.path("metrics.json"), self.metrics)
+        return records.add(self.folder, (), **self.metrics)
+
+    def record(self, metric: str, unit: str, value: Any, *, model: Any, on: Any, **more: Any) -> Record:
+        """Add a measured number to metrics.json, with what it was measured with, so that `tinygen compare` finds it.
+
+        run.record("test −ELBO", "nats per image", nll, model=model, on=test, baseline=205.8, baseline_is="independent pixels")
+
+        model: what was measured, with the weights that it had.  on: the images, an ImageDataset, or (name, array) with a row per
+        image or point.  more: other fields of a `Record`: baseline, baseline_is, floor, higher_is_better, images (where not all
+        were looked at), seed (of the draws that measure; not that of the run), classifier.
+        """
+        name, x = on if isinstance(on, tuple) else (on.name, on.images)
+        fields = measured_on(name, x) | {"model": type(model).__name__, "checkpoint": checksum_of(model)}
+        fields |= {"by": str(self._config.get("name", ""))} | {key: plain(other) for key, other in more.items()}
+        record = Record(metric, unit, float(value), **fields)
+        records.add(self.folder, [record])
+        return record
 
 
 def start(name: str, args: argparse.Namespace) -> Run:
