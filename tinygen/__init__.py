@@ -47,11 +47,21 @@ from tinygen.tensor import Tensor
 
 __version__ = "0.1.0"
 
-float16, float32, float64 = map(_np.dtype, ("float16", "float32", "float64"))
-uint8, int8, int16, int32, int64 = map(_np.dtype, ("uint8", "int8", "int16", "int32", "int64"))
-half, float, double = float16, float32, float64
-short, int, long = int16, int32, int64
-bool = _np.dtype("bool")
+float16: _np.dtype = _np.dtype("float16")
+float32: _np.dtype = _np.dtype("float32")
+float64: _np.dtype = _np.dtype("float64")
+uint8: _np.dtype = _np.dtype("uint8")
+int8: _np.dtype = _np.dtype("int8")
+int16: _np.dtype = _np.dtype("int16")
+int32: _np.dtype = _np.dtype("int32")
+int64: _np.dtype = _np.dtype("int64")
+half: _np.dtype = float16
+float: _np.dtype = float32
+double: _np.dtype = float64
+short: _np.dtype = int16
+int: _np.dtype = int32
+long: _np.dtype = int64
+bool: _np.dtype = _np.dtype("bool")
 
 __all__ = [
     "compile",

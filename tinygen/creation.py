@@ -415,18 +415,47 @@ def multinomial(
     return out if p.ndim == 2 else out[0]
 
 
-def _like(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def like(input: Any, *, dtype: Any = None, device: Any = None, **options: Any) -> Tensor:
-        device = backend.device_of(input.array) if device is None else device
-        return make(tuple(input.shape), dtype=input.dtype if dtype is None else dtype, device=device, **options)
-
-    like.__name__ = f"{make.__name__}_like"
-    like.__doc__ = f"Like `{make.__name__}`, with the shape, dtype and device of a tensor."
-    return like
+def _same(input: Any, dtype: Any, device: Any) -> dict[str, Any]:
+    """What `..._like` takes from a tensor, unless something else is asked for."""
+    device = backend.device_of(input.array) if device is None else device
+    return dict(size=tuple(input.shape), dtype=input.dtype if dtype is None else dtype, device=device)
 
 
-zeros_like, ones_like, rand_like, randn_like = map(_like, (zeros, ones, rand, randn))
+def zeros_like(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Like `zeros`, with the shape, dtype and device of a tensor, the input."""
+    return zeros(**_same(input, dtype, device), requires_grad=requires_grad)
+
+
 empty_like = zeros_like
+
+
+def ones_like(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Like `ones`, with the shape, dtype and device of a tensor, the input."""
+    return ones(**_same(input, dtype, device), requires_grad=requires_grad)
+
+
+def rand_like(
+    input: Any,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Like `rand`, with the shape, dtype and device of a tensor, the input."""
+    return rand(generator=generator, **_same(input, dtype, device), requires_grad=requires_grad)
+
+
+def randn_like(
+    input: Any,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Like `randn`, with the shape, dtype and device of a tensor, the input."""
+    return randn(generator=generator, **_same(input, dtype, device), requires_grad=requires_grad)
 
 
 def full_like(

@@ -13,7 +13,10 @@ from tinygen.ops import add
 from tinygen.promotion import get_default_dtype
 from tinygen.tensor import Tensor
 
-pi, e, inf, nan = math.pi, math.e, math.inf, math.nan
+pi: float = math.pi
+e: float = math.e
+inf: float = math.inf
+nan: float = math.nan
 
 
 class finfo:
@@ -23,6 +26,14 @@ class finfo:
     tiny, smallest_normal: the smallest positive one with all its digits.  resolution: 10^-(decimal digits).  bits, dtype.
     """
 
+    dtype: str
+    bits: int
+    eps: float
+    max: float
+    min: float
+    tiny: float
+    smallest_normal: float
+
     def __init__(self, type: Any = None):
         dtype = get_default_dtype() if type is None else np.dtype(type)
         if dtype.kind != "f":
@@ -31,7 +42,7 @@ class finfo:
         self.dtype, self.bits = str(limits.dtype), limits.bits
         self.eps, self.max, self.min = float(limits.eps), float(limits.max), float(limits.min)
         self.tiny = self.smallest_normal = float(limits.smallest_normal)
-        self.resolution = float(limits.resolution)
+        self.resolution: float = float(limits.resolution)
 
     def __repr__(self) -> str:
         return (
@@ -42,6 +53,11 @@ class finfo:
 
 class iinfo:
     """The limits of an integer dtype (torch.iinfo): min, max, bits, dtype."""
+
+    dtype: str
+    bits: int
+    min: int
+    max: int
 
     def __init__(self, type: Any):
         if np.dtype(type).kind not in "iu":

@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygen.backend import Array, is_array
 
-default_dtype = np.dtype(np.float32)
+default_dtype: np.dtype = np.dtype(np.float32)
 
 
 def set_default_dtype(dtype: Any) -> None:

@@ -118,8 +118,8 @@ class Trace(Sequence[Step]):
         """The tensor that the pass starts from."""
         self.start = start
         """dL/d(output): what the pass starts with."""
-        self.steps = tuple(steps)
-        self.hooked = tuple(hooked)
+        self.steps: tuple[Step, ...] = tuple(steps)
+        self.hooked: tuple[tuple[Any, Any], ...] = tuple(hooked)
         """(tensor, gradient before) wherever a hook replaced the complete gradient by another one."""
         self._gradients = gradients
         self._names = names_by_id(names)

@@ -18,7 +18,7 @@ class Watchers:
 
     def __init__(self) -> None:
         self.lock = Lock()
-        self.count = 0  # in all threads
+        self.count: int = 0  # in all threads
 
     def add(self, watcher: Any) -> None:
         """watcher watches from now on."""

@@ -37,7 +37,7 @@ class FunctionCtx:
 
     needs_input_grad: tuple[bool, ...] = ()
     """For every argument of forward, whether its gradient is wanted."""
-    materialize_grads = True
+    materialize_grads: bool = True
 
     def __init__(self) -> None:
         self._saved: tuple[Any, ...] = ()

@@ -92,12 +92,12 @@ class CupyBackend(Backend):
     type = "cuda"
     xp = cupy
     array_type = cupy.ndarray
-    tracing_types = (_FusionVarArray, _FusionVarScalar)
+    tracing_types: tuple[Any, Any] = (_FusionVarArray, _FusionVarScalar)
     fuses = True
     limits = GPU
 
     def __init__(self) -> None:
-        self.count = cupy.cuda.runtime.getDeviceCount()  # raises when there is no usable driver or GPU
+        self.count: Any = cupy.cuda.runtime.getDeviceCount()  # raises when there is no usable driver or GPU
 
     def default_device(self) -> Device:
         return Device("cuda", cupy.cuda.runtime.getDevice())

@@ -25,6 +25,9 @@ class Independent(Distribution):
     validate_args: see Distribution.  Raises ValueError for more dimensions than there are.
     """
 
+    base_dist: Distribution
+    reinterpreted_batch_ndims: int
+
     def __init__(
         self, base_distribution: Distribution, reinterpreted_batch_ndims: int, validate_args: bool | None = None
     ):
@@ -106,6 +109,9 @@ class MixtureSameFamily(Distribution):
     It has no rsample: which component is drawn has no gradient.  Raises TypeError for another mixture distribution,
     ShapeError if the numbers of components differ.
     """
+
+    mixture_distribution: Categorical
+    component_distribution: Distribution
 
     def __init__(
         self,

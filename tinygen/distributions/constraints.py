@@ -53,28 +53,32 @@ def _is_one_hot(x: Any) -> Any:
 
 _POSITIVE = "softplus or exp makes what a network returns positive"
 
-real = Constraint("a number, not nan", lambda x: x == x)
-real_vector = Constraint("a vector of numbers, without nan", lambda x: (x == x).all(-1), 1)
-positive = Constraint("positive", lambda x: x > 0, fix=_POSITIVE)
-nonnegative = Constraint("at least 0", lambda x: x >= 0, fix=_POSITIVE)
-unit_interval = Constraint("from 0 to 1", lambda x: (x >= 0) & (x <= 1), fix="pass unnormalised values as logits=")
-boolean = Constraint("0 or 1", lambda x: (x == 0) | (x == 1), fix="pass validate_args=False to allow grey values")
-nonnegative_integer = Constraint("an integer from 0", lambda x: (x >= 0) & (x == x.round()))
-simplex = Constraint("probabilities that sum to 1 along the last dimension", _is_simplex, 1)
-nonnegative_vector = Constraint(
+real: Constraint = Constraint("a number, not nan", lambda x: x == x)
+real_vector: Constraint = Constraint("a vector of numbers, without nan", lambda x: (x == x).all(-1), 1)
+positive: Constraint = Constraint("positive", lambda x: x > 0, fix=_POSITIVE)
+nonnegative: Constraint = Constraint("at least 0", lambda x: x >= 0, fix=_POSITIVE)
+unit_interval: Constraint = Constraint(
+    "from 0 to 1", lambda x: (x >= 0) & (x <= 1), fix="pass unnormalised values as logits="
+)
+boolean: Constraint = Constraint(
+    "0 or 1", lambda x: (x == 0) | (x == 1), fix="pass validate_args=False to allow grey values"
+)
+nonnegative_integer: Constraint = Constraint("an integer from 0", lambda x: (x >= 0) & (x == x.round()))
+simplex: Constraint = Constraint("probabilities that sum to 1 along the last dimension", _is_simplex, 1)
+nonnegative_vector: Constraint = Constraint(
     "at least 0 and not all 0 along the last dimension",
     lambda x: (x >= 0).all(-1) & (x.sum(-1) > 0),
     1,
     "pass unnormalised logarithms as logits=",
 )
-one_hot = Constraint("one 1 and otherwise 0 along the last dimension", _is_one_hot, 1)
-lower_cholesky = Constraint(
+one_hot: Constraint = Constraint("one 1 and otherwise 0 along the last dimension", _is_one_hot, 1)
+lower_cholesky: Constraint = Constraint(
     "a lower triangular matrix with a positive diagonal",
     _is_lower_cholesky,
     2,
     "tril() and exp of the diagonal make one",
 )
-positive_definite = Constraint("a symmetric positive definite matrix", _is_positive_definite, 2)
+positive_definite: Constraint = Constraint("a symmetric positive definite matrix", _is_positive_definite, 2)
 
 
 def interval(low: Any, high: Any) -> Constraint:

@@ -25,6 +25,8 @@ class _LocationScale(Distribution):
     arg_constraints: ClassVar = {"loc": constraints.real, "scale": constraints.positive}
     _parts: ClassVar = {"loc": 0, "scale": 0}
     has_rsample = True
+    loc: Any
+    scale: Any
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None):
         self.loc, self.scale = broadcast_all(loc, scale)
@@ -186,6 +188,8 @@ class Uniform(Distribution):
     arg_constraints: ClassVar = {"low": constraints.real, "high": constraints.real}
     _parts: ClassVar = {"low": 0, "high": 0}
     has_rsample = True
+    low: Any
+    high: Any
 
     def __init__(self, low: Any, high: Any, validate_args: bool | None = None):
         self.low, self.high = broadcast_all(low, high)
@@ -239,6 +243,7 @@ class Exponential(Distribution):
     arg_constraints: ClassVar = {"rate": constraints.positive}
     _parts: ClassVar = {"rate": 0}
     has_rsample = True
+    rate: Any
 
     def __init__(self, rate: Any, validate_args: bool | None = None):
         (self.rate,) = broadcast_all(rate)
@@ -294,6 +299,9 @@ class StudentT(Distribution):
     }
     _parts: ClassVar = {"df": 0, "loc": 0, "scale": 0}
     has_rsample = True
+    df: Any
+    loc: Any
+    scale: Any
 
     def __init__(self, df: Any, loc: Any = 0.0, scale: Any = 1.0, validate_args: bool | None = None):
         self.df, self.loc, self.scale = broadcast_all(df, loc, scale)

@@ -282,6 +282,7 @@ class Poisson(Distribution):
 
     arg_constraints: ClassVar = {"rate": constraints.nonnegative}
     _parts: ClassVar = {"rate": 0}
+    rate: Any
 
     def __init__(self, rate: Any, validate_args: bool | None = None):
         (self.rate,) = broadcast_all(rate)

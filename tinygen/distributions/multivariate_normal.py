@@ -66,7 +66,7 @@ class MultivariateNormal(Distribution):
             tril = matrix
         n = loc.shape[-1]
         batch_shape = np.broadcast_shapes(tuple(loc.shape[:-1]), tuple(tril.shape[:-2]))
-        self.loc = ops.broadcast_to(loc, (*batch_shape, n))
+        self.loc: Tensor = ops.broadcast_to(loc, (*batch_shape, n))
         self._tril = ops.broadcast_to(tril, (*batch_shape, n, n))
         super().__init__(batch_shape, (n,), validate_args)
 

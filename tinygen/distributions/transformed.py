@@ -36,7 +36,7 @@ class TransformedDistribution(Distribution):
         validate_args: bool | None = None,
     ):
         self.base_dist = base_distribution
-        self.transforms = [transforms] if isinstance(transforms, Transform) else list(transforms)
+        self.transforms: list[Transform] = [transforms] if isinstance(transforms, Transform) else list(transforms)
         for t in self.transforms:
             if not isinstance(t, Transform):
                 raise TypeError(f"{self._name}: transforms must be Transforms, got {type(t).__name__}")
@@ -156,6 +156,7 @@ class _LogitOfRelaxedBernoulli(Distribution):
     """(logits + a standard logistic number) / T: its sigmoid is RelaxedBernoulli."""
 
     has_rsample = True
+    temperature: Any
 
     def __init__(self, temperature: Any, coin: Bernoulli):
         self.temperature, self._coin = temperature, coin
@@ -229,6 +230,7 @@ class RelaxedOneHotCategorical(Distribution):
     """
 
     has_rsample = True
+    temperature: Any
 
     def __init__(self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None):
         _check_temperature(self._name, temperature)

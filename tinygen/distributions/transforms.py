@@ -83,6 +83,10 @@ class AffineTransform(Transform):
     loc, scale: numbers or tensors; the scale is not 0.  event_dim: see Transform.
     """
 
+    loc: Any
+    scale: Any
+    event_dim: int
+
     def __init__(self, loc: Any, scale: Any, event_dim: int = 0):
         self.loc, self.scale, self.event_dim = loc, scale, event_dim
 
@@ -109,7 +113,7 @@ class AffineTransform(Transform):
 class ExpTransform(Transform):
     """y = exp(x)."""
 
-    codomain = constraints.positive._replace(fix="")
+    codomain: Constraint = constraints.positive._replace(fix="")
 
     def __call__(self, x: Any) -> Any:
         return ops.exp(x)
@@ -124,7 +128,7 @@ class ExpTransform(Transform):
 class SigmoidTransform(Transform):
     """y = 1/(1 + e^(-x)).  The inverse of values of 0 or 1 is that of the next number between them."""
 
-    codomain = constraints.unit_interval._replace(fix="")
+    codomain: Constraint = constraints.unit_interval._replace(fix="")
 
     def __call__(self, x: Any) -> Any:
         return ops.sigmoid(x)
@@ -140,7 +144,7 @@ class SigmoidTransform(Transform):
 class TanhTransform(Transform):
     """y = tanh(x).  The inverse of values of -1 or 1 is that of the next number between them."""
 
-    codomain = constraints.interval(-1.0, 1.0)
+    codomain: Constraint = constraints.interval(-1.0, 1.0)
 
     def __call__(self, x: Any) -> Any:
         return ops.tanh(x)
@@ -157,7 +161,7 @@ class TanhTransform(Transform):
 class SoftplusTransform(Transform):
     """y = log(1 + e^x)."""
 
-    codomain = constraints.positive._replace(fix="")
+    codomain: Constraint = constraints.positive._replace(fix="")
 
     def __call__(self, x: Any) -> Any:
         return ops.softplus(x)
@@ -176,8 +180,8 @@ class ComposeTransform(Transform):
     """
 
     def __init__(self, parts: Sequence[Transform]):
-        self.parts = list(parts)
-        self.event_dim = max((t.event_dim for t in self.parts), default=0)
+        self.parts: list[Transform] = list(parts)
+        self.event_dim: int = max((t.event_dim for t in self.parts), default=0)
 
     @property
     def sign(self) -> Any:

@@ -34,6 +34,8 @@ class WatchedCall:
     after: hook(module, grad_input, grad_output), called when those of the inputs are known too.
     """
 
+    module: Any
+
     def __init__(self, module: Any, before: list[Callable[..., Any]], after: list[Callable[..., Any]]):
         self.module, self._before, self._after = module, list(before), list(after)
         self._grad_output: tuple[Any, ...] = ()

@@ -10,6 +10,7 @@ comes from further on may well be infinite (√x at the 0 of a relu).
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -159,7 +160,7 @@ def _clip(xp, x, low, high):
     return xp.maximum(x, low) if high is None else xp.clip(x, low, high)
 
 
-def selected(g, c):
+def selected(g: Any, c: Any) -> Any:
     """`only`, without calling an operator for arrays: what it takes is longer than the work when there is little."""
     return only(g, c) if isinstance(g, Node) else _only(ARRAY_MODULES.get(type(g), np), g, c)
 

@@ -25,6 +25,8 @@ class Fused(Op):
     """
 
     __slots__ = ("_fuse_value",)
+    forward: FusedValue
+    rules: tuple[FusedRule | None, ...]
 
     def __init__(self, forward: Callable[..., Any], *rules: Rule | None, fuse_value: bool = True, **how: Any):
         super().__init__(forward, *rules, **how)

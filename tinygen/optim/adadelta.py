@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 from tinygen.backend import fuse
-from tinygen.optim.optimizer import Group, Ignored, Optimizer
+from tinygen.optim.optimizer import Group, Ignored, Optimizer, Rule
 from tinygen.optim.sgd import descent
 
 
@@ -44,7 +44,7 @@ class Adadelta(Optimizer):
     weight_decay: factor of the penalty λ/2 |θ|².  maximize: climb instead of descend.
     """
 
-    rule = adadelta
+    rule: ClassVar[Rule | None] = adadelta
 
     def __init__(
         self,

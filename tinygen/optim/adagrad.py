@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 from tinygen.backend import fuse
-from tinygen.optim.optimizer import Group, Ignored, Optimizer
+from tinygen.optim.optimizer import Group, Ignored, Optimizer, Rule
 from tinygen.optim.sgd import descent
 
 
@@ -39,7 +39,7 @@ class Adagrad(Optimizer):
     maximize: climb instead of descend.
     """
 
-    rule = adagrad
+    rule: ClassVar[Rule | None] = adagrad
 
     def __init__(
         self,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import sqrt
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 from tinygen.backend import fuse
-from tinygen.optim.optimizer import Group, Ignored, Optimizer
+from tinygen.optim.optimizer import Group, Ignored, Optimizer, Rule
 from tinygen.optim.sgd import descent
 
 
@@ -79,7 +79,7 @@ class Adam(Optimizer):
     maximize: climb instead of descend.  decoupled_weight_decay: decay as AdamW does.
     """
 
-    rule = adam
+    rule: ClassVar[Rule | None] = adam
 
     def __init__(
         self,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 from tinygen.backend import fuse
 from tinygen.optim.adam import check_betas
-from tinygen.optim.optimizer import Group, Ignored, Optimizer
+from tinygen.optim.optimizer import Group, Ignored, Optimizer, Rule
 from tinygen.optim.sgd import descent
 
 
@@ -45,7 +45,7 @@ class Adamax(Optimizer):
     maximize: climb instead of descend.
     """
 
-    rule = adamax
+    rule: ClassVar[Rule | None] = adamax
 
     def __init__(
         self,

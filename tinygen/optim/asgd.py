@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 from tinygen.backend import fuse
-from tinygen.optim.optimizer import Group, Ignored, Optimizer
+from tinygen.optim.optimizer import Group, Ignored, Optimizer, Rule
 from tinygen.optim.sgd import descent
 
 
@@ -54,7 +54,7 @@ class ASGD(Optimizer):
     the number of steps.  `averaging.py` has averages of whole models, with any optimizer.
     """
 
-    rule = asgd
+    rule: ClassVar[Rule | None] = asgd
 
     def __init__(
         self,

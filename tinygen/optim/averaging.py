@@ -51,12 +51,12 @@ class ExponentialMovingAverage:
             raise TypeError(
                 f"EMA: a list of parameters is expected, got {type(parameters).__name__}; use module.parameters()"
             )
-        self.decay = decay
-        self.parameters = list(parameters)
+        self.decay: float = decay
+        self.parameters: list[Node] = list(parameters)
         if not self.parameters:
             raise ValueError("EMA: got no parameters; pass the parameters() of a module that has some")
-        self.averages = [Tensor(p.array.copy()) for p in self.parameters]
-        self.updates = 0
+        self.averages: list[Tensor] = [Tensor(p.array.copy()) for p in self.parameters]
+        self.updates: int = 0
 
     @as_a_whole
     def update(self) -> None:

@@ -74,9 +74,9 @@ class FlatBuffer:
     """
 
     def __init__(self, params: Sequence[Node], initial: Mapping[str, float], stays: bool = False):
-        self.params = list(params)
-        self.names = tuple(initial)
-        self.steps = [0] * len(self.params)  # how often each parameter has been updated
+        self.params: list[Node] = list(params)
+        self.names: tuple[str, ...] = tuple(initial)
+        self.steps: list[int] = [0] * len(self.params)  # how often each parameter has been updated
         arrays = [p.array for p in self.params]
         self._shapes = [a.shape for a in arrays]
         self._offsets = [0, *accumulate(a.size for a in arrays)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 from math import sqrt
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 from tinygen.backend import fuse
 from tinygen.optim.adam import check_betas
-from tinygen.optim.optimizer import Group, Ignored, Optimizer
+from tinygen.optim.optimizer import Group, Ignored, Optimizer, Rule
 from tinygen.optim.sgd import descent
 
 
@@ -99,7 +99,7 @@ class NAdam(Optimizer):
     when betas or momentum_decay are changed in the middle of a training.
     """
 
-    rule = nadam
+    rule: ClassVar[Rule | None] = nadam
 
     def __init__(
         self,

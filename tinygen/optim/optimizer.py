@@ -19,6 +19,8 @@ from tinygen.optim.flat import FlatBuffer, by_kind, tied
 from tinygen.tensor import Tensor
 
 Group = dict[str, Any]
+Rule = Callable[..., None]
+"""The formula of a step, on arrays: see FlatBuffer.update."""
 
 
 class Ignored(TypedDict, total=False):
@@ -64,7 +66,7 @@ class Optimizer:
     what is not a leaf of a floating-point dtype, as a module or a list of modules.
     """
 
-    rule: ClassVar[Callable[..., Any] | None] = None
+    rule: ClassVar[Rule | None] = None
     """rule(xp, theta, g, s, r, *, t, **state, **hyper-parameters): see FlatBuffer.update.  None if step() does without."""
     counts_steps: ClassVar[bool] = True
     """Whether PyTorch's state of a parameter holds the number of its steps."""

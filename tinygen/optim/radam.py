@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import sqrt
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 from tinygen.backend import fuse
 from tinygen.optim.adam import check_betas
-from tinygen.optim.optimizer import Group, Ignored, Optimizer
+from tinygen.optim.optimizer import Group, Ignored, Optimizer, Rule
 from tinygen.optim.sgd import descent
 
 
@@ -79,7 +79,7 @@ class RAdam(Optimizer):
     decoupled_weight_decay: decay as AdamW does.  maximize: climb instead of descend.
     """
 
-    rule = radam
+    rule: ClassVar[Rule | None] = radam
 
     def __init__(
         self,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 from tinygen.backend import fuse
-from tinygen.optim.optimizer import Group, Ignored, Optimizer
+from tinygen.optim.optimizer import Group, Ignored, Optimizer, Rule
 from tinygen.optim.sgd import descent
 
 
@@ -74,7 +74,7 @@ class RMSprop(Optimizer):
     centered: divide by the standard deviation instead, state "grad_avg".  maximize: climb instead of descend.
     """
 
-    rule = rmsprop
+    rule: ClassVar[Rule | None] = rmsprop
 
     def __init__(
         self,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 from tinygen.backend import fuse
-from tinygen.optim.optimizer import Group, Ignored, Optimizer
+from tinygen.optim.optimizer import Group, Ignored, Optimizer, Rule
 from tinygen.optim.sgd import descent
 
 
@@ -40,7 +40,7 @@ class Rprop(Optimizer):
     step_sizes: the smallest and the largest step size.  maximize: climb instead of descend.
     """
 
-    rule = rprop
+    rule: ClassVar[Rule | None] = rprop
 
     def __init__(
         self,

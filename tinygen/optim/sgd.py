@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 from tinygen.backend import Array, fuse
-from tinygen.optim.optimizer import Group, Ignored, Optimizer
+from tinygen.optim.optimizer import Group, Ignored, Optimizer, Rule
 
 
 def descent(xp: Any, theta: Array, g: Array, out: Array | None, weight_decay: float | None, maximize: bool) -> Array:
@@ -63,7 +63,7 @@ class SGD(Optimizer):
     nesterov: look ahead along the momentum.  maximize: climb instead of descend.
     """
 
-    rule = sgd
+    rule: ClassVar[Rule | None] = sgd
     counts_steps = False
 
     def __init__(

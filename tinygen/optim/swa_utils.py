@@ -105,6 +105,9 @@ class AveragedModel(Module):
     """
 
     n_averaged: Tensor
+    avg_fn: Average | None
+    multi_avg_fn: MultiAverage | None
+    use_buffers: bool
 
     def __init__(
         self,
@@ -117,7 +120,7 @@ class AveragedModel(Module):
         super().__init__()
         if avg_fn is not None and multi_avg_fn is not None:
             raise ValueError("AveragedModel: pass avg_fn or multi_avg_fn, not both")
-        self.module = copy.deepcopy(model)
+        self.module: Module = copy.deepcopy(model)
         if device is not None:
             self.module.to(device)
         self.register_buffer("n_averaged", zeros((), dtype="int64", device=device))
@@ -174,6 +177,8 @@ class SWALR(LRScheduler):
     As in PyTorch another schedule may move the rates at the same time: what this one changes is its own share of them.
     """
 
+    anneal_epochs: int
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -188,7 +193,7 @@ class SWALR(LRScheduler):
             raise ValueError(f"SWALR: anneal_epochs must be a whole number from 0, got {anneal_epochs!r}")
         self.anneal_epochs, self.anneal_strategy = anneal_epochs, anneal_strategy
         self._begin(optimizer, last_epoch)
-        self.swa_lrs = self._per_group("swa_lr", swa_lr)
+        self.swa_lrs: list[float] = self._per_group("swa_lr", swa_lr)
         self.step()
 
     def _share(self, epoch: int) -> float:

@@ -31,6 +31,13 @@ class Call:
     inputs: list[Any]
     """The tensors from before the call to which gradients flow."""
     like: Likeness
+    name: str
+    function: Callable[..., Any]
+    draws: Draws | None
+    tolerance: float | None
+    samples: list[Array]
+    own_leaves: int
+    kept: Kept
 
     def __init__(
         self, name: str, function: Callable[..., Any], draws: Draws | None = None, tolerance: float | None = None
@@ -164,9 +171,12 @@ def _graph(made: Iterable[Node], since: int) -> tuple[list[Node], list[Node]]:
 class Kept:
     """Tensors that a second run reads, and a look whether they are what they were."""
 
+    name: str
+    time: int
+
     def __init__(self, name: str, tensors: Iterable[Any]):
         self.name, self.time = name, next(clock)
-        self.tensors = [(x, x.array) for x in tensors]
+        self.tensors: list[tuple[Any, Any]] = [(x, x.array) for x in tensors]
 
     def check(self) -> None:
         for x, array in self.tensors:
@@ -181,8 +191,8 @@ class Draws:
     """Where the default generators are, and those among some arguments: to draw the same numbers once more."""
 
     def __init__(self, arguments: Iterable[Any]):
-        self.others = [a for a in arguments if isinstance(a, Generator)]
-        self.start = self._now()
+        self.others: list[Generator] = [a for a in arguments if isinstance(a, Generator)]
+        self.start: tuple[Any, list[Any]] = self._now()
 
     def _now(self) -> tuple[Any, list[Any]]:
         return get_rng_state(), [g.get_state() for g in self.others]

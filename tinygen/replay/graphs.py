@@ -57,7 +57,7 @@ class Run:
         self.backend = backend
         self.graph: Graph | None = None
         self.results: tuple[Array, ...] | None = None  # where the graph writes
-        self.reason = ""  # why there is no graph, if there cannot be one
+        self.reason: str = ""  # why there is no graph, if there cannot be one
         self._inputs: list[Array] = []  # where the graph reads
         self._read: list[Array] = []  # the arrays of the leaves
 
@@ -99,6 +99,7 @@ class GraphProgram(Program):
     """A program whose runs of lines for the device are functions of their own: `graph0`, `graph1`, ... in its source."""
 
     runs: list[Run]
+    source: str
 
     def __init__(self, recorder: Recorder, arguments: int, returned: Any, backend: Backend):
         self._backend = backend

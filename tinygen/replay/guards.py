@@ -36,7 +36,7 @@ class Call:
         parts = tuple([_part(x, found) for x in args])
         if kwargs:
             parts += tuple([(name, _part(kwargs[name], found)) for name in sorted(kwargs)])
-        self.tensors = found
+        self.tensors: list[Node] = found
         if len(found) > 1:
             ids = [id(x) for x in found]
             if len(set(ids)) < len(ids):
@@ -90,8 +90,11 @@ class StandIns:
     It has the values in the same memory.  So an argument that the step knows under another name, too, is not taken for that.
     """
 
+    args: Any
+    kwargs: dict[str, Any]
+
     def __init__(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]):
-        self.tensors = [_stand_in(x) for x in call.tensors]
+        self.tensors: list[Any] = [_stand_in(x) for x in call.tensors]
         self._place = {id(x): y for x, y in zip(call.tensors, self.tensors, strict=True)}
         self._given: dict[int, Any] = {id(y): x for x, y in zip(call.tensors, self.tensors, strict=True)}
         self.args, self.kwargs = self._copy(args), {name: self._copy(x) for name, x in kwargs.items()}
@@ -198,6 +201,10 @@ class Guard:
         "modules",
         "reads",
     )
+    cleared: list[Node]
+    leaves: list[Node]
+    modules: list[Any]
+    reads: Reads | None
 
     def __init__(
         self,

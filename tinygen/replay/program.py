@@ -21,6 +21,8 @@ from tinygen.replay.values import rebuilt
 class Program:
     """The recorded step as a Python function; `source` is its text."""
 
+    source: str
+
     def __init__(self, recorder: Recorder, arguments: int, returned: Any):
         self._names: dict[str, Any] = {
             "settle": settle,

@@ -40,19 +40,25 @@ class Recorder(Writer):
     began: the recording before, if there is one: its leaves and generators are looked at as the step begins.
     """
 
+    reason: str
+    alive: list[Any]
+    slots: dict[int, int]
+    instructions: list[Instruction]
+    leaves: dict[int, Node]
+
     def __init__(self, arguments: Sequence[Node], roots: Sequence[Any] = (), began: Recorder | None = None):
         super().__init__()
         self.trained: dict[int, Node] = {}  # where gradients arrive
-        self.is_effect = False  # whether that is an effect on Python objects, which may happen once only
+        self.is_effect: bool = False  # whether that is an effect on Python objects, which may happen once only
         self.set_attributes: dict[tuple[int, str], tuple[Any, str, Node]] = {}  # the last value
-        self.calls = Calls(self.refuse)
-        self.roots = [*roots, *(began.calls.modules.values() if began else ())]
+        self.calls: Calls = Calls(self.refuse)
+        self.roots: list[Any] = [*roots, *(began.calls.modules.values() if began else ())]
         self.began = began
         self._arguments = list(arguments)
         self._streams: dict[int, tuple[Generator, Any]] = {}  # the generators, and where they should be
         self._known = dict(began.leaves) if began else {}  # leaves whose gradients are watched,
         self._grads = {key: x.grad for key, x in self._known.items()}  # and what they should be
-        self.cleared = [x for x in self._known.values() if x.requires_grad and x.grad is None]
+        self.cleared: list[Node] = [x for x in self._known.values() if x.requires_grad and x.grad is None]
         for x in arguments:
             self._slot(x.array)
 

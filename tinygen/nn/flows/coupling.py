@@ -98,6 +98,10 @@ class AffineCoupling(_Coupling):
         With two networks, s often ends in a tanh instead, which bounds the factor to (1/e, e).
     """
 
+    scale_net: Module
+    translate_net: Module | None
+    bound: Module | None
+
     def __init__(self, mask: Any, scale_net: Module, translate_net: Module | None = None, bound: Module | None = None):
         super().__init__(mask)
         self.scale_net, self.translate_net, self.bound = scale_net, translate_net, bound
@@ -174,7 +178,7 @@ class TanhScale(Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.factor = Parameter(ones(channels))
+        self.factor: Parameter = Parameter(ones(channels))
 
     def forward(self, s: Any) -> Tensor:
         return self.factor.reshape(-1, *(1,) * (s.ndim - 2)) * s.tanh()

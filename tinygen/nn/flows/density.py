@@ -22,7 +22,7 @@ class Density:
     """
 
     def __init__(self, shape: int | Sequence[int]):
-        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        self.shape: tuple[int, ...] = (shape,) if isinstance(shape, int) else tuple(shape)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log p(z): (batch, *shape) -> (batch,), in nats."""

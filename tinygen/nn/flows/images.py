@@ -73,11 +73,11 @@ class FactorOut(Transform):
 
     def __init__(self, image: Sequence[int], rest: Any):
         super().__init__()
-        self.image = tuple(image)
+        self.image: tuple[int, ...] = tuple(image)
         channels, height, width = self.image
         if channels % 2:
             raise ValueError(f"FactorOut: an even number of channels is expected, got {channels}; Squeeze() first")
-        self.kept = (channels // 2, height, width)
+        self.kept: tuple[int, int, int] = (channels // 2, height, width)
         self.rest = rest
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,9 +120,9 @@ class InvertibleConv1x1(Transform):
         p, lower, upper = lu(rotation)
         s = np.diag(upper)
         dtype = get_default_dtype()
-        self.lower = Parameter(tensor(np.tril(lower, -1), dtype=dtype))
-        self.upper = Parameter(tensor(np.triu(upper, 1), dtype=dtype))
-        self.log_s = Parameter(tensor(np.log(np.abs(s)), dtype=dtype))
+        self.lower: Parameter = Parameter(tensor(np.tril(lower, -1), dtype=dtype))
+        self.upper: Parameter = Parameter(tensor(np.triu(upper, 1), dtype=dtype))
+        self.log_s: Parameter = Parameter(tensor(np.log(np.abs(s)), dtype=dtype))
         self.register_buffer("permutation", tensor(p, dtype=dtype))
         self.register_buffer("sign", tensor(np.sign(s), dtype=dtype))
 
@@ -168,6 +168,9 @@ class Dequantize(Module):
     where the host would have to wait for the answer, such pixels become nan instead, and so does the loss.
     Source: Uria, Murray, Larochelle 2013; Theis, van den Oord, Bethge 2016, section 3.1.
     """
+
+    levels: int
+    generator: Generator | None
 
     def __init__(self, levels: int = 256, generator: Generator | None = None):
         super().__init__()

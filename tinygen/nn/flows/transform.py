@@ -117,6 +117,9 @@ class Reshape(Transform):
     Raises ShapeError for shapes with different numbers of elements, and for other inputs.
     """
 
+    start: tuple[int, ...]
+    end: tuple[int, ...]
+
     def __init__(self, start: Sequence[int], end: Sequence[int]):
         super().__init__()
         self.start, self.end = tuple(start), tuple(end)
@@ -146,7 +149,7 @@ class Scale(Transform):
 
     def __init__(self, shape: int | Sequence[int]):
         super().__init__()
-        self.log_scale = Parameter(zeros(shape))
+        self.log_scale: Parameter = Parameter(zeros(shape))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x (data) -> y and log|det ∂y/∂x| = Σ s."""
@@ -226,8 +229,8 @@ class ActNorm(Transform):
     def __init__(self, channels: int):
         super().__init__()
         self.channels = channels
-        self.bias = Parameter(zeros(channels))
-        self.log_scale = Parameter(zeros(channels))
+        self.bias: Parameter = Parameter(zeros(channels))
+        self.log_scale: Parameter = Parameter(zeros(channels))
         self.register_buffer("initialized", zeros((), dtype=bool))
         self._seen: Any = None  # the state of `initialized` in which it was seen to be true
 

@@ -53,7 +53,7 @@ class _Rectifier(Module):
 
     def __init__(self, inplace: bool = False):
         super().__init__()
-        self.inplace = bool(inplace)
+        self.inplace: bool = bool(inplace)
 
     def extra_repr(self) -> str:
         return "inplace=True" if self.inplace else ""
@@ -104,11 +104,14 @@ class PReLU(Module):
     device, dtype: of the weight, (num_parameters,).  Raises ValueError for a num_parameters that is not a positive integer.
     """
 
+    num_parameters: int
+    init: float
+
     def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None):
         super().__init__()
         positive(self, num_parameters=num_parameters)
         self.num_parameters, self.init = num_parameters, init
-        self.weight = Parameter(empty(num_parameters, device=device, dtype=dtype))
+        self.weight: Parameter = Parameter(empty(num_parameters, device=device, dtype=dtype))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -138,8 +141,8 @@ class Hardtanh(_Rectifier):
         max_value: float | None = None,
     ):
         super().__init__(inplace)
-        self.min_val = min_val if min_value is None else min_value
-        self.max_val = max_val if max_value is None else max_value
+        self.min_val: float = min_val if min_value is None else min_value
+        self.max_val: float = max_val if max_value is None else max_value
         if not self.min_val < self.max_val:
             raise ValueError(f"Hardtanh: min_val < max_val is needed, got {self.min_val} and {self.max_val}")
 
@@ -175,6 +178,9 @@ class Threshold(_Rectifier):
 
     inplace: write the result over the input.
     """
+
+    threshold: float
+    value: float
 
     def __init__(self, threshold: float, value: float, inplace: bool = False):
         super().__init__(inplace)
@@ -329,6 +335,9 @@ class LogSigmoid(Module):
 
 class Softplus(Module):
     """log(1 + exp(beta x)) / beta where beta x <= threshold, x itself beyond."""
+
+    beta: float
+    threshold: float
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0):
         super().__init__()

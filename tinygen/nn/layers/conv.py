@@ -23,6 +23,9 @@ class _Conv(Module):
     _function: Callable[..., Any]
     padding: Any
     _is_transposed = False
+    in_channels: int
+    out_channels: int
+    groups: int
 
     def __init__(
         self,
@@ -49,16 +52,16 @@ class _Conv(Module):
         if padding_mode not in modes:
             raise ValueError(f"{name}: padding_mode must be one of {', '.join(modes)}, got {padding_mode!r}")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size = sizes(name, "kernel_size", kernel_size, n, 1)
-        self.stride = sizes(name, "stride", stride, n, 1)
-        self.dilation = sizes(name, "dilation", dilation, n, 1)
+        self.kernel_size: tuple[int, ...] = sizes(name, "kernel_size", kernel_size, n, 1)
+        self.stride: tuple[int, ...] = sizes(name, "stride", stride, n, 1)
+        self.dilation: tuple[int, ...] = sizes(name, "dilation", dilation, n, 1)
         zeros_around(name, padding, n, self.stride, self.kernel_size, self.dilation)  # a wrong one is noticed here
         self.padding = padding if isinstance(padding, str) else sizes(name, "padding", padding, n, 0)
         self.padding_mode = padding_mode
         ends = (in_channels, out_channels) if self._is_transposed else (out_channels, in_channels)
         shape = (ends[0], ends[1] // groups, *self.kernel_size)
-        self.weight = Parameter(empty(shape, device=device, dtype=dtype))
-        self.bias = Parameter(empty(out_channels, device=device, dtype=dtype)) if bias else None
+        self.weight: Parameter = Parameter(empty(shape, device=device, dtype=dtype))
+        self.bias: Parameter | None = Parameter(empty(out_channels, device=device, dtype=dtype)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -142,7 +145,9 @@ class _Transposed(_Conv):
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
         )
-        self.output_padding = sizes(type(self).__name__, "output_padding", output_padding, self._ndim, 0)
+        self.output_padding: tuple[int, ...] = sizes(
+            type(self).__name__, "output_padding", output_padding, self._ndim, 0
+        )
 
     def forward(self, input: Any, output_size: Sequence[int] | None = None) -> Tensor:
         """output_size: the spatial size wanted (or the whole shape), instead of `output_padding`."""

@@ -17,6 +17,9 @@ class CosineSimilarity(Module):
     eps: the smallest length to divide by.
     """
 
+    dim: int
+    eps: float
+
     def __init__(self, dim: int = 1, eps: float = 1e-8):
         super().__init__()
         self.dim, self.eps = dim, eps
@@ -30,6 +33,10 @@ class PairwiseDistance(Module):
 
     p: of the norm.  eps: is added to every difference, so that equal vectors have a gradient.
     """
+
+    norm: float
+    eps: float
+    keepdim: bool
 
     def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False):
         super().__init__()

@@ -21,6 +21,8 @@ class Dropout(Module):
     """
 
     _function: Callable[..., Any] = staticmethod(F.dropout)
+    p: float
+    generator: Generator | None
 
     def __init__(self, p: float = 0.5, inplace: bool = False, *, generator: Generator | None = None):
         super().__init__()

@@ -32,12 +32,15 @@ class Linear(Module):
     Raises ShapeError for another last size, ValueError for sizes that are not positive integers.
     """
 
+    in_features: int
+    out_features: int
+
     def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None):
         super().__init__()
         positive(self, in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
-        self.weight = Parameter(empty(out_features, in_features, device=device, dtype=dtype))
-        self.bias = Parameter(empty(out_features, device=device, dtype=dtype)) if bias else None
+        self.weight: Parameter = Parameter(empty(out_features, in_features, device=device, dtype=dtype))
+        self.bias: Parameter | None = Parameter(empty(out_features, device=device, dtype=dtype)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -79,6 +82,10 @@ class Bilinear(Module):
     Raises ShapeError when the sizes do not fit, ValueError for sizes that are not positive integers.
     """
 
+    in1_features: int
+    in2_features: int
+    out_features: int
+
     def __init__(
         self,
         in1_features: int,
@@ -91,8 +98,8 @@ class Bilinear(Module):
         super().__init__()
         positive(self, in1_features=in1_features, in2_features=in2_features, out_features=out_features)
         self.in1_features, self.in2_features, self.out_features = in1_features, in2_features, out_features
-        self.weight = Parameter(empty(out_features, in1_features, in2_features, device=device, dtype=dtype))
-        self.bias = Parameter(empty(out_features, device=device, dtype=dtype)) if bias else None
+        self.weight: Parameter = Parameter(empty(out_features, in1_features, in2_features, device=device, dtype=dtype))
+        self.bias: Parameter | None = Parameter(empty(out_features, device=device, dtype=dtype)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -123,6 +130,11 @@ class Embedding(Module):
     when called with numbers that have no row, or that are not integers.
     """
 
+    num_embeddings: int
+    embedding_dim: int
+    max_norm: float | None
+    norm_type: float
+
     def __init__(
         self,
         num_embeddings: int,
@@ -142,9 +154,9 @@ class Embedding(Module):
             raise ValueError(f"Embedding: padding_idx {padding_idx} is out of range for {num_embeddings} rows")
         dense("Embedding", scale_grad_by_freq, sparse)
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
+        self.padding_idx: int | None = None if padding_idx is None else padding_idx % num_embeddings
         self.max_norm, self.norm_type = max_norm, norm_type
-        self.weight = Parameter(empty(num_embeddings, embedding_dim, device=device, dtype=dtype))
+        self.weight: Parameter = Parameter(empty(num_embeddings, embedding_dim, device=device, dtype=dtype))
         self.reset_parameters()
 
     @classmethod

@@ -133,6 +133,9 @@ class CrossEntropyLoss(_Loss):
     label_smoothing: the share of the target that is spread evenly over all classes.  reduction: "mean", "sum" or "none".
     """
 
+    ignore_index: int
+    label_smoothing: float
+
     def __init__(
         self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
     ):
@@ -173,6 +176,9 @@ class GaussianNLLLoss(_Loss):
     full: add ½ log 2π.  eps: the smallest variance.  reduction: "mean", "sum" or "none".
     """
 
+    full: bool
+    eps: float
+
     def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean"):
         super().__init__(reduction=reduction)
         self.full, self.eps = full, eps
@@ -187,6 +193,10 @@ class PoissonNLLLoss(_Loss):
     log_input: False if x is λ itself.  full: add Stirling's formula for log y!.  eps: is added to λ in its logarithm.
     reduction: "mean", "sum" or "none".
     """
+
+    log_input: bool
+    full: bool
+    eps: float
 
     def __init__(self, log_input: bool = True, full: bool = False, eps: float = 1e-8, *, reduction: str = "mean"):
         super().__init__(reduction=reduction)
@@ -239,6 +249,9 @@ class MultiMarginLoss(_Loss):
 
     p: 1 or 2.  weight: (C,), multiplies the elements of each class; a buffer.  reduction: "mean", "sum" or "none".
     """
+
+    p: int
+    margin: float
 
     def __init__(self, p: int = 1, margin: float = 1.0, weight: Any = None, *, reduction: str = "mean"):
         super().__init__(reduction=reduction)
@@ -298,6 +311,11 @@ class TripletMarginLoss(_Loss):
     reduction: "mean", "sum" or "none".
     """
 
+    margin: float
+    p: float
+    eps: float
+    swap: bool
+
     def __init__(
         self, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = False, *, reduction: str = "mean"
     ):
@@ -316,6 +334,9 @@ class TripletMarginWithDistanceLoss(_Loss):
     distance_function: d; None for nn.functional.pairwise_distance.  If it is a Module, its parameters are this one's.
     swap: take the smaller one of d(a, n) and d(p, n).  reduction: "mean", "sum" or "none".
     """
+
+    margin: float
+    swap: bool
 
     def __init__(
         self,

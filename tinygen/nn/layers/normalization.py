@@ -25,6 +25,11 @@ class _ChannelNorm(Module):
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
+    num_features: int
+    eps: float
+    momentum: float | None
+    affine: bool
+    track_running_stats: bool
 
     def __init__(
         self,
@@ -41,8 +46,10 @@ class _ChannelNorm(Module):
         positive(self, num_features=num_features)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
-        self.weight = Parameter(ones(num_features, device=device, dtype=dtype)) if affine else None
-        self.bias = Parameter(zeros(num_features, device=device, dtype=dtype)) if affine and bias else None
+        self.weight: Parameter | None = Parameter(ones(num_features, device=device, dtype=dtype)) if affine else None
+        self.bias: Parameter | None = (
+            Parameter(zeros(num_features, device=device, dtype=dtype)) if affine and bias else None
+        )
         tracked = track_running_stats
         self.register_buffer("running_mean", zeros(num_features, device=device, dtype=dtype) if tracked else None)
         self.register_buffer("running_var", ones(num_features, device=device, dtype=dtype) if tracked else None)
@@ -228,6 +235,11 @@ class GroupNorm(Module):
     Source: Wu, He 2018.  Raises ValueError when num_groups does not divide num_channels, ShapeError for other inputs.
     """
 
+    num_groups: int
+    num_channels: int
+    eps: float
+    affine: bool
+
     def __init__(
         self,
         num_groups: int,
@@ -246,8 +258,10 @@ class GroupNorm(Module):
                 f"GroupNorm: {num_channels} channels cannot be divided into {num_groups} groups of one size"
             )
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
-        self.weight = Parameter(ones(num_channels, device=device, dtype=dtype)) if affine else None
-        self.bias = Parameter(zeros(num_channels, device=device, dtype=dtype)) if affine and bias else None
+        self.weight: Parameter | None = Parameter(ones(num_channels, device=device, dtype=dtype)) if affine else None
+        self.bias: Parameter | None = (
+            Parameter(zeros(num_channels, device=device, dtype=dtype)) if affine and bias else None
+        )
 
     def reset_parameters(self) -> None:
         """Set the weight to ones and the bias to zeros."""
@@ -273,6 +287,9 @@ class LayerNorm(Module):
     Source: Ba, Kiros, Hinton 2016.  Raises ShapeError when the last sizes are others.
     """
 
+    eps: float
+    elementwise_affine: bool
+
     def __init__(
         self,
         normalized_shape: int | Sequence[int],
@@ -283,13 +300,19 @@ class LayerNorm(Module):
         dtype: Any = None,
     ):
         super().__init__()
-        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.normalized_shape: tuple[int, ...] = (
+            (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        )
         for n in self.normalized_shape:
             positive(self, normalized_shape=n)
         self.eps, self.elementwise_affine = eps, elementwise_affine
         shape = self.normalized_shape
-        self.weight = Parameter(ones(shape, device=device, dtype=dtype)) if elementwise_affine else None
-        self.bias = Parameter(zeros(shape, device=device, dtype=dtype)) if elementwise_affine and bias else None
+        self.weight: Parameter | None = (
+            Parameter(ones(shape, device=device, dtype=dtype)) if elementwise_affine else None
+        )
+        self.bias: Parameter | None = (
+            Parameter(zeros(shape, device=device, dtype=dtype)) if elementwise_affine and bias else None
+        )
 
     def reset_parameters(self) -> None:
         """Set the weight to ones and the bias to zeros."""
@@ -310,6 +333,9 @@ class RMSNorm(Module):
     Source: Zhang, Sennrich 2019, eq. 4.  Raises ShapeError when the last sizes are others.
     """
 
+    eps: float | None
+    elementwise_affine: bool
+
     def __init__(
         self,
         normalized_shape: int | Sequence[int],
@@ -319,12 +345,16 @@ class RMSNorm(Module):
         dtype: Any = None,
     ):
         super().__init__()
-        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.normalized_shape: tuple[int, ...] = (
+            (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        )
         for n in self.normalized_shape:
             positive(self, normalized_shape=n)
         self.eps, self.elementwise_affine = eps, elementwise_affine
         shape = self.normalized_shape
-        self.weight = Parameter(ones(shape, device=device, dtype=dtype)) if elementwise_affine else None
+        self.weight: Parameter | None = (
+            Parameter(ones(shape, device=device, dtype=dtype)) if elementwise_affine else None
+        )
 
     def reset_parameters(self) -> None:
         """Set the weight to ones."""
@@ -343,6 +373,11 @@ class LocalResponseNorm(Module):
 
     Source: Krizhevsky, Sutskever, Hinton 2012, section 3.3.  Raises ShapeError for fewer than 3 dimensions.
     """
+
+    size: int
+    alpha: float
+    beta: float
+    k: float
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):
         super().__init__()

@@ -18,7 +18,7 @@ class _Pad(Module):
     def __init__(self, padding: int | Sequence[int]):
         super().__init__()
         n = 2 * self._ndim
-        self.padding = tuple(padding) if isinstance(padding, Sequence) else (padding,) * n
+        self.padding: tuple[int, ...] = tuple(padding) if isinstance(padding, Sequence) else (padding,) * n
         if len(self.padding) != n or not all(hasattr(p, "__index__") for p in self.padding):
             names = "left, right, top, bottom, front, back".split(", ")[:n]
             raise ValueError(
@@ -35,7 +35,7 @@ class _Pad(Module):
 class _ConstantPad(_Pad):
     def __init__(self, padding: int | Sequence[int], value: float):
         super().__init__(padding)
-        self.value = value
+        self.value: float = value
 
     def extra_repr(self) -> str:
         return f"padding={self.padding}, value={self.value}"

@@ -30,6 +30,13 @@ class _Pool(Module):
 
 
 class _MaxPool(_Pool):
+    kernel_size: Sizes
+    stride: Sizes
+    padding: Sizes
+    dilation: Sizes
+    return_indices: bool
+    ceil_mode: bool
+
     def __init__(
         self,
         kernel_size: Sizes,
@@ -72,6 +79,10 @@ class MaxPool3d(_MaxPool):
 
 
 class _MaxUnpool(_Pool):
+    kernel_size: Sizes
+    stride: Sizes
+    padding: Sizes
+
     def __init__(self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0):
         super().__init__()
         self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
@@ -101,6 +112,12 @@ class MaxUnpool3d(_MaxUnpool):
 class AvgPool1d(_Pool):
     """The mean of every window: (N, C, L) -> (N, C, L').  See `functional.avg_pool1d`."""
 
+    kernel_size: Sizes
+    stride: Sizes
+    padding: Sizes
+    ceil_mode: bool
+    count_include_pad: bool
+
     def __init__(
         self,
         kernel_size: Sizes,
@@ -118,6 +135,13 @@ class AvgPool1d(_Pool):
 
 
 class _AvgPool(_Pool):
+    kernel_size: Sizes
+    stride: Sizes
+    padding: Sizes
+    ceil_mode: bool
+    count_include_pad: bool
+    divisor_override: int | None
+
     def __init__(
         self,
         kernel_size: Sizes,
@@ -162,10 +186,14 @@ class AvgPool3d(_AvgPool):
 
 
 class _LPPool(_Pool):
+    norm_type: float
+    kernel_size: Sizes
+    ceil_mode: bool
+
     def __init__(self, norm_type: float, kernel_size: Sizes, stride: Sizes | None = None, ceil_mode: bool = False):
         super().__init__()
         self.norm_type, self.kernel_size, self.ceil_mode = norm_type, kernel_size, ceil_mode
-        self.stride = kernel_size if stride is None else stride
+        self.stride: Sizes = kernel_size if stride is None else stride
 
     def forward(self, input: Any) -> Tensor:
         return type(self)._function(input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
@@ -226,6 +254,8 @@ class AdaptiveAvgPool3d(_AdaptiveAvgPool):
 
 class _AdaptiveMaxPool(Module):
     _function: Callable[..., Any]
+    output_size: Any
+    return_indices: bool
 
     def __init__(self, output_size: Any, return_indices: bool = False):
         super().__init__()

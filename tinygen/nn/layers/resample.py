@@ -16,6 +16,11 @@ class Upsample(Module):
     Followed by a convolution it is the "resize-convolution" that leaves no checkerboard (Odena et al. 2016).
     """
 
+    size: Any
+    scale_factor: Any
+    mode: str
+    align_corners: bool | None
+
     def __init__(
         self,
         size: Any = None,
@@ -100,6 +105,11 @@ class ChannelShuffle(Module):
 class Unfold(Module):
     """All windows of an image as columns: (N, C, H, W) -> (N, C · kernel, windows).  See `functional.unfold`."""
 
+    kernel_size: Sizes
+    dilation: Sizes
+    padding: Sizes
+    stride: Sizes
+
     def __init__(self, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1):
         super().__init__()
         self.kernel_size, self.dilation, self.padding, self.stride = kernel_size, dilation, padding, stride
@@ -114,11 +124,16 @@ class Unfold(Module):
 class Fold(Module):
     """Columns added up where their windows were: (N, C · kernel, windows) -> (N, C, *output_size); the transpose of Unfold.  See `functional.fold`."""
 
+    kernel_size: Sizes
+    dilation: Sizes
+    padding: Sizes
+    stride: Sizes
+
     def __init__(
         self, output_size: Sizes, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1
     ):
         super().__init__()
-        self.output_size = sizes("Fold", "output_size", output_size, 2, 1)
+        self.output_size: tuple[int, ...] = sizes("Fold", "output_size", output_size, 2, 1)
         self.kernel_size, self.dilation, self.padding, self.stride = kernel_size, dilation, padding, stride
 
     def forward(self, input: Any) -> Tensor:

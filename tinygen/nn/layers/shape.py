@@ -13,6 +13,9 @@ from tinygen.tensor import Tensor
 class Flatten(Module):
     """Dimensions start_dim to end_dim become one; by default all but the first: (N, C, H, W) -> (N, C·H·W)."""
 
+    start_dim: int
+    end_dim: int
+
     def __init__(self, start_dim: int = 1, end_dim: int = -1):
         super().__init__()
         self.start_dim, self.end_dim = start_dim, end_dim
@@ -29,6 +32,9 @@ class Unflatten(Module):
 
     unflattened_size: their sizes, of which one may be -1.  Raises ShapeError when they do not multiply to the size there is.
     """
+
+    dim: int
+    unflattened_size: tuple[int, ...]
 
     def __init__(self, dim: int, unflattened_size: Sequence[int]):
         super().__init__()

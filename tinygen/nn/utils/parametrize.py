@@ -67,7 +67,7 @@ class ParametrizationList(ModuleList):
         self.unsafe = unsafe
         plain = original.detach()
         values = self._from(plain)
-        self.is_tensor = isinstance(values, Node)
+        self.is_tensor: bool = isinstance(values, Node)
         for name, value in zip(self._names_of_originals(values), _several(values), strict=True):
             if self.is_tensor and (
                 value is original or value.shape == original.shape and value.dtype == original.dtype

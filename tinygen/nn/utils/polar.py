@@ -21,6 +21,9 @@ def length(v: Any, dim: int | None) -> Any:
 class WeightNorm:
     """The hooks of `weight_norm`: before forward the weight is computed, and after it no more than its values stay."""
 
+    name: str
+    dim: int | None
+
     def __init__(self, name: str, dim: int | None):
         self.name, self.dim = name, dim
 

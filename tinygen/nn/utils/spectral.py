@@ -72,6 +72,11 @@ def divided(w: Any, u: Tensor, v: Tensor, dim: int) -> Any:
 class SpectralNorm:
     """The hooks of `spectral_norm`: before forward the weight is computed, and after it no more than its values stay."""
 
+    name: str
+    n_power_iterations: int
+    eps: float
+    dim: int
+
     def __init__(self, name: str, n_power_iterations: int, eps: float, dim: int):
         self.name, self.n_power_iterations, self.eps, self.dim = name, n_power_iterations, eps, dim
 

@@ -22,6 +22,7 @@ class LRScheduler:
 
     _functions: tuple[str, ...] = ()
     """Attributes that are functions: they are not part of the state."""
+    base_lrs: list[Any]
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1):
         self._begin(optimizer, last_epoch)

@@ -17,6 +17,7 @@ class _Composed(LRScheduler):
 
     _functions = ("_schedulers",)
     _schedulers: list[LRScheduler]
+    base_lrs: list[Any]
 
     def _check(self, schedulers: Iterable[LRScheduler], optimizer: Optimizer | None) -> Optimizer:
         self._schedulers = list(schedulers)
@@ -91,6 +92,8 @@ class SequentialLR(_Composed):
     go on from there.  Raises ValueError for another number of milestones, for none that rise, and for schedulers of another
     optimizer or a ReduceLROnPlateau.
     """
+
+    last_epoch: Any
 
     def __init__(
         self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = -1

@@ -21,6 +21,9 @@ class CosineAnnealingLR(LRScheduler):
     Source: Loshchilov, Hutter 2016, eq. 5, without the restarts: after T_max epochs the rate rises again.
     """
 
+    T_max: int
+    eta_min: float
+
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1):
         if not T_max > 0:
             raise ValueError(f"CosineAnnealingLR: T_max must be positive, got {T_max}")
@@ -57,9 +60,12 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     Source: Loshchilov, Hutter 2016, eq. 5.
     """
 
+    T_i: int
+    T_cur: float
+
     def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1):
         self.T_0 = positive_integer(self._name, "T_0", T_0)
-        self.T_mult = positive_integer(self._name, "T_mult", T_mult)
+        self.T_mult: int = positive_integer(self._name, "T_mult", T_mult)
         self.eta_min = eta_min
         self._locate(max(last_epoch, 0))
         if last_epoch == -1:

@@ -51,6 +51,9 @@ class CyclicLR(_Cycle):
     """
 
     _functions = ("_scale",)
+    mode: str
+    gamma: float
+    cycle_momentum: bool
 
     def __init__(
         self,
@@ -78,14 +81,14 @@ class CyclicLR(_Cycle):
         self.mode, self.gamma, self.cycle_momentum = mode, gamma, cycle_momentum
         self._scale = scale_fn
         self.scale_mode = scale_mode if scale_fn is not None else "iterations" if mode == "exp_range" else "cycle"
-        self.total_size = float(step_size_up + down)
-        self.step_ratio = step_size_up / self.total_size
+        self.total_size: float = float(step_size_up + down)
+        self.step_ratio: float = step_size_up / self.total_size
         self._check_momentum(optimizer)
         self.optimizer = optimizer
         lows = self._per_group("base_lr", base_lr)
-        self.max_lrs = self._per_group("max_lr", max_lr)
-        self.base_momentums = self._per_group("base_momentum", base_momentum)
-        self.max_momentums = self._per_group("max_momentum", max_momentum)
+        self.max_lrs: list[float] = self._per_group("max_lr", max_lr)
+        self.base_momentums: list[float] = self._per_group("base_momentum", base_momentum)
+        self.max_momentums: list[float] = self._per_group("max_momentum", max_momentum)
         if last_epoch == -1:
             for group, lr in zip(optimizer.param_groups, lows, strict=True):
                 group["lr"] = lr
@@ -129,6 +132,9 @@ class OneCycleLR(_Cycle):
     Source: Smith, Topin 2017.
     """
 
+    total_steps: int
+    cycle_momentum: bool
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -159,11 +165,11 @@ class OneCycleLR(_Cycle):
         self.total_steps, self.anneal_strategy, self.cycle_momentum = total_steps, anneal_strategy, cycle_momentum
         self._check_momentum(optimizer)
         self.optimizer = optimizer
-        self.max_lrs = self._per_group("max_lr", max_lr)
+        self.max_lrs: list[float] = self._per_group("max_lr", max_lr)
         firsts = [lr / div_factor for lr in self.max_lrs]
-        self.min_lrs = [lr / final_div_factor for lr in firsts]
-        self.base_momentums = self._per_group("base_momentum", base_momentum)
-        self.max_momentums = self._per_group("max_momentum", max_momentum)
+        self.min_lrs: list[float] = [lr / final_div_factor for lr in firsts]
+        self.base_momentums: list[float] = self._per_group("base_momentum", base_momentum)
+        self.max_momentums: list[float] = self._per_group("max_momentum", max_momentum)
         # (last step, rates at its begin and end, momenta at its begin and end), by name
         peak = pct_start * total_steps - 1
         self._phases: list[list[Any]]

@@ -59,6 +59,9 @@ class StepLR(LRScheduler):
     optimizer, last_epoch: see LRScheduler.  step_size: epochs, at least 1.  gamma: factor.
     """
 
+    step_size: int
+    gamma: float
+
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1):
         if step_size < 1:
             raise ValueError(f"StepLR: step_size must be at least 1, got {step_size}")
@@ -79,6 +82,9 @@ class MultiStepLR(LRScheduler):
     optimizer, last_epoch: see LRScheduler.  milestones: epochs; one that stands there twice counts twice.  gamma: factor.
     """
 
+    milestones: list[int]
+    gamma: float
+
     def __init__(self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1):
         self.milestones, self.gamma = sorted(milestones), gamma
         super().__init__(optimizer, last_epoch)
@@ -96,6 +102,9 @@ class ConstantLR(LRScheduler):
     optimizer, last_epoch: see LRScheduler.  factor: from 0 to 1.  total_iters: epochs.
     Raises ValueError for a factor out of range.
     """
+
+    factor: float
+    total_iters: int
 
     def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1):
         if not 0 <= factor <= 1:
@@ -120,6 +129,10 @@ class LinearLR(LRScheduler):
     optimizer, last_epoch: see LRScheduler.  start_factor: above 0, up to 1.  end_factor: from 0 to 1.  total_iters: epochs.
     Raises ValueError for factors out of range.
     """
+
+    start_factor: float
+    end_factor: float
+    total_iters: int
 
     def __init__(
         self,
@@ -173,6 +186,9 @@ class PolynomialLR(LRScheduler):
 
     optimizer, last_epoch: see LRScheduler.  total_iters: epochs, at least 1.  power: 1 for a straight line.
     """
+
+    total_iters: int
+    power: float
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1):
         if total_iters < 1:

@@ -28,6 +28,15 @@ class ReduceLROnPlateau(LRScheduler):
     A value that is nan is no improvement, and never the best.  Raises ValueError for arguments out of range.
     """
 
+    factor: float
+    patience: int
+    eps: float
+    threshold: float
+    cooldown: int
+    best: float
+    num_bad_epochs: int
+    cooldown_counter: int
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -49,8 +58,8 @@ class ReduceLROnPlateau(LRScheduler):
         self._begin(optimizer, -1)
         self.mode, self.factor, self.patience, self.eps = mode, factor, patience, eps
         self.threshold, self.threshold_mode, self.cooldown = threshold, threshold_mode, cooldown
-        self.min_lrs = self._per_group("min_lr", min_lr)
-        self.last_epoch = 0
+        self.min_lrs: list[float] = self._per_group("min_lr", min_lr)
+        self.last_epoch: Any = 0
         self._last_lr = [group["lr"] for group in optimizer.param_groups]
         self._reset()
 
