@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen import backend, memory
+from tinygen import allowance, backend, memory
 from tinygen.backend import Generator, default_generator, resolve, to_device
 from tinygen.engine import Node
 from tinygen.errors import ShapeError
@@ -173,6 +173,7 @@ def _shape(name: str, size: Any) -> tuple[int, ...]:
         raise TypeError(f"{name}: sizes must be integers, got {size!r}") from error
     if any(n < 0 for n in shape):
         raise ShapeError(f"{name}: sizes must not be negative, got {shape}")
+    allowance.spend(shape)
     return shape
 
 

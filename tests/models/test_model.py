@@ -1,8 +1,13 @@
 """A model is made again from what it remembers, and only a model."""
 
 import copy
+import time
+import tracemalloc
+from contextlib import suppress
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import tinygen as tg
 from tinygen import checkpoint, models, nn
@@ -74,3 +79,69 @@ def test_what_no_file_can_hold_is_not_remembered():
 def test_only_models_are_made(recipe):
     with pytest.raises(ValueError, match="rebuild: "):
         models.rebuild(recipe)
+
+
+@pytest.mark.parametrize("make", MADE)
+def test_a_model_is_made_again_with_its_weights(make):
+    model = make()
+    again = models.rebuild(model.recipe, model.state_dict())
+    assert all((a == b).all() for a, b in zip(model.parameters(), again.parameters(), strict=True))
+
+
+def places(value, at=()):
+    """Where in a recipe's arguments integers and lists are."""
+    if isinstance(value, list):
+        yield at
+        for i, one in enumerate(value):
+            yield from places(one, (*at, i))
+    elif isinstance(value, int) and not isinstance(value, bool):
+        yield at
+
+
+def changed(value, at, new):
+    if not at:
+        return new(value)
+    return [changed(one, at[1:], new) if i == at[0] else one for i, one in enumerate(value)]
+
+
+@given(
+    i=st.integers(0, len(MADE) - 1),
+    which=st.integers(0),
+    large=st.integers(10**4, 10**6) | st.sampled_from([2**31, 2**63, 10**30]),
+    length=st.integers(10**3, 10**4),
+)
+@settings(max_examples=40)
+def test_nothing_is_built_that_the_stored_weights_could_not_fill(i, which, large, length):
+    """One number of a recipe, or the length of one list, is another: quickly refused, or of no consequence, and little memory."""
+    model = MADE[i]()
+    weights, recipe = model.state_dict(), model.recipe
+    arguments = recipe["arguments"]
+    found = [(key, at) for key, value in arguments.items() for at in places(value)]
+    key, at = found[which % len(found)]
+    new = lambda old: large if isinstance(old, int) else (old or [1]) * length
+    worse = {"model": recipe["model"], "arguments": arguments | {key: changed(arguments[key], at, new)}}
+    tracemalloc.start()
+    begin = time.perf_counter()
+    try:
+        with suppress(ValueError, TypeError, RuntimeError, IndexError):
+            again = models.rebuild(worse, weights)
+            assert sum(p.numel() for p in again.parameters()) == sum(p.numel() for p in model.parameters())
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 100 * 2**20, f"{peak / 2**20:.0f} MB"
+    assert time.perf_counter() - begin < 5
+
+
+def test_what_is_too_much_is_said_in_a_line():
+    model = models.BernoulliVAE(64, 8, 2)
+    for hidden in (10**5, 6 * 10**6, 10**30):
+        with pytest.raises(
+            ValueError, match=r"rebuild: the recipe of a BernoulliVAE does not belong to these 8 arrays"
+        ):
+            models.rebuild({"model": "BernoulliVAE", "arguments": {"size": 64, "hidden": hidden}}, model.state_dict())
+    with pytest.raises(ValueError, match="the recipe of a GAN does not belong to these 8 arrays"):
+        models.rebuild({"model": "GAN", "arguments": {"latent": 2, "hidden": [1] * 10_000}}, model.state_dict())
+    for weights in ({"a": 3}, {"a": "b"}, [], "x"):
+        with pytest.raises(ValueError, match="rebuild: "):
+            models.rebuild(model.recipe, weights)

@@ -57,10 +57,11 @@ def read(path: Path, device: backend.Device | str = "cpu") -> Trained:
         )
     part, recipe = next(iter(recipes.items()))
     try:
-        model = models.rebuild(recipe)
-        model.load_state_dict(state["parts"][part])
+        model = models.rebuild(recipe, state["parts"][part])
     except (KeyError, TypeError) as error:
         raise ValueError(f"{file}: the model {recipe.get('model')} cannot be made again: {error}") from error
+    if not callable(getattr(model, "decode", None)):
+        raise ValueError(f"{file} holds a {type(model).__name__}, which makes no images: nothing can be drawn from it")
     stored = training.config(folder)
     name = stored["name"] if file.stem == "run" else f"{stored['name']}, {file.stem}"
     return Trained(folder, name, model.to(device).eval(), stored["arguments"], state["epoch"], state["seconds"])

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tinygen import allowance
 from tinygen.backend import Generator
 from tinygen.creation import randperm, tensor
 from tinygen.tensor import Tensor
@@ -17,6 +18,7 @@ from tinygen.tensor import Tensor
 def alternating_mask(shape: int | Sequence[int], parity: int = 0) -> Tensor:
     """True where the sum of the indices has the parity: every second coordinate, a checkerboard in two dimensions."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    allowance.spend(shape)
     return tensor(np.indices(shape).sum(0) % 2 == parity % 2)
 
 
@@ -43,6 +45,7 @@ def channel_mask(image: Sequence[int], parity: int = 0) -> Tensor:
 
 def half_mask(n: int, parity: int = 0) -> Tensor:
     """True in the first half of n coordinates (n // 2 of them); in the second half for parity 1."""
+    allowance.spend((n,))
     return tensor((np.arange(n) < n // 2) ^ bool(parity % 2))
 
 
@@ -54,5 +57,6 @@ def random_half_mask(n: int, *, generator: Generator | None = None) -> Tensor:
 def _image(name: str, image: Sequence[int]) -> tuple[int, int, int]:
     if len(image) != 3 or min(image) < 1:
         raise ValueError(f"{name}: image=(channels, height, width) is expected, got {tuple(image)}")
+    allowance.spend(image)
     channels, height, width = image
     return channels, height, width
