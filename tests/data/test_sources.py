@@ -101,3 +101,18 @@ def test_without_pooch_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pooch", None)  # makes `import pooch` fail
     with pytest.raises(FileNotFoundError, match=r"pip install pooch"):
         sources.find(sources.Source("set/file.bin", MD5, NOWHERE))
+
+
+def test_everything_is_downloaded_by_https_and_verified():
+    """By SHA-256; of USPS nobody publishes one, and its MD5 comes over https."""
+    from tinygen.data import images
+
+    found = [*images.MNIST, *images.FASHION_MNIST, *images.BINARIZED_MNIST, images.OLIVETTI_FACES, *images.USPS]
+    assert all(source.url.startswith("https://") for source in found)
+    assert {source.path for source in found if not source.checksum.startswith("sha256:")} == {
+        "usps/usps.bz2",
+        "usps/usps.t.bz2",
+    }
+    named = vars(images).values()
+    everything = [s for v in named for s in (v if isinstance(v, list) else [v]) if isinstance(s, sources.Source)]
+    assert {*everything} == {*found}, "a new one wants to be here"

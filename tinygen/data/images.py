@@ -11,6 +11,7 @@ from tinygen.data.files import DataError, looks_like, read_npz, read_pieces
 from tinygen.data.idx import read_idx
 from tinygen.data.image_dataset import ImageDataset
 from tinygen.data.sources import Source, find, local
+from tinygen.regular import open_regular
 
 _IDX_FILES = (
     "train-images-idx3-ubyte.gz",
@@ -20,26 +21,27 @@ _IDX_FILES = (
 )
 
 
-def _idx_sources(name: str, url: str, *md5: str) -> list[Source]:
-    return [Source(f"{name}/{file}", f"md5:{digest}", url + file) for file, digest in zip(_IDX_FILES, md5, strict=True)]
+def _idx_sources(name: str, url: str, *sha256: str) -> list[Source]:
+    return [Source(f"{name}/{file}", f"sha256:{one}", url + file) for file, one in zip(_IDX_FILES, sha256, strict=True)]
 
 
 MNIST = _idx_sources(
     "mnist",
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-    "d53e105ee54ea40749a09fcbcd1e9432",
-    "9fb629c4189551a2d022fa330f9573f3",
-    "ec29112dd5afa0611ce80d1b7f02629c",
+    "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 )
 FASHION_MNIST = _idx_sources(
     "fashion_mnist",
-    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-    "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-    "25c81989df183df01b3e8a0aad5dffbe",
-    "bef4ecab320f06d8554ea6380940ec79",
-    "bb300cfdad3c16e7a12a480ee83cd310",
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+    "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+    "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+    "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
 )
+# Of these two files nobody publishes more than the MD5.  It keeps out what was damaged; what was changed on the way, https does.
 USPS = [
     Source(f"usps/{file}", checksum, f"https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/{file}")
     for file, checksum in (
@@ -51,7 +53,7 @@ BINARIZED_MNIST = [
     Source(
         f"binarized_mnist/{file}",
         f"sha256:{digest}",
-        f"http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/{file}",
+        f"https://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/{file}",
     )
     for file, digest in (
         ("binarized_mnist_train.amat", "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d"),
@@ -95,7 +97,7 @@ def digits() -> tuple[ImageDataset, ImageDataset]:
 def mnist() -> tuple[ImageDataset, ImageDataset]:
     """MNIST: 60,000 and 10,000 handwritten digits of 28×28 pixels, ten classes.
 
-    Taken from TINYGEN_DATA, else from the cache, else downloaded (11 MB), with the published MD5 verified.
+    Taken from TINYGEN_DATA, else from the cache, else downloaded (11 MB), with the SHA-256 of the published files verified.
     Source: LeCun, Bottou, Bengio, Haffner 1998; http://yann.lecun.com/exdb/mnist/.
     Raises FileNotFoundError when there is no copy and no network, DataError for a file that is not the published one.
     """
@@ -115,7 +117,7 @@ def usps() -> tuple[ImageDataset, ImageDataset]:
     """USPS: 7291 and 2007 digits of 16×16 pixels from envelopes, ten classes, published in [-1, 1], here in [0, 1].
 
     Taken from usps/usps.npz in TINYGEN_DATA, else from the cache, else downloaded in the form of the LIBSVM
-    collection, with the MD5 that torchvision pins.
+    collection, with the MD5 that torchvision pins (there is no published SHA-256).
     Source: Hull 1994; https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass.html#usps.
     Raises FileNotFoundError when there is no copy and no network, DataError for a file of another content.
     """
@@ -222,10 +224,10 @@ def _read_libsvm(file: Path, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Images in [-1, 1] and labels 0-9 of lines "label 1:value ... 256:value", where the labels run from 1 to 10."""
     most = n * 257 * 16  # a number as "256:-0.123456" and a blank have 14 bytes
     try:
-        with bz2.open(file) as stream:
+        with open_regular(file) as (raw, _), bz2.open(raw) as stream:
             text = read_pieces(stream, most + 1)
     except (OSError, EOFError) as error:
-        with file.open("rb") as raw:
+        with open_regular(file) as (raw, _):
             kind = looks_like(raw.read(64))
         raise DataError(f"{file}: no bzip2 file, or one that is damaged or cut off: it is {kind} ({error})") from None
     rows = [line.split() for line in bytes(text).splitlines()] if len(text) <= most else []

@@ -17,8 +17,9 @@ class Source:
     path: str
     """Such as "mnist/train-images-idx3-ubyte.gz"."""
     checksum: str
-    """Such as "md5:f68b..." or "sha256:ad69...": what the file's bytes must hash to, wherever it was found."""
+    """Such as "sha256:ad69...": what the file's bytes must hash to, wherever it was found."""
     url: str
+    """By https."""
 
 
 def cache_folder() -> Path:
