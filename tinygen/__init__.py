@@ -9,6 +9,10 @@
 The names, argument orders and defaults are PyTorch's.  To read the source, start with `engine.py`.
 """
 
+from tinygen import search_path as _search_path  # first: see there
+
+# isort: split
+
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 import numpy as _np

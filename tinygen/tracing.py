@@ -18,7 +18,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from tinygen import engine, errors, memory
+from tinygen import engine, errors, harmless, memory
 from tinygen.backend import ARRAY_MODULES, is_array, to_numpy
 from tinygen.engine import Node, Rule
 from tinygen.rules import rule_text
@@ -287,12 +287,12 @@ def norm(x: Any) -> float:
 
 
 def names_by_id(names: Names | None) -> dict[int, str]:
-    """{id of a tensor: its name}.  Raises TypeError for what is not a tensor."""
+    """{id of a tensor: its name, as it can be printed}.  Raises TypeError for what is not a tensor."""
     pairs = list((names.items() if isinstance(names, Mapping) else names) or ())
     for name, x in pairs:
         if not isinstance(x, Node):
             raise TypeError(f"names: {name!r} must name a tensor, got {type(x).__name__}")
-    return {id(x): str(name) for name, x in pairs}
+    return {id(x): harmless.text(name) for name, x in pairs}
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -8,7 +8,6 @@ import itertools
 import json
 import math
 import re
-import shlex
 import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tinygen import plot, training
+from tinygen import harmless, plot, training
 from tinygen.cli import runs
 from tinygen.cli.judge import loss_unit
 from tinygen.training import records
@@ -101,14 +100,14 @@ def compare(
     for entry in entries:
         if not entry.records:
             what = "measured with other weights only" if entry.others else "not measured"
-            print(f"{entry.name} is {what}: tinygen evaluate {shlex.quote(str(entry.run.folder))}")
+            print(f"{harmless.text(entry.name)} is {what}: {harmless.command('evaluate', entry.run.folder)}")
     different = differing(entries)
     if different:
         print("\n" + training.table(different, ("setting", *(entry.name for entry in entries))))
     if csv_file is not None:
-        print(f"All numbers are in {write_text(csv_file, as_csv(entries))}")
+        print(f"All numbers are in {harmless.text(write_text(csv_file, as_csv(entries)), harmless.PATH)}")
     if latex_file is not None:
-        print(f"The table is in {write_text(latex_file, as_latex(headers, cells))}")
+        print(f"The table is in {harmless.text(write_text(latex_file, as_latex(headers, cells)), harmless.PATH)}")
 
 
 def read(folders: Sequence[Path]) -> list[Entry]:
@@ -120,9 +119,9 @@ def read(folders: Sequence[Path]) -> list[Entry]:
         try:
             run = runs.read(folder)
             found = records.read(run.folder)
-        except (ValueError, OSError) as error:
+        except Exception as error:  # one folder that is damaged in a way nobody has thought of leaves the others
             problems.append(error)
-            sys.stderr.write(f"left out: {error}\n")
+            sys.stderr.write(f"left out: {harmless.error(error)}\n")
             continue
         checkpoint = records.checksum_of(run.model)
         own = {record.ruler: record for record in found if record.checkpoint == checkpoint}
@@ -233,7 +232,7 @@ def notes(columns: Sequence[Column], grouped: bool) -> list[str]:
         better = "higher" if r.higher_is_better else "lower"
         text = f"{r.unit}, {better} is better; {', '.join(what)}; tinygen {r.tinygen}"
         said.setdefault(text, []).append(column.title)
-    lines = [f"{'; '.join(titles)}: {text}" for text, titles in said.items()]
+    lines = [harmless.text(f"{'; '.join(titles)}: {text}", 1000) for text, titles in said.items()]
     if any(column.title.endswith("]") for column in columns):
         lines.append(
             "Columns with letters were measured with other data, seeds, classifiers or versions: they do not compare."
@@ -353,13 +352,13 @@ def draw(entries: Sequence[Entry], out: Path) -> None:
     for entry in entries:
         x, losses = losses_of(entry.run)
         if losses:
-            curves[entry.name] = (x, losses)
+            curves[harmless.title(entry.name)] = (x, losses)
             units.add(loss_unit(entry.run.model))
     if curves:
         unit = units.pop() if len(units) == 1 else "each in its own unit"
         smooth = max(1, min(len(losses) for _, losses in curves.values()) // 100)
         plot.curves(curves, out, xlabel="epochs", ylabel=f"training loss, {unit}", smooth=smooth)
-        print(f"Losses are in {out}\n")
+        print(f"Losses are in {harmless.text(out, harmless.PATH)}\n")
 
 
 def losses_of(run: runs.Trained) -> tuple[list[float], list[float]]:

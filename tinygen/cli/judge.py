@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import tinygen as tg
-from tinygen import data, evaluate, models, training
+from tinygen import data, evaluate, harmless, models, training
 from tinygen.cli import runs, show
 from tinygen.cli.kinds import Samples
 from tinygen.models.flow import mean_bits_per_dim
@@ -138,7 +138,9 @@ def measure(
     fields["checkpoint"] = records.checksum_of(model)
     stored = [] if again else _stored(trained.folder, fields, seed)
     if stored:
-        print(f"Measured on {stored[-1].date}, with the same weights, images and seed (--again measures anew).")
+        print(
+            f"Measured on {harmless.text(stored[-1].date)}, with the same weights, images and seed (--again measures anew)."
+        )
         found = stored
     else:
         tg.manual_seed(seed)
@@ -170,7 +172,7 @@ def report(found: Sequence[Record], model: Any) -> str:
     first = found[0]
     lines = [
         training.table(rows, HEADERS),
-        f"Lower is better; the floor is the best possible value.  Measured on {first.data}.",
+        f"Lower is better; the floor is the best possible value.  Measured on {harmless.text(first.data)}.",
     ]
     if any(r.classifier for r in found):
         lines.append(

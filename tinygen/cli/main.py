@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import tinygen as tg
-from tinygen import training
+from tinygen import harmless, training
 from tinygen.cli import compare, examples, judge, runs, show
 from tinygen.cli.kinds import KINDS, options, words
 from tinygen.cli.train import train
@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(overview())
         return 0
     try:
-        function(args)
+        with harmless.warning_lines(f"tinygen {command}"):
+            function(args)
         sys.stdout.flush()
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
@@ -43,16 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `tinygen ... | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at the end
         return 141
-    except (ValueError, OSError, RuntimeError, FloatingPointError, ImportError) as error:
+    except Exception as error:  # whatever a file of a stranger did: one message, and an exit status that says so
         if traceback:
             raise
-        sys.stderr.write(f"tinygen {command}: {error}\n")
+        sys.stderr.write(f"tinygen {command}: {harmless.error(error)}\n")
         return 2
     return 0
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser("tinygen", description="Generative models, trained, shown and measured.")
+    p = harmless.Parser("tinygen", description="Generative models, trained, shown and measured.")
     p.add_argument("--version", action="version", version=f"tinygen {tg.__version__}")
     p.add_argument("--traceback", action="store_true", help="show where in the source an error comes from")
     commands = p.add_subparsers(dest="command", metavar="COMMAND")
@@ -156,14 +157,15 @@ def _sample(args: argparse.Namespace) -> None:
     if args.n < 1:
         raise ValueError(f"-n must be at least 1, got {args.n}")
     trained, _, (train_samples, _, _) = _loaded(args)
-    print(show.sample(trained, args.n, trained.folder / "samples.png", train_samples))
+    print(harmless.text(show.sample(trained, args.n, trained.folder / "samples.png", train_samples), harmless.PATH))
 
 
 def _interpolate(args: argparse.Namespace) -> None:
     if args.n < 1 or args.steps < 2:
         raise ValueError(f"-n >= 1 and --steps >= 2 are expected, got {args.n} and {args.steps}")
     trained, _, (train_samples, test, _) = _loaded(args)
-    print(show.interpolate(trained, args.n, args.steps, trained.folder / "interpolation.png", train_samples, test))
+    file = show.interpolate(trained, args.n, args.steps, trained.folder / "interpolation.png", train_samples, test)
+    print(harmless.text(file, harmless.PATH))
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -179,7 +181,7 @@ def _compare(args: argparse.Namespace) -> None:
 
 def _examples(args: argparse.Namespace) -> None:
     if args.copy is not None:
-        print(f"{len(examples.copy(args.copy))} files in {args.copy}")
+        print(f"{len(examples.copy(args.copy))} files in {harmless.text(args.copy, harmless.PATH)}")
     if args.name is not None:
         examples.run(args.name, args.options)
     elif args.copy is None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import tinygen as tg
-from tinygen import models, plot, training
+from tinygen import harmless, models, plot, training
 from tinygen.cli import runs
 from tinygen.cli.kinds import Samples
 from tinygen.models.conv_autoencoder import in_batches
@@ -71,7 +71,7 @@ def as_images(x: np.ndarray, like: Samples) -> np.ndarray:
 def sample(trained: runs.Trained, n: int, out: Path, like: Samples) -> Path:
     """n draws, as a picture: images, or points over the density."""
     model = trained.model
-    title = f"{trained.name}: {n} samples after {trained.epochs} epochs"
+    title = harmless.title(f"{trained.name}: {n} samples after {trained.epochs} epochs")
     if trained.on_points:
         plot.panels2d({f"{n} samples": draws(model, n, like), "new points": like.x[:n]}, out, title=title)
     else:
@@ -100,7 +100,9 @@ def interpolate(trained: runs.Trained, pairs: int, steps: int, out: Path, train:
         shown,
         out,
         ncols=steps,
-        title=f"{trained.name}: from one {'sample' if isinstance(model, models.GAN) else 'test image'} to another",
+        title=harmless.title(
+            f"{trained.name}: from one {'sample' if isinstance(model, models.GAN) else 'test image'} to another"
+        ),
     )
     return out
 

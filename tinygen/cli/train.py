@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import tinygen as tg
-from tinygen import data, models, nn, optim, training
+from tinygen import data, harmless, models, nn, optim, training
 from tinygen.cli import judge, runs, show
 from tinygen.cli.kinds import KINDS, Samples, options
 
@@ -25,7 +25,7 @@ def train(args: argparse.Namespace) -> None:
     layout = f", {model.layout}" if hasattr(model, "layout") else ""  # the layers that it chose for images of this size
     print(
         f"{args.model}: {sum(p.numel() for p in model.parameters()):,} parameters{layout}, "
-        f"{sets[0] if sets else 'points (n, 2)'}"
+        f"{harmless.text(sets[0]) if sets else 'points (n, 2)'}"
     )
 
     x = runs.rows_of(model, x_train.x)
@@ -61,7 +61,7 @@ def train(args: argparse.Namespace) -> None:
     judge.measure(trained, x_train, x_test, sets, args)
     print(f"Trained for {keeper.seconds:.0f} s.  Weights, losses and pictures are in {run.folder}/; next:")
     for command in ("sample", "evaluate") if kind.points else ("sample", "interpolate", "evaluate"):
-        print(f"    tinygen {command} {run.folder}")
+        print(f"    {harmless.command(command, run.folder)}")
 
 
 def held_out(model: Any, test: Samples) -> float:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import tinygen as tg
-from tinygen import checkpoint, data, evaluate
+from tinygen import checkpoint, data, evaluate, harmless
 from tinygen.data.sources import cache_folder
 from tinygen.models.classifier import ConvClassifier, new_conv_classifier, train_conv_classifier
 
@@ -74,7 +74,7 @@ def _store(file: Path, key: str, model: ConvClassifier) -> None:
     try:
         checkpoint.save(file, {"key": key, "model": model.state_dict()})
     except OSError as error:
-        sys.stderr.write(f"the classifier is not kept, and will be trained anew: {error}\n")
+        sys.stderr.write(f"the classifier is not kept, and will be trained anew: {harmless.message(error)}\n")
 
 
 def checksum_of(classifier: ConvClassifier) -> str:

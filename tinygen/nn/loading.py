@@ -11,6 +11,7 @@ from tinygen.backend import to_numpy
 from tinygen.creation import tensor
 from tinygen.engine import Node
 from tinygen.errors import ShapeError
+from tinygen.harmless import text
 from tinygen.tensor import Tensor
 
 __all__ = ["fitting"]
@@ -42,11 +43,11 @@ def fitting(
             try:
                 value = value if isinstance(value, Node) else _array(value)
                 if tuple(value.shape) != tuple(target.shape):
-                    shapes.append(f"{key}: {tuple(value.shape)} given, {tuple(target.shape)} needed")
+                    shapes.append(f"{text(key)}: {tuple(value.shape)} given, {tuple(target.shape)} needed")
                 else:
                     values[key] = _converted(value, target)
             except ValueError as error:
-                others.append(f"{key}: {error}")
+                others.append(f"{text(key)}: {error}")
     if not (shapes or others or strict and (missing or unexpected)):
         return values, missing, unexpected
     lines = [f"load_state_dict: the values do not fit this {kind}"]
@@ -54,10 +55,10 @@ def fitting(
     if sentence:
         lines += [f"    {sentence}"]
     else:
-        lines += [f"    missing     {k} {tuple(own[k].shape)}" for k in missing]
-        lines += [f"    unexpected  {k} {tuple(np.shape(state_dict[k]))}" for k in unexpected]
-    lines += [f"    shape       {text}" for text in shapes]
-    lines += [f"    values      {text}" for text in others]
+        lines += [f"    missing     {text(k)} {tuple(own[k].shape)}" for k in missing]
+        lines += [f"    unexpected  {text(k)} {tuple(np.shape(state_dict[k]))}" for k in unexpected]
+    lines += [f"    shape       {line}" for line in shapes]
+    lines += [f"    values      {line}" for line in others]
     if not (shapes or others or sentence):
         lines.append("    strict=False loads what fits by name")
     raise (ShapeError if shapes else ValueError if others else RuntimeError)("\n".join(lines))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +35,7 @@ STYLE = {
     "legend.edgecolor": "none",  # a white ground without a frame: curves and reference lines pass behind the names
     "lines.linewidth": 1.6,
     "savefig.dpi": 150,
+    "text.usetex": False,
 }
 
 
@@ -40,11 +43,13 @@ STYLE = {
 def new_figure(path: str | Path | None, width: float, height: float, title: str | None) -> Iterator[Any]:
     """A figure in the common style, saved on leaving when there is a path.  Sizes in inches, without the title."""
     try:
-        import matplotlib
+        matplotlib = _matplotlib()
         from matplotlib.figure import Figure
     except ImportError:
         raise ImportError("tinygen.plot needs matplotlib: pip install matplotlib") from None
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # the same picture wherever it is drawn: no file of settings has a say
+        matplotlib.rcParams.update(STYLE)
         figure = Figure(figsize=(max(width, 1.5), max(height, 0.8) + (0.35 if title else 0)), layout="constrained")
         if title:
             figure.suptitle(title, fontsize=11)
@@ -52,6 +57,20 @@ def new_figure(path: str | Path | None, width: float, height: float, title: str 
         if path is not None:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(path)
+
+
+def _matplotlib() -> Any:
+    """The module.  On import it reads the file matplotlibrc of the current folder, which may be a run of somebody else's."""
+    if "matplotlib" not in sys.modules and os.path.lexists("matplotlibrc"):
+        here = os.getcwd()
+        os.chdir(Path(__file__).parent)
+        try:
+            import matplotlib
+        finally:
+            os.chdir(here)
+    import matplotlib
+
+    return matplotlib
 
 
 def as_numpy(x: Any) -> np.ndarray:

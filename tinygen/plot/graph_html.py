@@ -10,7 +10,6 @@ import json
 import math
 import os
 import re
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 from tinygen import tracing
 from tinygen.backend import is_array, to_numpy
 from tinygen.engine import Node
-from tinygen.plot.graph_svg import Graph, build, render
+from tinygen.plot.graph_svg import Graph, build, escape, render
 from tinygen.tracing import Names, Step, Trace
 
 _TEMPLATE = Path(__file__).with_name("graph_page.html")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape as html_escape
 from pathlib import Path
 from typing import Any
 
+from tinygen import harmless
 from tinygen.backend import is_array
 from tinygen.engine import RELEASED, Node
 from tinygen.plot.layout import Layout, Point, place
@@ -165,6 +166,11 @@ STYLE = """
 .tinygen-graph path.constant { stroke-dasharray: 4 3; opacity: .75; }
 .tinygen-graph marker path { fill: var(--line); }
 """
+
+
+def escape(text: str) -> str:
+    """The text inside SVG or HTML; XML has no place for control characters, not even as escapes of its own."""
+    return html_escape(harmless.text(text, 1000))
 
 
 def render(graph: Graph, layout: Layout, title: str = "") -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tinygen import backend, data
+from tinygen import backend, data, harmless
 from tinygen.checkpoint import CheckpointError
 from tinygen.errors import UsageError
 
@@ -127,7 +127,7 @@ def _device(text: str) -> str:
     return text
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(harmless.Parser):
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
         if args is None:  # the command line's: from here on this process is that program
             sys.excepthook = partial(_report, self.prog)
@@ -137,7 +137,7 @@ class _Parser(argparse.ArgumentParser):
 def _report(program: str, kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     """As argparse does with arguments that it refuses."""
     if issubclass(kind, UsageError | data.DataError | CheckpointError | FloatingPointError):
-        sys.stderr.write(f"{program}: error: {error}\n")
+        sys.stderr.write(f"{program}: error: {harmless.message(error)}\n")
         raise SystemExit(2)
     if issubclass(kind, KeyboardInterrupt):
         sys.stderr.write(f"{program}: stopped; add --resume to the command to go on from what was saved last\n")

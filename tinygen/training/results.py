@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tinygen import harmless
+
 
 def plain(value: Any) -> Any:
     """The value as JSON has it: see `Run.save_metrics`."""
@@ -54,12 +56,13 @@ def table(rows: Iterable[Mapping[str, Any] | Sequence[Any]], headers: Sequence[s
     """Rows as an aligned plain-text table, to be printed: numbers to the right, texts to the left.
 
     A row is a mapping from headers to values, or the values in order.  What a row leaves out, or gives as None, is
-    shown as "-".  Floats have four significant digits.
+    shown as "-".  Floats have four significant digits.  Texts may come from anywhere: characters that a terminal would obey are
+    shown as escapes, and of long texts the beginning and the end.
 
     Raises ValueError for a row with more values than headers, or with a name that is no header.
     """
     cells = [_cells(row, headers) for row in rows]
-    columns = list(zip(headers, *([_cell(value) for value in row] for row in cells)))
+    columns = list(zip(map(harmless.text, headers), *([_cell(value) for value in row] for row in cells)))
     is_number = [all(isinstance(row[i], (int, float, type(None))) for row in cells) for i in range(len(headers))]
     widths = [max(map(len, column)) for column in columns]
     lines = [
@@ -83,4 +86,4 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:,.0f}" if 1e4 <= abs(value) < math.inf else f"{value:.4g}"
-    return str(value)
+    return harmless.text(value)
