@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at the end
         return 141
     except Exception as error:  # whatever a file of a stranger did: one message, and an exit status that says so
-        if traceback:
+        if traceback or isinstance(error, Warning):  # python -W error asks for it
             raise
         sys.stderr.write(f"tinygen {command}: {harmless.error(error)}\n")
         return 2
