@@ -20,7 +20,7 @@ from common import density_from_prior
 import tinygen as tg
 from tinygen import data, evaluate, nn, optim, plot, training
 from tinygen.models import DCGAN, GAN, Autoencoder, BernoulliVAE, ConvAutoencoder, GaussianVAE, RealNVP
-from tinygen.models.classifier import train_conv_classifier
+from tinygen.models.judge import judge
 
 HEADERS = ("model", "metric", "unit", "value", "baseline", "floor")
 
@@ -111,16 +111,17 @@ play("GAN", gan, train.flat, 250, 50)
 tg.manual_seed(args.seed)
 dcgan = DCGAN(latent=32, image=(1, 8, 8), channels=(64, 32)).to(device)
 play("DCGAN", dcgan, train.images[:, None], 100, 50)
-classifier = train_conv_classifier(train, 32, epochs=2 if args.dry_run else 40, seed=args.seed, device=str(device))
-distance = evaluate.FeatureDistance(classifier.features, train.flat, test.flat)  # as the classifier sees the images
+judged = judge(train, test, device=device)  # by a classifier of these images: how it sees them
+classifier, distance = judged.classifier, judged.distance
 
 
 def mean_distance(x):  # over many draws: among only 360 images luck decides how many show which digit
     return np.mean([distance(x[i : i + distance.n]) for i in range(0, len(x) - distance.n + 1, distance.n)])
 
 
-pixels = evaluate.independent_pixels(train.flat, 5000, args.seed)
+pixels = evaluate.independent_pixels(train.flat, 5000, 0)
 for name, model in (("GAN", gan), ("DCGAN", dcgan)):
+    tg.manual_seed(0)  # of what measures
     samples = model.sample(5000)
     plot.image_grid(images(samples[:64]), run.path(f"{name.lower()}.png"), title=f"{name}: 64 samples")
     shares = (100 * evaluate.class_shares(x, classifier.predict).min() for x in (samples, pixels, x_test))
@@ -170,4 +171,5 @@ with tg.no_grad():
 print(f"\n{training.table(rows, HEADERS)}\n")
 print("Lower is better, except for the share of the rarest digit.  For the GANs the “floor” is that of real images.")
 print("Baselines: PCA (twice); independent pixels (five times); a Gaussian with full covariance (twice).")
+print("Features are the numbers that a classifier of these digits computes of an image before it decides on the class.")
 print(f"{time.perf_counter() - start:.0f} s.  Pictures: {', '.join(str(p) for p in sorted(run.folder.glob('*.png')))}")

@@ -199,3 +199,18 @@ def test_an_animation_of_images(tmp_path):
     for wrong in ([], [np.zeros(3)], [np.zeros((2, 2, 4))]):
         with pytest.raises(ValueError, match=r"animation: (at least one frame|an image)"):
             plot.animation(wrong, tmp_path / "b.gif")
+
+
+@pytest.mark.parametrize(("n", "letters"), [(13, 4), (30, 8), (30, 60)])
+def test_many_curves_can_be_told_apart_and_their_names_read(n, letters):
+    """28 pairs of colour and dashes; the names are inside the picture, and not on the curves."""
+    figure = plot.curves({f"{i:0{letters}d}": [1.0, 2.0 + i] for i in range(n)}, xlabel="epoch", ylabel="loss")
+    (axes,) = figure.axes
+    looks = [(line.get_color(), line.get_linestyle()) for line in axes.lines]
+    assert len(set(looks)) == min(n, 28)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == n
+    box, inside = legend.get_window_extent(), axes.get_tightbbox()
+    assert box.y1 <= inside.y0 and box.y0 >= 0 and box.x0 >= 0 and box.x1 <= figure.bbox.x1
+    assert axes.get_window_extent().height > 100, "there is room for the curves"

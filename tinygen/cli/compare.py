@@ -373,7 +373,7 @@ def losses_of(run: runs.Trained) -> tuple[list[float], list[float]]:
             line = _parsed(text)
             name = name or next((key for key in ("loss", "G loss") if key in line), None)
             step, loss = line.get("step"), line.get(name)
-            if is_number(step) and is_number(loss) and step > 0:
+            if step is not None and loss is not None and is_number(step) and is_number(loss) and step > 0:
                 points.append((float(step), float(loss)))
     last = max((step for step, _ in points), default=1.0)
     return [run.epochs * (step / last) for step, _ in points], [loss for _, loss in points]
