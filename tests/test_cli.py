@@ -1,16 +1,18 @@
 """The command line, as a learner uses it: on own images, in a folder, with mistakes."""
 
 import json
+import re
 import subprocess
 import sys
+from argparse import Namespace
 
 import numpy as np
 import pytest
 
 from tests.processes import SECONDS, program
 from tinygen import models, training
-from tinygen.cli import examples, main
-from tinygen.cli.kinds import KINDS
+from tinygen.cli import examples, main, runs, show
+from tinygen.cli.kinds import KINDS, Samples
 
 IMAGES = [name for name, kind in KINDS.items() if not kind.points]
 POINTS = [name for name, kind in KINDS.items() if kind.points]
@@ -74,6 +76,63 @@ def test_every_model_of_points(name, tmp_path, capsys):
     assert run("sample", folder, "--device cpu") == 0
     assert run("interpolate", folder, "--device cpu") == 2
     assert "points in the plane" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz", "csv"])
+def test_points_for_the_test_are_not_among_those_that_are_learned(tmp_path, suffix):
+    """The two parts of a file are disjoint and together all of it, whatever the seed; those of the moons are different draws."""
+    file = tmp_path / f"x.{suffix}"
+    points = np.arange(300, dtype=np.float32).reshape(100, 3)
+    if suffix == "csv":
+        np.savetxt(file, points, delimiter=",")
+    else:
+        np.save(file, points) if suffix == "npy" else np.savez(file, points=points)
+    parts = []
+    for seed in (0, 1):
+        args = Namespace(data=str(file), seed=seed, dry_run=False, noise=0.1)
+        train, test, _ = runs.samples(args, points=True)
+        rows = [{*map(tuple, part.x.tolist())} for part in (train, test)]
+        assert not rows[0] & rows[1] and rows[0] | rows[1] == {*map(tuple, points.tolist())}
+        parts.append(rows)
+    assert parts[0] == parts[1], "what is measured on does not change with the seed"
+    train, test, _ = runs.samples(Namespace(data="moons", seed=0, dry_run=False, noise=0.1), points=True)
+    assert not {*map(tuple, train.x.tolist())} & {*map(tuple, test.x.tolist())}
+
+
+def test_points_of_more_columns_are_learned_and_drawn(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    np.savetxt(tmp_path / "t.csv", rng.standard_normal((60, 5)), delimiter=",", header="a,b,c,d,e", comments="")
+    assert (
+        run(
+            "train realnvp --hidden 4 --depth 2", f"--data {tmp_path / 't.csv'} --device cpu --out {tmp_path} --dry-run"
+        )
+        == 0
+    )
+    assert run("evaluate", tmp_path / "realnvp_dry_run", f"--data {tmp_path / 't.csv'}", "--device cpu") == 0
+    trained = runs.read(tmp_path / "realnvp_dry_run")
+    show.sample(trained, 9, tmp_path / "x.png", Samples(rng.standard_normal((20, 5)).astype(np.float32)))
+    assert (tmp_path / "x.png").stat().st_size > 1000
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            "realnvp --data digits",
+            "digits are images, and this model learns points, .*images are learned by .*image_realnvp",
+        ),
+        ("realnvp --data {folder}", "are images, and this model learns points"),
+        ("vae --data two_moons", "two_moons are points, .* points are learned by realnvp, gaussian_vae"),
+        ("vae --data {folder}/t.csv", "are points, .* points are learned by realnvp, gaussian_vae"),
+        ("realnvp --data {folder}/nothing.csv", "there is no such file|No such file"),
+        ("vae --data digits --crop", "say which: .*--size 32"),
+        ("vae --data digits --max-bytes 1000", "refused above max_bytes=1000"),
+    ],
+)
+def test_the_wrong_data_say_which_model_takes_them(words, says, tmp_path, capsys):
+    assert run("train", words.format(folder=tmp_path), f"--device cpu --out {tmp_path} --dry-run") == 2
+    assert re.search(says, capsys.readouterr().err)
 
 
 def test_labels_bring_a_distance_of_samples_and_numbers_are_stored(tmp_path, capsys):

@@ -406,7 +406,7 @@ def test_a_crop_is_the_middle_of_the_picture_with_the_ratio_of_the_size(h, w, he
 def test_pictures_are_not_squashed_without_a_word(tmp_path):
     for i in range(3):
         save(tmp_path / f"{i}.png", np.repeat(np.array([[0] * 2 + [9] * 4 + [0] * 2], np.uint8), 4, axis=0))
-    with pytest.warns(UserWarning, match=r"3 of 3 pictures are not square, as 0\.png, 4×8, .*crop=True, .* --crop"):
+    with pytest.warns(UserWarning, match=r"3 of 3 are not square, as 0\.png, 4×8, .*crop=True, .* --crop"):
         squashed, _ = data.load(tmp_path, size=4)
     assert squashed.images[0].min() == 0
     cropped, _ = data.load(tmp_path, size=4, crop=True)
@@ -414,3 +414,7 @@ def test_pictures_are_not_squashed_without_a_word(tmp_path):
     data.load(tmp_path, size=(4, 2))  # taken at its word
     with pytest.raises(ValueError, match="crop=True cuts images to the ratio of a size; say which"):
         data.load(tmp_path, crop=True)
+    np.save(tmp_path / "x.npy", np.zeros((3, 4, 8), np.uint8))
+    with pytest.warns(UserWarning, match=r"as x train, 4×8, .* --crop"):
+        data.load(tmp_path / "x.npy", size=4)
+    data.load(tmp_path / "x.npy", size=4, crop=True)

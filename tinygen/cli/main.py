@@ -26,6 +26,9 @@ COMMANDS = {
 }
 
 
+POINTS = "rows of numbers to learn from, of any width: an .npy, .npz or .csv file, or moons (the default)"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0, 2 for what cannot be done as it was asked for, 130 after Ctrl-C, 141 if nobody reads on."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -119,6 +122,10 @@ def _train(commands: Any) -> None:
         m.add_argument("--name", help=f"of the run's folder (default {name})")
         if kind.points:
             m.add_argument("--noise", type=float, default=0.1, help="of the two moons (default 0.1)")
+            for action in m._actions:  # of those that all models share
+                action.help = {"data": POINTS, "size": argparse.SUPPRESS, "crop": argparse.SUPPRESS}.get(
+                    action.dest, action.help
+                )
         for option, default in options(kind).items():
             flag, text = f"--{option.replace('_', '-')}", f"{words(kind)[option]} (default {_plain(default)})"
             if isinstance(default, bool):

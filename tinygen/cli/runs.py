@@ -11,7 +11,7 @@ import numpy as np
 
 import tinygen as tg
 from tinygen import backend, checkpoint, data, models, training
-from tinygen.cli.kinds import Samples
+from tinygen.cli.kinds import KINDS, Samples
 from tinygen.errors import UsageError
 
 
@@ -72,11 +72,13 @@ def samples(
 ) -> tuple[Samples, Samples, tuple[data.ImageDataset, data.ImageDataset] | None]:
     """What is to be learned, and new samples of it: (train, test, the data sets if they are images).
 
-    Points are two moons, with args.noise, or those in a .npy file.  model: one that has learned, whose images may be those
+    Points are two moons, with args.noise, or the rows of numbers in an .npy, .npz or .csv file, of any width.  model: one that has learned, whose images may be those
     of the set with every pixel doubled, as the examples do it.
     """
     if points:
         return *_points(args), None
+    if args.data is not None and (args.data in MOONS or Path(args.data).suffix.lower() in (".csv", ".tsv", ".txt")):
+        raise UsageError(f"{args.data} are points, rows of numbers, and this model learns images; {_learners(True)}")
     train_set, test_set = training.load_images(args)
     if image := getattr(model, "image", None):
         train_set, test_set = _enlarged(train_set, image), _enlarged(test_set, image)
@@ -106,16 +108,27 @@ def _enlarged(part: data.ImageDataset, image: tuple[int, ...] | None) -> data.Im
     return data.ImageDataset(part.name, part.images.repeat(times, -2).repeat(times, -1), part.labels)
 
 
+MOONS = (None, "moons", "two_moons")
+"""The data of models of points when they are no file."""
+
+
 def _points(args: argparse.Namespace) -> tuple[Samples, Samples]:
-    n = 300 if args.dry_run else 5000
-    if args.data not in (None, "moons"):
-        points = np.load(args.data, allow_pickle=False)
-        if points.ndim != 2 or points.shape[1] != 2 or len(points) < 2:
-            raise ValueError(f"{args.data}: an array of points (n, 2) is expected, got {points.shape}")
-        points = np.random.default_rng(args.seed).permutation(points.astype(np.float32))
-        return Samples(points[: -len(points) // 5]), Samples(points[-len(points) // 5 :])
-    moons = (data.two_moons(n, args.noise, generator=args.seed + i).astype(np.float32) for i in range(2))
-    return Samples(next(moons)), Samples(next(moons))
+    if args.data in MOONS:
+        args.data, n = None, 300 if args.dry_run else 5000
+        moons = (data.two_moons(n, args.noise, generator=args.seed + i).astype(np.float32) for i in range(2))
+        return Samples(next(moons)), Samples(next(moons))
+    if args.data in data.SETS or Path(args.data).is_dir():
+        raise UsageError(f"{args.data} are images, and this model learns points, rows of numbers; {_learners(False)}")
+    try:
+        train, test = data.load_points(args.data, max_bytes=getattr(args, "max_bytes", None))  # one split for all seeds
+    except (OSError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    return Samples(train), Samples(test)
+
+
+def _learners(points: bool) -> str:
+    names = ", ".join(name for name, kind in KINDS.items() if kind.points == points)
+    return f"{'points' if points else 'images'} are learned by {names}"
 
 
 def of_run(trained: Trained, args: argparse.Namespace) -> argparse.Namespace:

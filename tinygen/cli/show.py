@@ -73,11 +73,19 @@ def sample(trained: runs.Trained, n: int, out: Path, like: Samples) -> Path:
     model = trained.model
     title = harmless.title(f"{trained.name}: {n} samples after {trained.epochs} epochs")
     if trained.on_points:
-        plot.panels2d({f"{n} samples": draws(model, n, like), "new points": like.x[:n]}, out, title=title)
+        columns = like.x.shape[1]
+        title += f"; columns 1 and 2 of {columns}" if columns > 2 else ""
+        panels = {f"{n} samples": draws(model, n, like), "new points": like.x[:n]}
+        plot.panels2d({name: _in_the_plane(x) for name, x in panels.items()}, out, title=title)
     else:
         ncols = math.isqrt(n - 1) + 1
         plot.image_grid(as_images(draws(model, n, like), like), out, ncols=ncols, title=title)
     return out
+
+
+def _in_the_plane(x: np.ndarray) -> np.ndarray:
+    """The first two columns of points; beside a single one, zeros."""
+    return x[:, :2] if x.shape[1] > 1 else np.concatenate([x, np.zeros_like(x)], 1)
 
 
 def interpolate(trained: runs.Trained, pairs: int, steps: int, out: Path, train: Samples, test: Samples) -> Path:

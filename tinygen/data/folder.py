@@ -250,6 +250,6 @@ def say_squashed(shapes: dict[Path, tuple[int, int]], size: tuple[int, int]) -> 
     if other and size[0] == size[1]:
         h, w = shapes[other[0]]
         warn(
-            f"data.load: {len(other)} of {len(shapes)} pictures are not square, as {other[0].name}, {h}×{w}, and are squashed to "
+            f"data.load: {len(other)} of {len(shapes)} are not square, as {other[0].name}, {h}×{w}, and are squashed to "
             f"{size[0]}×{size[1]}; crop=True, on the command line --crop, takes the square in the middle"
         )

@@ -156,6 +156,8 @@ def _finished(
             f"{sum(counts)} images of shape {shape} as float32 (a smaller size= takes less, on the command line --size)"
         )
         check_size(4 * sum(counts) * math.prod(shape), where, what, max_bytes)
+    if wanted.size is not None and not wanted.crop:  # pictures of a folder have their size already
+        folder.say_squashed({Path(name): raw.shape[-2:] for name, raw, _, _ in parts}, wanted.size)
     for name, raw, index, labels in parts:
         pixels = StoredPixels(raw, index, wanted, where)
         if mmap:

@@ -16,8 +16,8 @@ from tinygen.checkpoint import CheckpointError
 from tinygen.errors import UsageError
 
 DATA = (
-    "images to learn from: digits, mnist, fashion, usps, frey, olivetti, an .npz file with an array `images`, or a folder of "
-    "images (default: mnist if it can be had, else digits)"
+    "images to learn from: digits, mnist, fashion, usps, frey, olivetti, an .npz file with an array `images`, an .npy file, or a "
+    "folder of images (default: mnist if it can be had, else digits)"
 )
 
 
@@ -61,6 +61,12 @@ def parser(
         p.add_argument(
             "--size", type=at_least(1), help="height and width that the images are resized to (default: as they are)"
         )
+        p.add_argument(
+            "--crop", action="store_true", help="take the middle of each image, as a square; else --size squashes"
+        )
+        p.add_argument(
+            "--max-bytes", type=at_least(1), metavar="N", help="the most that the images may take (default: 2 GiB)"
+        )
         p.add_argument("--epochs", type=at_least(1), help="passes over the data (default: what the data need)")
     elif epochs is not None:
         p.add_argument("--epochs", type=at_least(1), default=epochs, help=f"passes over the data (default {epochs})")
@@ -83,15 +89,21 @@ def load_images(args: argparse.Namespace) -> tuple[data.ImageDataset, data.Image
 
     With --dry-run only a few images of it, and args.epochs becomes 2.  Raises UsageError when they cannot be had.
     """
+    options: dict[str, Any] = {
+        "crop": bool(getattr(args, "crop", False)),
+        "max_bytes": getattr(args, "max_bytes", None),
+    }
     try:
         if args.data is not None:
-            train, test = data.load(args.data, args.size)  # whatever the seed: runs are measured on the same images
+            train, test = data.load(
+                args.data, args.size, **options
+            )  # whatever the seed: runs are measured on the same images
         else:
             try:
-                train, test = data.load("mnist", args.size)
+                train, test = data.load("mnist", args.size, **options)
             except FileNotFoundError:
                 sys.stderr.write("MNIST is not here and could not be downloaded: learning from the embedded digits.\n")
-                train, test = data.load("digits", args.size)
+                train, test = data.load("digits", args.size, **options)
     except (OSError, ImportError, ValueError) as error:
         raise UsageError(str(error)) from error
     if args.dry_run:
