@@ -125,7 +125,7 @@ def _as_numpy_has_it(filename: str | Path, name: str, part: Mapping[str, Any], s
     except (ValueError, MemoryError) as error:
         raise ValueError(f"load_file: {name} in {filename} has shape {tuple(shape)}, which no array has") from error
     stream.seek(offset + begin)
-    content = memoryview(array.reshape(-1).view(np.uint8))
+    content = array.reshape(-1).view(np.uint8).data
     if end - begin != len(content) or stream.readinto(content) != len(content):
         raise ValueError(f"load_file: {filename} is no whole safetensors file: {name} is cut off")
     if kind == "BF16":  # the upper half of a float32

@@ -17,7 +17,7 @@ class Watchers:
     """Hands on what happens to the watchers of the thread in which it happens, the latest first."""
 
     def __init__(self) -> None:
-        self.lock = Lock()
+        self.lock: Any = Lock()
         self.count: int = 0  # in all threads
 
     def add(self, watcher: Any) -> None:

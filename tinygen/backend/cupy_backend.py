@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from types import ModuleType
 from typing import Any
 
 import cupy
@@ -11,7 +12,7 @@ import numpy as np
 from cupy._core._routines_linalg import COMPUTE_TYPE_DEFAULT, COMPUTE_TYPE_TF32
 from cupy._core.fusion import _FusionVarArray, _FusionVarScalar
 
-from tinygen.backend.base import GPU, Array, Backend, Device, Graph
+from tinygen.backend.base import GPU, Array, Backend, Device, Graph, Limits
 
 
 class _Random:
@@ -90,11 +91,11 @@ def _all_axes(x: Array, ndim: int) -> Array:
 
 class CupyBackend(Backend):
     type = "cuda"
-    xp = cupy
+    xp: ModuleType = cupy
     array_type = cupy.ndarray
     tracing_types: tuple[Any, Any] = (_FusionVarArray, _FusionVarScalar)
     fuses = True
-    limits = GPU
+    limits: Limits | None = GPU
 
     def __init__(self) -> None:
         self.count: Any = cupy.cuda.runtime.getDeviceCount()  # raises when there is no usable driver or GPU

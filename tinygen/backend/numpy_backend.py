@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ CPU = Device("cpu")
 
 class NumpyBackend(Backend):
     type = "cpu"
-    xp = np
+    xp: ModuleType = np
     array_type = np.ndarray
 
     def default_device(self) -> Device:

@@ -92,7 +92,7 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
     def __init__(self, *arrays: Any):
         if not arrays:
             raise ValueError("TensorDataset: at least one array is expected, got none")
-        self.tensors = tuple(plain(a) if is_array(a) else tinygen.tensor(a) for a in arrays)
+        self.tensors: tuple[Any, ...] = tuple(plain(a) if is_array(a) else tinygen.tensor(a) for a in arrays)
         if any(len(a.shape) == 0 for a in self.tensors) or len({a.shape[0] for a in self.tensors}) != 1:
             raise ValueError(
                 "TensorDataset: arrays with the same number of samples are expected, "
@@ -141,12 +141,12 @@ class ConcatDataset(Dataset[Any]):
     """
 
     def __init__(self, datasets: Iterable[Any]):
-        self.datasets = list(datasets)
+        self.datasets: list[Any] = list(datasets)
         if not self.datasets:
             raise ValueError("ConcatDataset: at least one data set is expected, got none")
         if any(is_stream(d) for d in self.datasets):
             raise TypeError("ConcatDataset: a stream has no length; use ChainDataset")
-        self.cumulative_sizes = list(itertools.accumulate(len(d) for d in self.datasets))
+        self.cumulative_sizes: list[int] = list(itertools.accumulate(len(d) for d in self.datasets))
 
     def __len__(self) -> int:
         return self.cumulative_sizes[-1]
@@ -164,7 +164,7 @@ class ChainDataset(IterableDataset[Any]):
 
     def __init__(self, datasets: Iterable[Any]):
         super().__init__()
-        self.datasets = list(datasets)
+        self.datasets: list[Any] = list(datasets)
 
     def __iter__(self) -> Iterator[Any]:
         return itertools.chain.from_iterable(self.datasets)
@@ -175,6 +175,9 @@ class ChainDataset(IterableDataset[Any]):
 
 class Subset(Dataset[T_co]):
     """The samples of a data set at some indices (torch.utils.data.Subset): Subset(train, range(1000))."""
+
+    dataset: Any
+    indices: Sequence[int]
 
     def __init__(self, dataset: Any, indices: Sequence[int]):
         self.dataset, self.indices = dataset, indices

@@ -11,7 +11,7 @@ import numpy as np
 from tinygen.data.files import DataError, looks_like
 from tinygen.regular import open_regular
 
-FORMATS = {
+FORMATS: dict[str, tuple[str, ...]] = {
     "PNG": (".png", ".apng"),
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
     "GIF": (".gif",),
@@ -24,7 +24,7 @@ FORMATS = {
     "QOI": (".qoi",),
 }
 """What Pillow reads by itself; others, such as .eps, it gives to other programs."""
-SUFFIXES = {suffix: kind for kind, suffixes in FORMATS.items() for suffix in suffixes}
+SUFFIXES: dict[str, str] = {suffix: kind for kind, suffixes in FORMATS.items() for suffix in suffixes}
 MAX_PIXELS = 2**26
 """A picture that declares more than 67 million pixels is refused before it is decoded."""
 _STARTS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP")

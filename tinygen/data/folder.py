@@ -189,6 +189,13 @@ class Pictures:
     Raises DataError as `read` does, what is wrong inside a file when that one is asked for.
     """
 
+    files: list[Path]
+    shape: tuple[int, ...]
+    size: tuple[int, int]
+    crop: bool
+    dtype: np.dtype
+    ndim: int
+
     def __init__(
         self,
         files: Sequence[Path],

@@ -11,7 +11,7 @@ from tinygen.data.dataset import Dataset
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ImageDataset(Dataset):
+class ImageDataset(Dataset[Any]):
     """Images and, where there are any, their labels.
 
     images: (N, H, W) in grey, (N, 3, H, W) in colour; float32 in [0, 1].

@@ -51,6 +51,16 @@ class DataLoader(Generic[T_co]):
     Raises ValueError for arguments that exclude each other or a batch_size < 1, TypeError for what is no data set.
     """
 
+    shuffle: bool
+    drop_last: bool
+    num_workers: int
+    pin_memory: bool
+    timeout: float
+    prefetch_factor: int | None
+    persistent_workers: bool
+    collate_fn: Callable[[list[Any]], Any] | None
+    worker_init_fn: Callable[[int], Any] | None
+
     def __init__(
         self: DataLoader[Any],  # a checker need not ask for the kind of batches
         dataset: Any,
@@ -83,8 +93,8 @@ class DataLoader(Generic[T_co]):
             is_number = hasattr(value, "__index__") or name == "timeout" and isinstance(value, float)
             if value is not None and (isinstance(value, bool) or not is_number or value < least):
                 raise ValueError(f"DataLoader: {name} >= {least} is expected, got {value!r}")
-        self.dataset = plain(dataset)
-        self.batch_size = None if batch_sampler is not None else batch_size
+        self.dataset: Any = plain(dataset)
+        self.batch_size: int | None = None if batch_sampler is not None else batch_size
         self.shuffle, self.drop_last, self.num_workers, self.collate_fn = (
             bool(shuffle),
             drop_last,
@@ -93,7 +103,7 @@ class DataLoader(Generic[T_co]):
         )
         self.pin_memory, self.timeout, self.worker_init_fn = pin_memory, timeout, worker_init_fn
         self.prefetch_factor, self.persistent_workers = prefetch_factor, persistent_workers
-        self.device = None if device is None else backend.device(device)
+        self.device: backend.Device | None = None if device is None else backend.device(device)
         self.generator = generator
         # None is looked up at every epoch, so that a later manual_seed counts; a seed becomes a generator once, here.
         self._random = None if generator is None else library_generator(generator)

@@ -67,12 +67,17 @@ class StoredPixels:
     shape, dtype, ndim, nbytes, len and indexing by integers, slices and index arrays along the first axis are those of an array.
     """
 
-    dtype = np.dtype(np.float32)
+    dtype: np.dtype = np.dtype(np.float32)
+    raw: Any
+    wanted: Wanted
+    where: str
+    ndim: int
+    nbytes: int
 
     def __init__(self, raw: Any, index: np.ndarray | None, wanted: Wanted, where: str):
         self.raw, self.wanted, self.where = raw, wanted, where
-        self.index = np.arange(len(raw)) if index is None else np.asarray(index)
-        self.shape = (len(self.index), *wanted.shape(tuple(raw.shape[1:])))
+        self.index: np.ndarray = np.arange(len(raw)) if index is None else np.asarray(index)
+        self.shape: tuple[int, ...] = (len(self.index), *wanted.shape(tuple(raw.shape[1:])))
         self.ndim, self.nbytes = len(self.shape), 4 * math.prod(self.shape)
 
     def __len__(self) -> int:
@@ -101,7 +106,7 @@ class StoredPixels:
         return f"StoredPixels({self.where}: float32 {self.shape})"
 
 
-class StoredImages(Dataset):
+class StoredImages(Dataset[Any]):
     """Images that stay in their file, and where there are any, their labels: what `data.load(..., mmap=True)` returns.
 
     Used as an ImageDataset is: `dataset[index]` is the pair (images, labels) at an integer, slice or index array (only the images
@@ -109,6 +114,10 @@ class StoredImages(Dataset):
 
     name: of the set.  images: StoredPixels, an array that is read when it is indexed.  labels: (N,), int64, or None.
     """
+
+    name: str
+    images: StoredPixels
+    labels: np.ndarray | None
 
     def __init__(self, name: str, images: StoredPixels, labels: np.ndarray | None = None):
         self.name, self.images, self.labels = name, images, labels

@@ -83,6 +83,9 @@ class RandomSampler(Drawing):
     Raises ValueError for num_samples < 0, or draws from an empty data set.
     """
 
+    data_source: Sized
+    replacement: bool
+
     def __init__(
         self,
         data_source: Sized,
@@ -136,12 +139,15 @@ class WeightedRandomSampler(Drawing):
     replacement.
     """
 
+    num_samples: int
+    replacement: bool
+
     def __init__(
         self, weights: Sequence[float], num_samples: int, replacement: bool = True, generator: AnyGenerator = None
     ):
         super().__init__(generator)
         raw = getattr(weights, "array", weights)
-        self.weights = np.asarray(backend.to_numpy(raw) if backend.is_array(raw) else raw, np.float64)
+        self.weights: np.ndarray = np.asarray(backend.to_numpy(raw) if backend.is_array(raw) else raw, np.float64)
         self.num_samples, self.replacement = _count("WeightedRandomSampler", num_samples), replacement
         if self.weights.ndim != 1 or not np.isfinite(self.weights).all() or (self.weights < 0).any():
             raise ValueError(
@@ -167,6 +173,10 @@ class BatchSampler(Sampler[list[int]]):
 
     drop_last: leave out the last list when it is short.
     """
+
+    sampler: Iterable[int]
+    batch_size: int
+    drop_last: bool
 
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool):
         if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__"):

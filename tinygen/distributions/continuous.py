@@ -10,7 +10,7 @@ from tinygen import ops
 from tinygen.creation import randn
 from tinygen.distributions import constraints
 from tinygen.distributions.constraints import Constraint
-from tinygen.distributions.distribution import Distribution, broadcast_all, constant_like, open_uniform
+from tinygen.distributions.distribution import Constraints, Distribution, broadcast_all, constant_like, open_uniform
 from tinygen.tensor import Tensor
 
 EULER = 0.57721566490153286
@@ -22,7 +22,7 @@ class _LocationScale(Distribution):
     The base of Normal, Laplace, Logistic, Gumbel: each says what the standard density is.
     """
 
-    arg_constraints: ClassVar = {"loc": constraints.real, "scale": constraints.positive}
+    arg_constraints: ClassVar[Constraints] = {"loc": constraints.real, "scale": constraints.positive}
     _parts: ClassVar = {"loc": 0, "scale": 0}
     has_rsample = True
     loc: Any
@@ -185,7 +185,7 @@ class Uniform(Distribution):
     low, high: numbers or tensors that broadcast, low < high.  validate_args: see Distribution.
     """
 
-    arg_constraints: ClassVar = {"low": constraints.real, "high": constraints.real}
+    arg_constraints: ClassVar[Constraints] = {"low": constraints.real, "high": constraints.real}
     _parts: ClassVar = {"low": 0, "high": 0}
     has_rsample = True
     low: Any
@@ -240,7 +240,7 @@ class Exponential(Distribution):
     rate: λ, positive, a number or a tensor; the mean is 1/λ.  validate_args: see Distribution.
     """
 
-    arg_constraints: ClassVar = {"rate": constraints.positive}
+    arg_constraints: ClassVar[Constraints] = {"rate": constraints.positive}
     _parts: ClassVar = {"rate": 0}
     has_rsample = True
     rate: Any
@@ -292,7 +292,7 @@ class StudentT(Distribution):
     The mean is nan for ν ≤ 1; the variance inf for 1 < ν ≤ 2 and nan below.
     """
 
-    arg_constraints: ClassVar = {
+    arg_constraints: ClassVar[Constraints] = {
         "df": constraints.positive,
         "loc": constraints.real,
         "scale": constraints.positive,

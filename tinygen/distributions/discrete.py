@@ -14,7 +14,7 @@ from tinygen.backend import default_generator, device_of, to_device
 from tinygen.creation import arange, eye, rand, tensor
 from tinygen.distributions import constraints
 from tinygen.distributions.constraints import Constraint
-from tinygen.distributions.distribution import Distribution, broadcast_all, constant_like
+from tinygen.distributions.distribution import Constraints, Distribution, broadcast_all, constant_like
 from tinygen.engine import no_grad
 from tinygen.tensor import Tensor
 
@@ -58,7 +58,7 @@ class Bernoulli(_OfProbabilities):
     As in PyTorch, probs of exactly 0 or 1 count as one rounding away from it in log_prob.
     """
 
-    arg_constraints: ClassVar = {"probs": constraints.unit_interval, "logits": constraints.real}
+    arg_constraints: ClassVar[Constraints] = {"probs": constraints.unit_interval, "logits": constraints.real}
     has_enumerate_support = True
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None):
@@ -132,7 +132,10 @@ class Bernoulli(_OfProbabilities):
 class _OfClasses(_OfProbabilities):
     """The base of Categorical and OneHotCategorical: probabilities of K classes along the last dimension."""
 
-    arg_constraints: ClassVar = {"probs": constraints.nonnegative_vector, "logits": constraints.real_vector}
+    arg_constraints: ClassVar[Constraints] = {
+        "probs": constraints.nonnegative_vector,
+        "logits": constraints.real_vector,
+    }
     has_enumerate_support = True
     _param_dims = 1
 
@@ -280,7 +283,7 @@ class Poisson(Distribution):
     rate: λ, at least 0, a number or a tensor; mean and variance are λ.  validate_args: see Distribution.
     """
 
-    arg_constraints: ClassVar = {"rate": constraints.nonnegative}
+    arg_constraints: ClassVar[Constraints] = {"rate": constraints.nonnegative}
     _parts: ClassVar = {"rate": 0}
     rate: Any
 

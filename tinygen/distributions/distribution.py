@@ -17,6 +17,9 @@ from tinygen.tensor import Tensor
 
 Size = Sequence[int]
 
+Constraints = Mapping[str, Constraint]
+"""What the values of each argument may be, by its name."""
+
 
 class Distribution:
     """Base class: one distribution for every element of batch_shape, over events of event_shape.
@@ -35,7 +38,7 @@ class Distribution:
     Raises ValueError for an argument out of range, naming it, its values and what to do.
     """
 
-    arg_constraints: ClassVar[Mapping[str, Constraint]] = {}
+    arg_constraints: ClassVar[Constraints] = {}
     has_rsample: ClassVar[bool] = False
     """Whether samples have gradients in the arguments: then `rsample` draws such."""
     has_enumerate_support: ClassVar[bool] = False

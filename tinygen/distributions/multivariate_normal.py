@@ -13,7 +13,7 @@ from tinygen.creation import randn
 from tinygen.distributions import constraints
 from tinygen.distributions.constraints import Constraint
 from tinygen.distributions.discrete import one_of
-from tinygen.distributions.distribution import Distribution
+from tinygen.distributions.distribution import Constraints, Distribution
 from tinygen.errors import ShapeError
 from tinygen.tensor import Tensor
 
@@ -30,7 +30,7 @@ class MultivariateNormal(Distribution):
     Raises ValueError unless exactly one matrix is given, ShapeError if it does not fit loc.
     """
 
-    arg_constraints: ClassVar = {
+    arg_constraints: ClassVar[Constraints] = {
         "loc": constraints.real_vector,
         "covariance_matrix": constraints.positive_definite,
         "precision_matrix": constraints.positive_definite,

@@ -16,7 +16,7 @@ from tinygen.distributions import constraints
 from tinygen.distributions.constraints import Constraint
 from tinygen.distributions.continuous import Normal
 from tinygen.distributions.discrete import Bernoulli, Categorical
-from tinygen.distributions.distribution import Distribution, open_uniform, sum_last
+from tinygen.distributions.distribution import Constraints, Distribution, open_uniform, sum_last
 from tinygen.distributions.transforms import ComposeTransform, ExpTransform, SigmoidTransform, Transform
 from tinygen.engine import no_grad
 from tinygen.tensor import Tensor
@@ -115,7 +115,7 @@ class LogNormal(TransformedDistribution):
     validate_args: see Distribution.
     """
 
-    arg_constraints: ClassVar = {"loc": constraints.real, "scale": constraints.positive}
+    arg_constraints: ClassVar[Constraints] = {"loc": constraints.real, "scale": constraints.positive}
     base_dist: Normal
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None):

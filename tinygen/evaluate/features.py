@@ -148,7 +148,7 @@ class _AgainstTestImages:
     def __init__(
         self, features: Callable[[Any], Any], train: Any, test: Any, n: int = 10_000, generator: AnyGenerator = 0
     ):
-        self.n = min(n, len(train), len(test))
+        self.n: int = min(n, len(train), len(test))
         self._features = features
         rng = library_generator(generator)
         self._train, test = drawn(train, self.n, rng), drawn(test, self.n, rng)
@@ -182,7 +182,7 @@ class FeatureDistance(_AgainstTestImages):
         self, features: Callable[[Any], Any], train: Any, test: Any, n: int = 10_000, generator: AnyGenerator = 0
     ):
         super().__init__(features, train, test, n, generator)
-        self.floor = self(self._train)
+        self.floor: float = self(self._train)
 
     def __call__(self, samples: Any) -> float:
         """The distance of `n` samples to as many test images.  Raises ValueError for more or fewer samples."""

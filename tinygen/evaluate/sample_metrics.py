@@ -68,6 +68,8 @@ class SampleMetrics:
     Raises ValueError when valid lies in the memory of train.
     """
 
+    n: int
+
     def __init__(
         self,
         features: Callable[[Any], Any],

@@ -79,6 +79,8 @@ class ParzenWindow:
     Raises ValueError when valid lies in the memory of train.
     """
 
+    n: int
+
     def __init__(
         self,
         train: Any,

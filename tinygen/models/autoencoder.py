@@ -55,9 +55,9 @@ class Autoencoder(Model):
         super().__init__()
         if len(sizes) < 2:
             raise ValueError(f"Autoencoder: at least the widths of input and code are expected, got sizes={sizes}")
-        self.encoder = mlp(sizes, last=nn.ReLU() if code_activation is None else code_activation)
+        self.encoder: nn.Sequential = mlp(sizes, last=nn.ReLU() if code_activation is None else code_activation)
         output_activation = nn.Sigmoid() if output_activation is None else output_activation
-        self.decoder = mlp(sizes[::-1], last=output_activation)
+        self.decoder: nn.Sequential = mlp(sizes[::-1], last=output_activation)
         self.output_range = RANGES.get(type(output_activation), self.output_range)
 
     def encode(self, x: tg.Tensor) -> tg.Tensor:
@@ -98,8 +98,8 @@ class LinearAutoencoder(Autoencoder):
 
     def __init__(self, size: int = 784, code: int = 8, bias: bool = True):
         nn.Module.__init__(self)
-        self.encoder = nn.Linear(size, code, bias=bias)
-        self.decoder = nn.Linear(code, size, bias=bias)
+        self.encoder: nn.Linear = nn.Linear(size, code, bias=bias)
+        self.decoder: nn.Linear = nn.Linear(code, size, bias=bias)
 
 
 class TiedAutoencoder(Autoencoder):
@@ -115,10 +115,10 @@ class TiedAutoencoder(Autoencoder):
 
     def __init__(self, size: int = 784, code: int = 10, output_activation: nn.Module | None = None):
         nn.Module.__init__(self)
-        self.encoder = nn.Linear(size, code)
-        self.output_activation = nn.Sigmoid() if output_activation is None else output_activation
-        self.output_range = RANGES.get(type(self.output_activation), self.output_range)
-        self.visible_bias = nn.Parameter(tg.zeros(size))
+        self.encoder: nn.Linear = nn.Linear(size, code)
+        self.output_activation: nn.Module = nn.Sigmoid() if output_activation is None else output_activation
+        self.output_range: tuple[float, float] = RANGES.get(type(self.output_activation), self.output_range)
+        self.visible_bias: nn.Parameter = nn.Parameter(tg.zeros(size))
 
     def encode(self, x: tg.Tensor) -> tg.Tensor:
         return nn.functional.relu(self.encoder(x))
@@ -129,7 +129,7 @@ class TiedAutoencoder(Autoencoder):
 
 def mlp(
     sizes: Sequence[int], last: nn.Module | None = None, activation: Callable[[], nn.Module] = nn.ReLU
-) -> nn.Module:
+) -> nn.Sequential:
     """Linear layers of these widths with an activation between them, and `last` at the end."""
     layers: list[nn.Module] = []
     for i, (n_in, n_out) in enumerate(pairwise(sizes)):

@@ -35,7 +35,7 @@ class Classifier(Model):
     def __init__(self, sizes: Sequence[int] = (784, 256, 10)):
         super().__init__()
         self.shape: tuple[int, ...] = (sizes[0],)  # of one image, as the first layer takes it
-        self.network = mlp(sizes)
+        self.network: nn.Module = mlp(sizes)
 
     def forward(self, x: tg.Tensor) -> tg.Tensor:
         return self.network(self._images(x))
@@ -98,7 +98,7 @@ class ConvClassifier(Classifier):
                 f"ConvClassifier: images of at least {4 * pool}×{4 * pool} pixels are expected, got size={tuple(size)}"
             )
         self.shape = shape
-        self.network = nn.Sequential(
+        self.network: nn.Sequential = nn.Sequential(
             *([nn.AvgPool2d(pool)] if pool > 1 else []),
             nn.Conv2d(colours, channels[0], 4, stride=2, padding=1),
             nn.ReLU(),

@@ -73,14 +73,17 @@ class ConvAutoencoder(Autoencoder):
 
     code_mean: tg.Tensor
     code_std: tg.Tensor
+    code: int
+    image: tuple[int, ...]
+    layout: str
 
     def __init__(self, code: int = 8, image: Sequence[int] = (1, 28, 28), layers: Layers | None = None):
         nn.Module.__init__(self)
         layers = layers_for(image) if layers is None else layers
         self.remember(layers=layers)
         self.code, self.image, self.layout = code, tuple(image), layout(image, code, layers)
-        self.encoder = conv_encoder(self.image, code, layers)
-        self.decoder = conv_decoder(code, self.image, layers)
+        self.encoder: nn.Sequential = conv_encoder(self.image, code, layers)
+        self.decoder: nn.Sequential = conv_decoder(code, self.image, layers)
         self.register_buffer("code_mean", tg.zeros(code))
         self.register_buffer("code_std", tg.zeros(code))  # 0: no density was fitted yet
 

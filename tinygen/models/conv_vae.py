@@ -34,7 +34,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import tinygen as tg
-from tinygen import data, evaluate, ops, training
+from tinygen import data, evaluate, nn, ops, training
 from tinygen.models.conv_autoencoder import (
     LAYERS,
     Layers,
@@ -72,6 +72,9 @@ class ConvVAE(VAE):
     pixel_mean: tg.Tensor
     pixel_std: tg.Tensor
     log_variance: tg.Tensor
+    latent: int
+    image: tuple[int, ...]
+    layout: str
 
     def __init__(
         self,
@@ -89,8 +92,8 @@ class ConvVAE(VAE):
         layers = layers_for(image) if layers is None else layers
         self.remember(layers=layers)
         self.latent, self.image, self.layout = latent, tuple(image), layout(image, latent, layers)
-        self.encoder = conv_encoder(self.image, 2 * latent, layers)
-        self.decoder = conv_decoder(latent, self.image, layers)
+        self.encoder: nn.Sequential = conv_encoder(self.image, 2 * latent, layers)
+        self.decoder: nn.Sequential = conv_decoder(latent, self.image, layers)
         self.register_buffer("pixel_mean", tg.tensor(mean))
         self.register_buffer("pixel_std", tg.tensor(std))
         self.register_buffer("log_variance", tg.tensor(math.log(std**2 * variance)))  # of the pixels in [0, 1]

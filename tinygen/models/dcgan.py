@@ -64,7 +64,7 @@ class ConvGenerator(nn.Module):
                 nn.ReLU(),
                 nn.ConvTranspose2d(channels[i - 1], after, kernel, stride, padding, bias=i == n),
             ]
-        self.network = initialize(nn.Sequential(*layers, nn.Tanh()))
+        self.network: nn.Module = initialize(nn.Sequential(*layers, nn.Tanh()))
 
     def forward(self, z: tg.Tensor) -> tg.Tensor:
         return self.network(z)
@@ -88,7 +88,7 @@ class ConvDiscriminator(nn.Module):
             normalise = [nn.BatchNorm2d(after)] if i else []
             layers += [nn.Conv2d(before, after, *step, bias=not normalise), *normalise, nn.LeakyReLU(slope)]
         last = nn.Linear(channels[-1] * math.prod(halved(sides, n)), 1)
-        self.network = initialize(nn.Sequential(*layers, nn.Flatten(), last))
+        self.network: nn.Module = initialize(nn.Sequential(*layers, nn.Flatten(), last))
 
     def forward(self, x: tg.Tensor) -> tg.Tensor:
         return self.network(x).squeeze(1)
@@ -121,6 +121,9 @@ class DCGAN(GAN):
 
     layout: str
     """The way of a latent through the generator: "100 numbers → 7×7 → 14×14 → 1×28×28"."""
+    latent: int
+    image: tuple[int, ...]
+    saturating: bool
 
     def __init__(
         self,
@@ -137,8 +140,8 @@ class DCGAN(GAN):
             )
         self.remember(channels=channels)
         self.latent, self.image, self.saturating = latent, tuple(image), saturating
-        self.generator = ConvGenerator(latent, image, channels)
-        self.discriminator = ConvDiscriminator(image, channels[::-1])
+        self.generator: ConvGenerator = ConvGenerator(latent, image, channels)
+        self.discriminator: ConvDiscriminator = ConvDiscriminator(image, channels[::-1])
         way = [times(halved(image[1:], i)) for i in range(len(channels), 0, -1)]
         self.layout = " → ".join([f"{latent} numbers", *way, times(image)])
 

@@ -32,6 +32,9 @@ class Flow(Model):
     transform: f, a `flows.Transform` from data to noise.  base: p_Z, a `flows.Density`.
     """
 
+    transform: flows.Transform
+    base: flows.Density
+
     def __init__(self, transform: flows.Transform, base: flows.Density):
         super().__init__()
         self.transform, self.base = transform, base
@@ -90,10 +93,13 @@ class ImageFlow(Flow):
     can be.  D: numbers per image.  levels: how many grey levels there are (scikit-learn's digits have 17).
     """
 
+    image: tuple[int, ...]
+    levels: int
+
     def __init__(self, image: Sequence[int], transform: flows.Transform, base: flows.Density, levels: int = 256):
         super().__init__(transform, base)
         self.image, self.levels = tuple(image), levels
-        self.dequantize = flows.Dequantize(levels)
+        self.dequantize: flows.Dequantize = flows.Dequantize(levels)
 
     def loss(self, x: tg.Tensor) -> tg.Tensor:
         """−log p(v) of the dequantised images, averaged over the batch: a number, in nats per image.  Lower is better."""

@@ -42,7 +42,7 @@ class Generator(nn.Module):
 
     def __init__(self, latent: int = 100, size: int = 784, hidden: Sequence[int] = (256, 512, 1024)):
         super().__init__()
-        self.network = initialize(mlp((latent, *hidden, size), last=nn.Tanh()))
+        self.network: nn.Module = initialize(mlp((latent, *hidden, size), last=nn.Tanh()))
 
     def forward(self, z: tg.Tensor) -> tg.Tensor:
         return self.network(z)
@@ -58,7 +58,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, size: int = 784, hidden: Sequence[int] = (1024, 512, 256), dropout: float = 0.3):
         super().__init__()
-        self.network = initialize(
+        self.network: nn.Module = initialize(
             mlp((size, *hidden, 1), activation=lambda: nn.Sequential(nn.ReLU(), nn.Dropout(dropout)))
         )
 
@@ -76,6 +76,8 @@ class GAN(Model):
 
     generator: nn.Module
     discriminator: nn.Module
+    latent: int
+    saturating: bool
 
     def __init__(
         self,

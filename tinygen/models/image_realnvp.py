@@ -42,12 +42,12 @@ class ResidualNet(nn.Module):
 
     def __init__(self, channels: int, hidden: int, blocks: int = 1):
         super().__init__()
-        self.first = convolution(channels, hidden)
-        self.blocks = nn.ModuleList(
+        self.first: nn.Module = convolution(channels, hidden)
+        self.blocks: nn.ModuleList = nn.ModuleList(
             nn.Sequential(nn.ReLU(), convolution(hidden, hidden), nn.ReLU(), convolution(hidden, hidden, 1))
             for _ in range(blocks)
         )
-        self.last = nn.Conv2d(hidden, 2 * channels, 3, padding=1)
+        self.last: nn.Conv2d = nn.Conv2d(hidden, 2 * channels, 3, padding=1)
         for p in self.last.parameters():
             nn.init.zeros_(p)
 

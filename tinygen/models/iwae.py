@@ -48,13 +48,16 @@ class IWAE(BernoulliVAE):
     Raises ValueError for k < 1.
     """
 
+    latent: int
+    k: int
+
     def __init__(self, size: int = 784, hidden: int = 200, latent: int = 50, k: int = 5, mean: Any = None):
         nn.Module.__init__(self)
         if k < 1:
             raise ValueError(f"IWAE: k >= 1 draws per image are expected, got {k}")
         self.latent, self.k = latent, k
-        self.encoder = mlp((size, hidden, hidden, 2 * latent), activation=nn.Tanh)
-        self.decoder = mlp((latent, hidden, hidden, size), activation=nn.Tanh)
+        self.encoder: nn.Sequential = mlp((size, hidden, hidden, 2 * latent), activation=nn.Tanh)
+        self.decoder: nn.Sequential = mlp((latent, hidden, hidden, size), activation=nn.Tanh)
         for name, p in self.named_parameters():
             (nn.init.xavier_uniform_ if name.endswith("weight") else nn.init.zeros_)(p)
         if mean is not None:

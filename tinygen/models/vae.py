@@ -150,8 +150,8 @@ class BernoulliVAE(VAE):
     def __init__(self, size: int = 784, hidden: int = 400, latent: int = 20):
         super().__init__()
         self.latent = latent
-        self.encoder = mlp((size, hidden, 2 * latent))
-        self.decoder = mlp((latent, hidden, size))
+        self.encoder: nn.Sequential = mlp((size, hidden, 2 * latent))
+        self.decoder: nn.Sequential = mlp((latent, hidden, size))
 
     def decode(self, z: tg.Tensor) -> tg.Tensor:
         """The logits of the pixels: (batch, latent) -> (batch, size)."""
@@ -195,8 +195,8 @@ class GaussianVAE(VAE):
     def __init__(self, size: int = 2, hidden: int = 100, latent: int = 2):
         super().__init__()
         self.latent = latent
-        self.encoder = mlp((size, hidden, 2 * latent))
-        self.decoder = mlp((latent, hidden, 2 * size))
+        self.encoder: nn.Sequential = mlp((size, hidden, 2 * latent))
+        self.decoder: nn.Sequential = mlp((latent, hidden, 2 * size))
         with tg.no_grad():
             self.encoder[-1].bias[latent:] = math.log(0.01)
 
@@ -220,7 +220,7 @@ class GaussianVAE(VAE):
 
 def fit(
     model: VAE,
-    loader: data.DataLoader,
+    loader: data.DataLoader[Any],
     epochs: int,
     lr: float,
     keeper: training.Keeper,

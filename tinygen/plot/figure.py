@@ -23,7 +23,7 @@ CLASS_COLORS = (
 DASHES = ("-", "--", ":", "-.")
 """For more curves than there are colours."""
 GREY = "0.45"
-STYLE = {
+STYLE: dict[str, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.spines.top": False,

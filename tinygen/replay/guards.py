@@ -42,7 +42,7 @@ class Call:
             if len(set(ids)) < len(ids):
                 parts += (tuple([ids.index(i) for i in ids]),)
                 self.tensors = list({id(x): x for x in found}.values())
-        self.key = parts, is_grad_enabled(), promotion.default_dtype, get_default_device()
+        self.key: tuple[Any, ...] = parts, is_grad_enabled(), promotion.default_dtype, get_default_device()
 
     def refusal(self, args: Any) -> str:
         """Why no step can be recorded with these arguments, if so."""

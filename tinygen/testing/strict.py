@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.backend import Backend, Device, register
-from tinygen.backend.base import GPU
+from tinygen.backend.base import GPU, Limits
 from tinygen.testing import strict_fusion, strict_log
 from tinygen.testing.strict_fusion import TracedArray, TracedNumber
 from tinygen.testing.strict_log import counted
@@ -252,8 +252,8 @@ class StrictBackend(Backend):
     array_type = StrictArray
     tracing_types = (TracedArray, TracedNumber)
     fuses = True
-    limits = GPU
-    tf32 = False
+    limits: Limits | None = GPU
+    tf32: bool = False
 
     def default_device(self) -> Device:
         return STRICT

@@ -26,7 +26,7 @@ class TracedNumber:
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, value: float):
-        self.value = value
+        self.value: float = value
 
     def __bool__(self) -> bool:
         raise NotElementwise(

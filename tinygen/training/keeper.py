@@ -20,7 +20,7 @@ from tinygen.training.log import Log
 from tinygen.training.parts import Parts
 from tinygen.training.results import plain
 
-STORED = {
+STORED: dict[str, Any] = {
     **{"epoch": int, "inside": bool, "step": int, "seconds": float, "values": dict},
     **{"settings": dict, "parts": dict, "modes": dict, "random": dict},
 }
@@ -89,10 +89,10 @@ class Keeper:
         **parts: Any,
     ):
         own = "" if name == "run" else f"{name}_"
-        self.file = None if folder is None else Path(folder) / f"{name}.safetensors"
+        self.file: Path | None = None if folder is None else Path(folder) / f"{name}.safetensors"
         self._best_file = None if folder is None else Path(folder) / f"{name}_best.safetensors"
         self._log = Log(None if folder is None else Path(folder) / f"{own}metrics.jsonl")
-        self.settings = plain(settings or {})
+        self.settings: Any = plain(settings or {})
         self.values, self.step = {}, 0
         self._name = name if folder is None or own else Path(folder).resolve().name
         self._every = _save_every() if every is None else every

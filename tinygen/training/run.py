@@ -31,9 +31,9 @@ class Run:
     """
 
     def __init__(self, name: str, out: str | Path = "runs", settings: Mapping[str, Any] | None = None):
-        self.folder = Path(out) / name
+        self.folder: Path = Path(out) / name
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.settings = dict(settings or {})
+        self.settings: dict[str, Any] = dict(settings or {})
         self.metrics: dict[str, Any] = {}
         self._config: dict[str, Any] = {}  # of a program that has begun
 

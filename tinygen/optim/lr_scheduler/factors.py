@@ -18,7 +18,7 @@ class _Functions(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, lr_lambda: PerGroup, last_epoch: int = -1):
         groups = len(getattr(optimizer, "param_groups", ()))
-        self.lr_lambdas = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
+        self.lr_lambdas: list[Callable[[int], float]] = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
         if len(self.lr_lambdas) != groups:
             raise ValueError(f"{self._name}: got {len(self.lr_lambdas)} functions for {groups} groups of parameters")
         super().__init__(optimizer, last_epoch)
