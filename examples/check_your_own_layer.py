@@ -12,8 +12,7 @@ from __future__ import annotations
 import tinygen as tg
 from tinygen import nn
 from tinygen.engine import Op
-from tinygen.testing import gradcheck
-from tinygen.testing.properties import check_module
+from tinygen.testing import check_module, gradcheck
 
 tg.manual_seed(0)
 

@@ -12,9 +12,28 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 
 
+def programs(page):
+    """The blocks of Python on a page, but for the one that is quoted from the table of operators."""
+    blocks = re.findall(r"```python\n(.*?)\n```", (ROOT / page).read_text("utf-8"), re.DOTALL)
+    return [block for block in blocks if not block.startswith("tanh = Fused")]
+
+
+@pytest.mark.parametrize("page, least", [("README.md", 2), ("docs/check_your_own_layer.md", 5)])
+def test_the_programs_run_one_after_the_other(page, least, capsys, tmp_path, monkeypatch):
+    """As a reader would type them, and the tests that they make pass."""
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    assert len(programs(page)) >= least
+    for block in programs(page):
+        exec(compile(block, page, "exec"), names)
+    tests = [test for name, test in names.items() if name.startswith("test_")]
+    assert tests
+    for test in tests:
+        test()
+
+
 def test_the_taste_runs(capsys):
-    taste = re.search(r"## A taste\s+```python\n(.*?)```", README, re.DOTALL).group(1)
-    exec(compile(taste, "README.md", "exec"), {})
+    exec(compile(programs("README.md")[0], "README.md", "exec"), {})
     printed = capsys.readouterr().out
     assert "op=<sum>" in printed and "(2, 3)" in printed and "all agree" in printed
 

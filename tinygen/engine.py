@@ -39,6 +39,7 @@ from tinygen.modes import (  # noqa: F401  # noqa: F401
     set_grad_enabled,
 )
 from tinygen.promotion import settle
+from tinygen.rules import name_of
 from tinygen.watching import WATCHERS
 
 if TYPE_CHECKING:
@@ -157,6 +158,8 @@ class Op:
         returns what the rules would return for the first few arguments, or None.
     view: the output may share memory with the first input.
     any_dtype: the output's dtype is the operator's own affair (see `promotion`).
+    name: what it is called in errors and reports; default: the forward function's name, or that of the variable which a
+        lambda's operator is assigned to.
     doc: what it computes, in words: shapes, arguments, what it raises.  `help` shows it with the rules.
 
     Calling it raises TypeError when the number of inputs is not that of the forward function or of the rules.
@@ -199,7 +202,7 @@ class Op:
         self.together = together
         self.view = view
         self.any_dtype = any_dtype
-        self.name = name or forward.__name__.strip("_")
+        self.name = name or name_of(forward).strip("_")
 
     def __repr__(self) -> str:
         return f"<Op {self.name}>"

@@ -118,8 +118,12 @@ def explain(name: str, error: Exception, arrays: list[Any], params: dict[str, An
 
 def explain_rule(name: str, node: Any, error: Exception) -> Exception:
     """An error inside a derivative rule, with the operator it belongs to."""
+    text, left_the_graph, _ = str(error).partition("; use detach().numpy()")
+    text, also, _ = (text, "", "") if left_the_graph else text.partition("; use np.")
+    if left_the_graph or also:
+        text += "; write the rule in tinygen's operators, which take arrays and tensors alike (tinygen.exp, not np.exp)"
     try:
-        return type(error)(f"in the derivative of {name!r}{at(node)} (output shape {node.shape}): {error}")
+        return type(error)(f"in the derivative of {name!r}{at(node)} (output shape {node.shape}): {text}")
     except TypeError:  # an exception class with other arguments
         return error
 

@@ -112,8 +112,8 @@ class Dequantized(nn.Module):
         return self.dequantize(k / (self.levels - 1))
 
 
-module("Dequantize", Dequantized, rows(3, dtype="int64", low=0, high=255))
-module("Dequantize 16", lambda: Dequantized(16), rows(1, 2, dtype="int64", low=0, high=15))
+module("Dequantize", Dequantized, rows(3, dtype="int64", low=0, high=255), order=0)
+module("Dequantize 16", lambda: Dequantized(16), rows(1, 2, dtype="int64", low=0, high=15), order=0)
 
 for base in (flows.StandardNormal, flows.StandardLogistic):
     enter(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -247,6 +249,158 @@ def test_empty_and_zero_dimensional(shape):
 
 def test_several_outputs_and_other_arguments():
     assert_gradients(lambda x, k: (x**k, tg.sin(x).sum(), "not a tensor", x > 0), normal(4), 3)
+
+
+@given(nesting=st.sampled_from(["list", "tuple", "dict", "deep"]), wrong=st.booleans())
+def test_tensors_inside_lists_and_dicts_are_checked(nesting, wrong):
+    """And a wrong rule for one of them is told with its place."""
+    cube = Op(lambda xp, x: x * x * x, lambda g, out, x: (3 + 0.01 * wrong) * g * x * x, name="cube")
+    x, y = normal(3), normal(3, seed=1)
+    pair, place = {
+        "list": ([x, y], "[1]"),
+        "tuple": ((x, y), "[1]"),
+        "dict": ({"x": x, "y": y}, "['y']"),
+        "deep": ([x, {"pair": (2.0, y)}], "[1]['pair'][1]"),
+    }[nesting]
+
+    def f(pair, power):
+        first, second = pair.values() if nesting == "dict" else pair
+        second = second["pair"][1] if nesting == "deep" else second
+        return {"sum": first + power, "cube": cube(second)}
+
+    report = gradcheck(f, pair, 2.0)
+    assert report.ok == (not wrong)
+    assert [finding.argument for finding in report.findings] == [f"argument 1{place}"] * wrong
+
+
+@pytest.mark.parametrize(
+    "f, arguments",
+    [
+        (lambda x, y: x * y, 2),
+        (lambda *xs: xs[0] * xs[1], 2),
+        (tg.mul, 2),
+        (lambda x, y, k=2: x * y**k, 2),
+        (nn.Bilinear(3, 3, 2), 4),
+        (lambda pair: pair[0] * pair[1], 2),  # takes one argument: then it is given the tuple
+    ],
+)
+def test_a_tuple_alone_holds_the_arguments_as_in_pytorch(f, arguments):
+    report = gradcheck(f, (normal(4, 3), normal(4, 3, seed=1)), order=1)
+    assert report and report.checks == arguments
+
+
+@given(dtype=st.sampled_from(["int64", "int32", "bool", "none"]), count=st.integers(1, 3))
+def test_nothing_to_check_is_no_agreement(dtype, count):
+    inputs = [3] * count if dtype == "none" else [tg.ones(2, 3, dtype=dtype)] * count
+    with pytest.raises(ValueError, match=r"nothing to check, as no input is a floating-point tensor"):
+        gradcheck(lambda *xs: tg.tensor(2.0) * xs[0], *inputs)
+    with pytest.raises(ValueError, match="nothing to check, as no output is a floating-point tensor"):
+        gradcheck(lambda x: x.argmax(0), normal(2, 3))
+    assert gradcheck(nn.Embedding(3, 2), tg.tensor([0, 2, 1])).checks  # its weights are real numbers
+
+
+# Rules that raise an error
+
+
+tanh_of_tensors = Op(lambda xp, x: xp.tanh(x), lambda g, out, x: tg.as_tensor(g) * (1 - tg.as_tensor(out) ** 2))
+tanh_in_numpy = Op(lambda xp, x: xp.tanh(x), lambda g, out, x: g * (1 - np.tanh(x) ** 2))
+tanh_left = Op(lambda xp, x: x * x, lambda g, out, x: g * 2 * (x.numpy() if isinstance(x, tg.Tensor) else x))
+tanh_unknown = Op(lambda xp, x: x * x, lambda g, out, x: g * 2 * np.positive(x))
+tanh_none = Op(lambda xp, x: xp.tanh(x), lambda g, out, x: None)
+square_of_arrays = Op(
+    lambda xp, x: x * x, lambda g, out, x: 2 * x.array * g.array if isinstance(x, tg.Tensor) else 2 * x * g
+)
+
+
+@pytest.mark.parametrize(
+    "rule, order, words",
+    [
+        (tanh_of_tensors, 1, "argument 1 returned a Tensor, and was handed arrays"),
+        (square_of_arrays, 2, "argument 1 returned an array, and was handed tensors"),
+        (tanh_in_numpy, 2, "use tinygen.tanh"),
+        (tanh_unknown, 2, "write the rule in tinygen's operators"),
+        (tanh_left, 2, "write the rule in tinygen's operators"),
+        (tanh_none, 1, "argument 1 returned None"),
+    ],
+)
+def test_a_rule_that_raises_an_error_is_named_with_its_line(rule, order, words):
+    def f(x):
+        return tg.sin(rule(2 * x))  # the line to be named
+
+    (finding,) = gradcheck(f, normal(3)).findings
+    assert (finding.kind, finding.order, finding.suspect) == (
+        "raised",
+        order,
+        f"the rule of {rule.name!r} for its argument 1",
+    )
+    assert (
+        "the line to be named" in finding.line
+        and finding.rule.startswith("lambda g, out, x:")
+        and words in finding.error
+    )
+    assert "detach" not in finding.error  # an advice that would break the second order
+    with pytest.raises(AssertionError) as caught:
+        assert_gradients(f, normal(3))
+    assert (
+        str(caught.value).partition("\n")[0]
+        == f"f: the {'first' if order == 1 else 'second'} derivative in argument 1 raised {finding.error}"
+    )
+
+
+def test_an_error_of_the_function_itself_is_raised():
+    with pytest.raises(tg.ShapeError, match="matmul"):
+        gradcheck(lambda x: x @ x, normal(2, 3))
+
+
+# Titles
+
+
+in_pairs = Op(lambda xp, x: x * x, lambda g, out, x: g * x), Op(lambda xp, x: x * x, lambda g, out, x: g * x)
+first_of_two, second_of_two = Op(lambda xp, x: x * x), Op(lambda xp, x: x * x)
+
+
+class Holder:
+    of_the_class = Op(lambda xp, x: x * x)
+
+    def __init__(self):
+        self.of_the_object = Op(lambda xp, x: x * x)
+
+
+def test_a_lambda_is_called_after_its_variable():
+    local: Op = Op(lambda xp, x: x * x, lambda g, out, x: g * x)
+    names = [tanh_none, first_of_two, second_of_two, Holder.of_the_class, Holder().of_the_object, local]
+    assert [op.name for op in names] == [
+        "tanh_none", "first_of_two", "second_of_two", "of_the_class", "of_the_object", "local"
+    ]  # fmt: skip
+    assert "rule of 'local' for" in str(gradcheck(local, normal(3)))
+    assert Op(lambda xp, x: x, name="given").name == "given"
+    f = lambda x: x * 2
+    assert gradcheck(f, normal(3)).name == "f" and gradcheck(f, normal(3), name="mine").name == "mine"
+
+
+def test_a_lambda_without_a_variable_is_called_after_its_line():
+    for op in (*in_pairs, {"key": Op(lambda xp, x: x * x)}["key"], (lambda: Op(lambda xp, x: x * x))()):
+        assert re.fullmatch(r"lambda at test_gradcheck\.py:\d+", op.name)
+    assert gradcheck(lambda x: 2 * x, normal(3)).name.startswith("lambda at test_gradcheck.py:")
+
+
+@given(kind=st.sampled_from(["wrong", "kink", "raised"]))
+def test_the_first_line_of_the_error_says_what_is_wrong(kind):
+    halved = Op(lambda xp, x: x * x, lambda g, out, x: g * x)
+    f, words = {
+        "wrong": (
+            halved,
+            "halved: the first derivative in argument 1 is wrong: the gradient is too small: divided by 2",
+        ),
+        "kink": (tg.relu, "relu: the first derivative in argument 1 was not checked, this is a kink or a jump"),
+        "raised": (
+            tanh_none,
+            "tanh_none: the first derivative in argument 1 raised TypeError: the rule for argument 1",
+        ),
+    }[kind]
+    with pytest.raises(AssertionError) as caught:
+        assert_gradients(f, tg.zeros(5) if kind == "kink" else normal(5))
+    assert str(caught.value).startswith(words)
 
 
 @pytest.mark.parametrize(

@@ -243,8 +243,12 @@ def test_no_way_back():
 
 def test_a_gradient_of_the_wrong_shape_names_the_operator():
     wrong = op(lambda xp, x, w: x @ w, lambda g, out, x, w: g @ tg.mT(w), lambda g, out, x, w: tg.mT(g) @ x)
+    x, w = normal(N, I), normal(I, K)
     with pytest.raises(tg.ShapeError, match=r"derivative of 'mine'.*\(3, 4\).*\(4, 3\)"):
-        gradcheck(wrong, normal(N, I), normal(I, K))
+        wrong(x, w.requires_grad_()).sum().backward()
+    (finding,) = gradcheck(wrong, x, w).findings
+    assert finding.kind == "raised" and "shape (3, 4)" in finding.error and "(4, 3)" in finding.error
+    assert finding.suspect == "the rule of 'mine' for its argument 2" and finding.rule.endswith("tg.mT(g) @ x")
 
 
 def test_no_name_for_what_is_unknown():

@@ -61,4 +61,4 @@ def test_the_code_is_the_script_s():
     source = SOURCE.read_text("utf-8")
     for block in blocks("python"):
         for line in block.splitlines():
-            assert line in source or line.startswith("from tinygen.testing.properties import")
+            assert line in source or line.startswith("from tinygen.testing import")

@@ -63,6 +63,7 @@ def double_inside(x):
     return x * tg.ones(x.shape, dtype=tg.float64, device=x.device)
 
 
+halving = Op(lambda xp, x: x * x, lambda g, out, x: g * x)
 wrong_rule = Op(lambda xp, x: x * x, lambda g, out, x: g * x, name="square")
 wrong_second = Op(
     lambda xp, x: x**3, lambda g, out, x: 3 * g * (x * x).detach() if isinstance(x, tg.Tensor) else 3 * g * x * x
@@ -102,13 +103,52 @@ def test_check_op_draws_broadcasting_arguments_by_itself():
         seen.add((x.shape, y.shape))
         return (x * y) ** power
 
-    check_op(f, power=3)()
+    check_op(f, power=3, order=1, max_examples=100)()
     assert any(x != y for x, y in seen) and any(0 in x for x, _ in seen) and any(x == () for x, _ in seen)
 
 
 def test_check_op_needs_to_know_the_arguments():
     with pytest.raises(TypeError, match="pass a strategy for each"):
         check_op(max)
+
+
+def reparameterised(mean, log_variance):
+    return mean + tg.exp(0.5 * log_variance) * tg.randn_like(mean + log_variance)
+
+
+def test_what_is_drawn_is_seeded():
+    check_op(reparameterised)()
+    check_linear_map(*[lambda x: x * tg.randn(3, dtype=x.dtype, device=x.device)] * 2, strategies.tensors((2, 3)))()
+
+
+def test_a_wrong_rule_is_found_behind_what_is_drawn():
+    assert "divided by 2" in run(check_op(lambda x: reparameterised(halving(x), x), strategies.tensors((3, 4))))
+
+
+def test_what_cannot_be_seeded_is_told():
+    rng = np.random.default_rng(0)
+    test = check_op(lambda x: x * rng.normal(), strategies.tensors((3,)))
+    assert "returned different values for the same input; draw from the default generator" in run(test)
+
+
+def test_functions_of_integers_have_no_derivatives():
+    integers = strategies.tensors((3,), dtype=np.int64)
+    assert "nothing to check" in run(check_op(lambda x: x + 1, integers))
+    check_op(lambda x: x + 1, integers, order=0)()
+    assert "leaves its inputs as they are" in run(check_op(lambda x: x.add_(1), integers, order=0))
+
+
+def test_lists_and_dicts_of_tensors():
+    pairs = st.tuples(strategies.tensors((2,)), strategies.tensors((3,)))
+    check_op(lambda xs: tg.cat(xs), pairs.map(list))()
+    check_op(lambda xs: {"sum": xs["x"] + 1}, pairs.map(lambda pair: {"x": pair[0]}))()
+    assert "divided by 2" in run(check_op(lambda xs: halving(xs[1]), pairs))
+
+
+def test_a_test_is_placed_on_the_line_that_made_it():
+    """There it is looked for: by tracebacks, and by a report for the line that called an operator."""
+    report = run(check_op(halving))  # this line
+    assert re.search(r"called at +test_properties.py:\d+ +report = run\(check_op\(halving\)\) +# this line", report)
 
 
 # What a module can break
@@ -127,6 +167,11 @@ class Layer(nn.Module):
 class Forgetful(Layer):
     def forward(self, x):
         return x * self.weight * self.secret.to(x.device)
+
+
+class Halving(Layer):
+    def forward(self, x):
+        return halving(x) * self.weight
 
 
 class OnlyInTraining(Layer):
@@ -209,6 +254,21 @@ def test_an_input_that_cannot_be_guessed():
     with pytest.raises(TypeError, match=r"Images: it accepts no batch of vectors.*pass a strategy"):
         check_module(Images)
     check_module(Images, strategies.tensors((2, 1, 3, 3)))()
+
+
+@pytest.mark.parametrize(
+    "test, words",
+    [
+        (check_op(halving), "halving: the first derivative in argument 1 is wrong"),
+        (check_op(halving, name="of mine"), "of mine: the first derivative in argument 1 is wrong"),
+        (check_op(changes_its_input), "changes_its_input leaves its inputs as they are: "),
+        (check_op(layout_matters, name="f"), "f: the values do not depend on the layout: "),
+        (check_module(Forgetful, name="mine"), "mine: a copy that loads the state_dict computes the same: "),
+        (check_module(Halving, name="mine"), "mine: the first derivative in argument 1 is wrong"),
+    ],
+)
+def test_the_first_line_says_what_failed_and_of_what(test, words):
+    assert run(test).startswith(words)
 
 
 # What a bijection can break
@@ -304,6 +364,46 @@ def test_check_bijection_draws_y_from_a_strategy_of_its_own():
     check_bijection(Folded, x, y)()
     check_bijection(Folded, outputs=y)()
     assert "according to the Jacobian" in run(check_bijection(FoldedWrong, x, y))
+
+
+class Identity(Scale):
+    def forward(self, x):
+        return x, x.sum(1) * 0
+
+    inverse = forward
+
+
+class SecondMoves(Scale):
+    """(x₁, x₂, x₃) -> (x₁, x₂ + sin x₁, x₃)."""
+
+    def forward(self, x):
+        return x + tg.sin(x[:, :1]) * tg.tensor([0.0, 1.0, 0.0], device=x.device), x.sum(1) * 0
+
+    def inverse(self, y):
+        return y - tg.sin(y[:, :1]) * tg.tensor([0.0, 1.0, 0.0], device=y.device), y.sum(1) * 0
+
+
+@pytest.mark.parametrize(
+    "layer, moves, words",
+    [
+        (Identity, None, None),
+        (Identity, False, None),
+        (Identity, True, "it is the identity"),
+        (SecondMoves, True, None),
+        (SecondMoves, False, "element (1,) of x must stay as it is, and forward changes it"),
+        (SecondMoves, [False, True, False], None),
+        (SecondMoves, [True, False, True], "element (0,) of x must be changed by forward, and is not"),
+        (SecondMoves, [False, True, True], "element (2,) of x must be changed"),
+        (Folded, True, "compares x with y, and their shapes"),
+    ],
+)
+def test_check_bijection_knows_what_must_move(layer, moves, words):
+    y = strategies.tensors((2, 3, 1), low=30.0, high=100.0) if layer is Folded else None
+    test = check_bijection(layer, strategies.tensors((2, 3)), y, moves=moves, max_examples=2)
+    if words is None:
+        test()
+    else:
+        assert words in run(test)
 
 
 # What a linear map can break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,10 +16,12 @@ from tinygen.rules import rule_text
 from tinygen.tensor import Tensor
 from tinygen.testing.compare import agree, compare, slope_along
 from tinygen.testing.evidence import Evidence
-from tinygen.testing.maps import Map, backward_of, map_of
+from tinygen.testing.maps import Map, backward_of, flat, map_of
 from tinygen.testing.mistakes import recognise
 from tinygen.testing.report import Finding
 
+_PLACE = re.compile(r"^in the derivative of .*?\(output shape \(.*?\)\): ")
+"""What the engine says before an error inside a rule; a report says it in rows of its own."""
 _LOOKED_AT = 200  # elements of an argument that are differentiated one by one
 
 
@@ -63,6 +66,27 @@ def _explain(first: Map, map_: Map, i: int, u: np.ndarray, rng: np.random.Genera
         rule,
         recognise(evidence),
     )
+
+
+def raised(first: Map, map_: Map, i: int, error: Exception, rng: np.random.Generator) -> Finding | None:
+    """The backward pass raised `error`: which operator's rule does so on its own?  None where it was not a rule's doing."""
+    for node, at_rule, k, r in _rules(first, map_.order, i if map_.order == 1 else None, rng):
+        try:
+            at_rule.pulled_back(k, flat(at_rule.run(at_rule.values())[1]))
+        except Exception as again:
+            if type(again) is type(error):
+                position, function = _ruled(node)[r]
+                return Finding(
+                    "raised",
+                    map_.order,
+                    map_.arguments[i].name,
+                    map_.arguments[i].value.shape,
+                    suspect=f"the rule of {node.op.name!r} for its argument {position}",
+                    line=_line(node),
+                    rule=rule_text(function),
+                    error=f"{type(error).__name__}: {_PLACE.sub('', str(error))}",
+                )
+    return None
 
 
 def gather(map_: Map, i: int, u: np.ndarray, rng: np.random.Generator) -> Evidence:
@@ -122,7 +146,17 @@ def kink(first: Map, rng: np.random.Generator) -> tuple[str | None, str | None]:
 def _wrong_rules(
     first: Map, order: int, i: int | None, rng: np.random.Generator
 ) -> Iterator[tuple[Any, Map, int, int]]:
-    """Wherever an operator's own derivative fails at the arrays that it was called with: (node, map, argument, rule).
+    """Wherever an operator's own derivative fails at the arrays that it was called with: as `_rules`."""
+    for node, at_rule, k, r in _rules(first, order, i, rng):
+        try:
+            if compare(at_rule, k, rng)[0] == "wrong":
+                yield node, at_rule, k, r
+        except Exception:  # a rule that raises an error is another finding
+            continue
+
+
+def _rules(first: Map, order: int, i: int | None, rng: np.random.Generator) -> Iterator[tuple[Any, Map, int, int]]:
+    """Every operator that was called, with one of its rules and an argument: (node, map, argument, rule).
 
     The map is the operator alone, or for a higher order the backward pass through one of its rules alone; `argument` is the
     map's, and `rule` is the number of the rule among those of the differentiable inputs.
@@ -139,8 +173,7 @@ def _wrong_rules(
                     at_rule = backward_of(at_rule, rng)
                 tried = list(range(len(at_rule.arguments)))
             for k in tried:
-                if compare(at_rule, k, rng)[0] == "wrong":
-                    yield node, at_rule, k, r
+                yield node, at_rule, k, r
 
 
 def _way_lost(first: Map, i: int) -> tuple[str, str | None]:

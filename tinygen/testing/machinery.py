@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,11 +20,13 @@ except ImportError as error:
 
 from tinygen import backend
 from tinygen.autograd import grad, no_grad
+from tinygen.errors import is_library
 from tinygen.tensor import Tensor
 from tinygen.testing import strategies
 from tinygen.testing.devices import devices as all_devices
 from tinygen.testing.layouts import LAYOUTS
-from tinygen.testing.maps import same_draws, several
+from tinygen.testing.maps import same_draws
+from tinygen.testing.nested import mapped, several
 
 ROUNDING = 1e3 * float(np.finfo(np.float64).eps)
 """Of a few hundred float64 operations, relative to the size of the result."""
@@ -40,17 +43,24 @@ def pulled_back(f: Callable[..., Any], x: Tensor, y: Tensor) -> Tensor:
     return grad(f(x), x, y)[0]
 
 
-def as_test(check: Callable[..., Any], name: str, max_examples: int, drawn: SearchStrategy) -> Callable[[], None]:
-    def test(args: tuple[Any, ...], seed: int) -> None:
+def as_test(check: Callable, name: str, max_examples: int, drawn: SearchStrategy) -> Callable[[], None]:
+    """What pytest collects.  In tracebacks, and for "called at" in reports, it stands on the user's line that made it."""
+
+    def test(args: tuple, seed: int) -> None:
         check(args, seed)
 
-    test.__name__ = test.__qualname__ = "test_" + re.sub(r"\W+", "_", name).strip("_")
+    frame = sys._getframe(1)
+    while is_library[frame.f_code.co_filename] and frame.f_back is not None:
+        frame = frame.f_back
+    test.__code__ = test.__code__.replace(co_filename=frame.f_code.co_filename, co_firstlineno=frame.f_lineno - 1)
+    test.__name__ = test.__qualname__ = "test_" + re.sub(r"\W+", "_", name).strip("_").removeprefix("test_")
     return settings(  # type: ignore[return-value]
         max_examples=max_examples,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         # The first failure is told at once: gradcheck's report says more than a smaller example would.
         phases=(Phase.explicit, Phase.reuse, Phase.generate),
+        report_multiple_bugs=False,
     )(given(args=drawn, seed=strategies.seeds())(test))
 
 
@@ -120,22 +130,31 @@ def values(y: Any) -> list[np.ndarray]:
 
 
 def assert_same(y: Any, expected: list[np.ndarray], claim: str, precision: float = ROUNDING) -> None:
+    """Raise AssertionError, whose first line is the claim and where it fails, unless the outputs y are those expected."""
+    __tracebackhide__ = True  # pytest shows the user's lines, not this one
     found = several(y)
     assert len(found) == len(expected), f"{claim}: {len(found)} outputs instead of {len(expected)}"
-    for t, value in zip(found, expected, strict=True):
+    for k, (t, value) in enumerate(zip(found, expected, strict=True), 1):
+        array, which = raw(t), f"output {k}, " if len(found) > 1 else ""
         if value.dtype.kind not in "fiub":  # None, a string: an argument that is not a number
-            assert np.array_equal(raw(t), value), claim
+            assert np.array_equal(array, value), claim
             continue
+        assert array.shape == value.shape, f"{claim}: {which}shape {array.shape} instead of {value.shape}"
         size = float(np.abs(value).max(initial=1)) if value.dtype.kind == "f" else 1.0
-        np.testing.assert_allclose(raw(t), value, rtol=0, atol=precision * size, err_msg=claim)
+        wrong = ~np.isclose(array, value, rtol=0, atol=precision * size, equal_nan=True)
+        if wrong.any():
+            at = tuple(int(i) for i in np.argwhere(wrong)[0])
+            raise AssertionError(
+                f"{claim}: {which}{array[at]} instead of {value[at]} at index {at}; {int(wrong.sum())} of {wrong.size} differ"
+            )
 
 
 def moved(x: Any, device: str) -> Any:
-    return Tensor(x.to(device=device).array) if isinstance(x, Tensor) else x
+    return mapped(lambda t: Tensor(t.to(device=device).array), x)
 
 
 def laid_out(x: Any, layout: str) -> Any:
-    return Tensor(LAYOUTS[layout](x.detach()).array) if isinstance(x, Tensor) else x
+    return mapped(lambda t: Tensor(LAYOUTS[layout](t.detach()).array), x)
 
 
 def normal_like(x: Tensor, rng: np.random.Generator) -> Tensor:
@@ -143,10 +162,10 @@ def normal_like(x: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def as_float32(x: Any) -> Any:
-    return x.float() if is_floating(x) else x
+    return mapped(lambda t: t.float() if is_floating(t) else t, x)
 
 
-def draws(module: Any, args: Sequence[Any]) -> bool:
+def draws(module: Callable, args: Sequence[Any]) -> bool:
     """Whether it asks for a default generator, even if what it draws changes nothing this time: a dropout of few elements."""
     with same_draws(0):
         module(*args)

@@ -19,10 +19,10 @@ import numpy as np
 from tinygen import backend
 from tinygen.autograd import enable_grad, grad
 from tinygen.backend import Device
-from tinygen.engine import Node
 from tinygen.memory import note_change
 from tinygen.tensor import Tensor
 from tinygen.testing.layouts import laid_out_as
+from tinygen.testing.nested import mapped, several, tensors_in
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,14 @@ def map_of(
     fn: Callable[..., Any], inputs: Sequence[Any], dtype: np.dtype | None = None, seed: int = 0, buffers: bool = False
 ) -> Map:
     """The map of fn(*inputs) in the inputs, and in the parameters (and buffers) if fn is a module or a module's method."""
-    floating = [i for i, x in enumerate(inputs) if isinstance(x, Node) and x.dtype.kind == "f"]
-    chosen = [i for i in floating if inputs[i].requires_grad] or floating
-    constants = [
+    given = [pair for i, x in enumerate(inputs, 1) for pair in tensors_in(x, f"argument {i}")]
+    floating = [i for i, (_, x) in enumerate(given) if x.dtype.kind == "f"]
+    chosen = [i for i in floating if given[i][1].requires_grad] or floating
+    start = [
         Tensor(x.array.astype(dtype or x.dtype, copy=False)) if i in floating and i not in chosen else x
-        for i, x in enumerate(inputs)
+        for i, (_, x) in enumerate(given)
     ]
-    arguments = [_argument(f"argument {i + 1}", inputs[i], dtype) for i in chosen]
+    arguments = [_argument(*given[i], dtype) for i in chosen]
     module: Any = fn if hasattr(fn, "named_parameters") else getattr(fn, "__self__", None)
     if not hasattr(module, "named_parameters"):
         module = None
@@ -102,19 +103,20 @@ def map_of(
         trained = [(p, _argument(f"parameter {k!r}", p, dtype)) for k, p in twin.named_parameters() if p.requires_grad]
 
     def run(values: Sequence[np.ndarray]) -> tuple[list[Tensor], list[Tensor]]:
-        given: list[Any] = list(constants)
+        tensors: list[Any] = list(start)
         leaves = []
         with same_draws(seed), enable_grad():
             for buffer in state:
                 buffer.restore()
             for i, value, argument in zip(chosen, values, arguments, strict=False):
                 leaves.append(leaf(value, argument))
-                given[i] = laid_out_as(leaves[-1], inputs[i].array)
+                tensors[i] = laid_out_as(leaves[-1], given[i][1].array)
             for (p, argument), value in zip(trained, values[len(chosen) :], strict=True):
                 _set(p, backend.to_device(value.copy(), argument.device))
                 p.requires_grad, p.grad = True, None
                 leaves.append(p)
-            y = fn(*given)
+            rest = iter(tensors)
+            y = fn(*mapped(lambda _: next(rest), list(inputs)))
         outputs = [t for t in several(y) if isinstance(t, Tensor)]
         if several(y) and not outputs:
             raise TypeError(f"gradcheck: the function must return a tensor or several, got {type(y).__name__}")
@@ -177,11 +179,6 @@ def gradients(
 
 def leaf(value: np.ndarray, argument: Argument) -> Tensor:
     return Tensor(backend.to_device(value.copy(), argument.device), requires_grad=True)
-
-
-def several(y: Any) -> list[Any]:
-    """What a function returned, as a flat list: VAEs return (the parameters of p(x|z), themselves two, μ, log σ²)."""
-    return [t for part in y for t in several(part)] if isinstance(y, tuple | list) else [y]
 
 
 def flat(outputs: Sequence[Tensor]) -> np.ndarray:

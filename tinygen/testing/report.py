@@ -10,11 +10,17 @@ DIGITS = {"float32": 7, "float16": 3}
 
 
 class GradientError(AssertionError):
-    """A derivative rule disagrees with finite differences.  `report` holds the details."""
+    """A derivative rule disagrees with finite differences.  `report` holds the details.
+
+    The message begins with one line that says what is wrong, as lists of failed tests show no more, and is the report.
+    """
 
     def __init__(self, report: GradientReport):
-        super().__init__(str(report))
+        super().__init__(f"{report.headline}\n{report}")
         self.report = report
+
+
+GradientError.__module__ = "tinygen.testing"  # where users find it; lists of failed tests print the whole name
 
 
 @dataclass(frozen=True)
@@ -22,8 +28,13 @@ class Finding:
     """One argument in which a derivative could not be confirmed."""
 
     kind: str
-    """"wrong": rule and differences disagree. "kink": the function is not smooth here, so there is nothing to compare."""
+    """What was found.
+
+    "wrong": rule and differences disagree.  "kink": the function is not smooth here, so there is nothing to compare.
+    "raised": the backward pass raised an error.  "imprecise": float32 loses more digits than rounding can explain.
+    """
     order: int
+    """Of the derivative; 0 is the value itself."""
     argument: str
     shape: tuple[int, ...]
     index: tuple[int, ...] | None = None
@@ -42,6 +53,8 @@ class Finding:
     """That rule as it is written."""
     mistake: str | None = None
     """Which known mistake the whole gradient looks like (mistakes.py)."""
+    error: str | None = None
+    """What was raised."""
 
     @property
     def relative_error(self) -> float:
@@ -49,12 +62,29 @@ class Finding:
         size = max(abs(self.analytic), abs(self.numeric))
         return abs(self.analytic - self.numeric) / size if size else 0.0
 
+    @property
+    def what(self) -> str:
+        """ "first derivative in argument 1"."""
+        if not self.order:
+            return "value"
+        return f"{ORDINALS.get(self.order, f'{self.order}th')} derivative in {self.argument}"
+
+    @property
+    def headline(self) -> str:
+        """What was found, in half a line."""
+        if self.kind == "kink":
+            return f"the {self.what} was not checked, this is a kink or a jump"
+        if self.kind == "raised":
+            return f"the {self.what} raised {self.error}"
+        wrong = "wrong" if self.kind == "wrong" else "imprecise in float32"
+        why = self.mistake or self.suspect
+        return f"the {self.what} is {wrong}" + (f": {why.split('.  ')[0]}" if why else "")
+
     def __str__(self) -> str:
-        order = ORDINALS.get(self.order, f"{self.order}th")
-        where = f"{self.argument}, shape {self.shape}"
+        head = f"{self.what}, shape {self.shape}" if self.order else self.what
         if self.kind == "kink":
             lines = [
-                f"{order} derivative in {where}: not checked, this is a kink or a jump",
+                f"{head}: not checked, this is a kink or a jump",
                 "    a rule can only be judged where the function is smooth, and here the differences do not converge to one value,",
                 '    however small the step: move the input, or pass kinks="skip"',
             ]
@@ -63,12 +93,20 @@ class Finding:
             if self.line:
                 lines.append(f"    called at      {self.line}")
             return "\n".join(lines)
-        lines = [f"{order} derivative in {where}: the rule and the finite differences disagree"]
+        if self.kind == "raised":
+            lines = [f"{head}: the backward pass raised an error"]
+            lines.append(_wrapped(f"    error          {self.error}"))
+        elif self.kind == "imprecise":
+            lines = [f"{head}: float32 loses more digits than rounding can explain"]
+        else:
+            lines = [f"{head}: the rule and the finite differences disagree"]
         if self.index is not None:
+            first, second = ("in float32", "in float64") if self.kind == "imprecise" else ("analytic", "numeric")
+            allowed = "allowed, " if self.kind == "imprecise" else ""
             lines += [
                 f"    at index       {self.index}",
-                f"    analytic       {self.analytic:.10g}",
-                f"    numeric        {self.numeric:.10g}  (± {self.uncertainty:.1g})",
+                f"    {first:<15}{self.analytic:.10g}",
+                f"    {second:<15}{self.numeric:.10g}  ({allowed}± {self.uncertainty:.1g})",
                 f"    relative error {self.relative_error:.2g}",
             ]
         if self.wrong_elements is not None:
@@ -98,10 +136,17 @@ class GradientReport:
 
     @property
     def ok(self) -> bool:
+        """Whether every derivative was confirmed."""
         return not self.errors
 
     @property
+    def headline(self) -> str:
+        """The first thing that is wrong, in one line; or that all is well."""
+        return f"{self.name}: {self.errors[0].headline if self.errors else 'all derivatives agree'}"
+
+    @property
     def errors(self) -> list[Finding]:
+        """The findings that make the report false."""
         return [f for f in self.findings if f.kind != "kink" or not self.skip_kinks]
 
     def __bool__(self) -> bool:
