@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -40,10 +40,10 @@ def _explain(first: Map, map_: Map, i: int, u: np.ndarray, rng: np.random.Genera
     for node, at_rule, k, r in _wrong_rules(first, map_.order, i if map_.order == 1 else None, rng):
         evidence = gather(at_rule, k, compare(at_rule, k, rng)[1], rng)
         evidence.names, evidence.others = _names(node.op), [_values(x) for x in node.inputs]
-        position, function = _ruled(node)[r]
+        position, function = ruled(node)[r]
         again = "" if map_.order == 1 else f" (differentiated again, in {at_rule.arguments[k].name})"
         suspect = f"the rule of {node.op.name!r} for its argument {position}{again}"
-        line = _line(node)
+        line = place_of(node)
         rule = rule_text(function)
         break
     else:
@@ -75,14 +75,14 @@ def raised(first: Map, map_: Map, i: int, error: Exception, rng: np.random.Gener
             at_rule.pulled_back(k, flat(at_rule.run(at_rule.values())[1]))
         except Exception as again:
             if type(again) is type(error):
-                position, function = _ruled(node)[r]
+                position, function = ruled(node)[r]
                 return Finding(
                     "raised",
                     map_.order,
                     map_.arguments[i].name,
                     map_.arguments[i].value.shape,
                     suspect=f"the rule of {node.op.name!r} for its argument {position}",
-                    line=_line(node),
+                    line=place_of(node),
                     rule=rule_text(function),
                     error=f"{type(error).__name__}: {_PLACE.sub('', str(error))}",
                 )
@@ -127,7 +127,7 @@ def gather(map_: Map, i: int, u: np.ndarray, rng: np.random.Generator) -> Eviden
 
 def kink(first: Map, rng: np.random.Generator) -> tuple[str | None, str | None]:
     """The first operator in the graph that is not smooth at the very arrays it was called with, and the user's line."""
-    for node, single, _ in _operators(first):
+    for node, single, _ in operators_of(first):
         for k, argument in enumerate(single.arguments):
             eps = single.eps(k)
             numeric = slope_along(single, k, rng.standard_normal(argument.value.shape), eps)
@@ -139,7 +139,7 @@ def kink(first: Map, rng: np.random.Generator) -> tuple[str | None, str | None]:
                     text += f", at index {index} of its output"
                     if argument.value.shape == node.shape:
                         text += f", where {argument.name} is {argument.value[index]:.6g}"
-                return text, _line(node)
+                return text, place_of(node)
     return None, None
 
 
@@ -162,8 +162,8 @@ def _rules(first: Map, order: int, i: int | None, rng: np.random.Generator) -> I
     map's, and `rule` is the number of the rule among those of the differentiable inputs.
     i: only rules through which the gradient of this argument of `first` flows.
     """
-    for node, single, way in _operators(first, i):
-        for r, (position, _) in enumerate(_ruled(node)):
+    for node, single, way in operators_of(first, i):
+        for r, (position, _) in enumerate(ruled(node)):
             if i is not None and position not in way:
                 continue
             at_rule, tried = single, [r]
@@ -178,16 +178,16 @@ def _rules(first: Map, order: int, i: int | None, rng: np.random.Generator) -> I
 
 def _way_lost(first: Map, i: int) -> tuple[str, str | None]:
     """No rule is wrong, and yet the gradient of argument i is: where does the way from it leave the graph?"""
-    for node, _, way in _operators(first, i):
-        for position in way - {position for position, _ in _ruled(node)}:
-            return f"{node.op.name!r}, which has no rule for its argument {position}", _line(node)
+    for node, _, way in operators_of(first, i):
+        for position in way - {position for position, _ in ruled(node)}:
+            return f"{node.op.name!r}, which has no rule for its argument {position}", place_of(node)
     return (
         "no rule: every operator that was recorded differentiates rightly on its own.  So the value also reaches the "
         "output without being recorded (detach(), .array, .numpy(), item(), no_grad), or a hook changes gradients"
     ), None
 
 
-def _operators(map_: Map, i: int | None = None) -> Iterator[tuple[Any, Map, set[int]]]:
+def operators_of(map_: Map, i: int | None = None) -> Iterator[tuple[Any, Map, set[int]]]:
     """The nodes of the graph, oldest first, each with its operator as a map of its own.
 
     The set has the positions (from 1) of those inputs that depend on argument i of the map.
@@ -198,11 +198,16 @@ def _operators(map_: Map, i: int | None = None) -> Iterator[tuple[Any, Map, set[
         way = {position for position, x in enumerate(node.inputs, 1) if id(x) in reached and x.dtype.kind == "f"}
         if way:
             reached.add(id(node))
-        inputs = [Tensor(x.array) if isinstance(x, Node) else x for x in node.inputs]
-        for position, _ in _ruled(node):
-            inputs[position - 1].requires_grad = True
-        call = lambda *xs, op=node.op, params=node.params: op(*xs, **params)
+        call, inputs = alone(node)
         yield node, map_of(call, inputs, None, 0), way
+
+
+def alone(node: Any) -> tuple[Callable, list[Any]]:
+    """An operator that was called, and what it was called with: floating-point tensors that have a rule require a gradient."""
+    inputs = [Tensor(x.array) if isinstance(x, Node) else x for x in node.inputs]
+    for position, _ in ruled(node):
+        inputs[position - 1].requires_grad = True
+    return lambda *xs: node.op(*xs, **node.params), inputs
 
 
 def _recorded(outputs: list[Tensor]) -> list[Any]:
@@ -217,7 +222,7 @@ def _recorded(outputs: list[Tensor]) -> list[Any]:
     return sorted(seen.values(), key=lambda node: node.time)
 
 
-def _ruled(node: Any) -> list[tuple[int, Any]]:
+def ruled(node: Any) -> list[tuple[int, Any]]:
     """(position, rule) of the floating-point tensors among the inputs that have a rule; positions count from 1."""
     return [
         (position, rule)
@@ -241,6 +246,7 @@ def _values(x: Any) -> Any:
     return backend.to_numpy(x.array if isinstance(x, Node) else x) if hasattr(x, "dtype") else np.asarray(x)
 
 
-def _line(node: Any) -> str | None:
+def place_of(node: Any) -> str | None:
+    """The user's line that called an operator: "file.py:12  y = f(x)"."""
     place = errors.source_line(node.line)
     return f"{os.path.basename(place[0])}:{place[1]}  {linecache.getline(*place).strip()}" if place else None

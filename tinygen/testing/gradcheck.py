@@ -59,7 +59,7 @@ def gradcheck(
     chosen = None if dtype is None else np.dtype(dtype)
     if chosen is not None and chosen.kind != "f":
         raise TypeError(f"gradcheck: dtype must be a floating-point dtype or None, got {chosen}")
-    inputs = _arguments(fn, inputs)
+    inputs = arguments_of(fn, inputs)
     name = name or title(fn)
     first = map_ = map_of(fn, inputs, chosen, seed, buffers)
     _check_there_is_something(name, map_, inputs)
@@ -104,7 +104,7 @@ def check_deterministic(name: str, first: Sequence[np.ndarray], second: Sequence
         )
 
 
-def _arguments(fn: Callable, inputs: tuple) -> tuple:
+def arguments_of(fn: Callable, inputs: tuple) -> tuple:
     """A tuple alone is PyTorch's form: its elements are the arguments, if the function takes so many."""
     if len(inputs) != 1 or type(inputs[0]) is not tuple:
         return inputs

@@ -49,6 +49,7 @@ from tinygen.testing.machinery import (
     values,
 )
 from tinygen.testing.maps import same_draws
+from tinygen.testing.precision import PRECISION, assert_precision
 
 
 def check_op(
@@ -56,6 +57,7 @@ def check_op(
     *arguments: SearchStrategy[Any],
     order: int = 2,
     kinks: str = "raise",
+    precision: float | None = PRECISION,
     devices: Sequence[str] | None = None,
     max_examples: int | None = None,
     name: str | None = None,
@@ -77,6 +79,8 @@ def check_op(
         default, with values in [-2, 2] and shapes that broadcast together (empty and zero-dimensional ones too).
     order: of the derivatives to check; 0 for functions of integers, which have none.
     kinks: "skip" for functions that are not smooth everywhere.
+    precision: how far values and gradients in float32 may be from those in float64, relative to their size, beyond what
+        rounded arguments explain (tinygen.testing.precision); None leaves this out.
     devices: names of those to check on; default: those of `tinygen.testing.devices`.
     max_examples: how many examples are drawn; default: what hypothesis' profile says.
     name: the title in reports; default: the function's, or that of the variable which a lambda is assigned to.
@@ -116,6 +120,8 @@ def check_op(
         with found_with(dtype="float32"):
             for y in several(seeded(*map(as_float32, args))):
                 assert not is_floating(y) or y.dtype == np.float32, DTYPE.format(called)
+            if precision and not random:
+                assert_precision(call, tuple(args), precision=precision, seed=seed, name=called)
 
     return as_test(check, called, max_examples or settings().max_examples, drawn)
 
@@ -125,6 +131,7 @@ def check_module(
     *inputs: SearchStrategy[Any],
     order: int = 2,
     kinks: str = "skip",
+    precision: float | None = PRECISION,
     modes: Sequence[str] = ("train", "eval"),
     devices: Sequence[str] | None = None,
     max_examples: int | None = None,
@@ -138,7 +145,8 @@ def check_module(
         test_deep = check_module(lambda: nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Dropout(0.5)))
 
     In training and in evaluation mode: its derivatives in inputs and parameters agree with finite differences; the values
-    are the same on every device; inputs are not changed; float32 stays float32; a second module that loads its state_dict
+    are the same on every device; inputs are not changed; float32 stays float32, and loses no more digits than rounding
+    explains; a second module that loads its state_dict
     computes the same.  What the layer draws at random is seeded.
 
     make: returns a new module, initialised at random.
@@ -146,7 +154,7 @@ def check_module(
     order: of the derivatives to check.
     kinks: "raise" to insist on a smooth layer.
     modes: "train" and "eval", or one of them.
-    devices, max_examples, name: see `check_op`; by default a fifth of the profile's examples, and the module's class.
+    precision, devices, max_examples, name: see `check_op`; by default a fifth of the profile's examples, and the module's class.
     options: those of `gradcheck`, such as buffers=True.
 
     Returns the test, a function without arguments.
@@ -172,6 +180,8 @@ def check_module(
             with found_with(mode=mode, dtype="float32"):
                 outputs = several(run(copy.deepcopy(module), [as_float32(x) for x in args], seed))
                 assert all(y.dtype == np.float32 for y in outputs if is_floating(y)), DTYPE.format(called)
+                if precision and not draws(copy.deepcopy(module), [as_float32(x) for x in args]):
+                    assert_precision(copy.deepcopy(module), tuple(args), precision=precision, seed=seed, name=called)
             expected = None
             for device, k in chosen(devices, order):
                 with found_with(mode=mode, device=device):

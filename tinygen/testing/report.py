@@ -76,8 +76,9 @@ class Finding:
             return f"the {self.what} was not checked, this is a kink or a jump"
         if self.kind == "raised":
             return f"the {self.what} raised {self.error}"
-        wrong = "wrong" if self.kind == "wrong" else "imprecise in float32"
-        why = self.mistake or self.suspect
+        wrong, why = ("wrong", self.mistake or self.suspect)
+        if self.kind == "imprecise":
+            wrong, why = "imprecise in float32", self.suspect
         return f"the {self.what} is {wrong}" + (f": {why.split('.  ')[0]}" if why else "")
 
     def __str__(self) -> str:
@@ -154,7 +155,9 @@ class GradientReport:
 
     def __str__(self) -> str:
         head = f"{self.name}: {self.checks} derivatives up to order {self.order} against finite differences in {self.dtype}"
-        if self.dtype != "float64":
+        if any(f.kind == "imprecise" for f in self.findings):
+            head = f"{self.name}: values and gradients in float32 against those in float64, at the same numbers"
+        elif self.dtype != "float64":
             head += (
                 f"\nnote: {self.dtype} has about {DIGITS[self.dtype]} digits, of which differences lose half, so only coarse mistakes "
                 "can be seen; the default, float64, sees them all.  (A function that computes in float32 inside can only be "
