@@ -202,7 +202,7 @@ def operators_of(map_: Map, i: int | None = None) -> Iterator[tuple[Any, Map, se
         yield node, map_of(call, inputs, None, 0), way
 
 
-def alone(node: Any) -> tuple[Callable, list[Any]]:
+def alone(node: Any) -> tuple[Callable[..., Any], list[Any]]:
     """An operator that was called, and what it was called with: floating-point tensors that have a rule require a gradient."""
     inputs = [Tensor(x.array) if isinstance(x, Node) else x for x in node.inputs]
     for position, _ in ruled(node):

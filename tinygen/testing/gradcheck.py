@@ -104,7 +104,7 @@ def check_deterministic(name: str, first: Sequence[np.ndarray], second: Sequence
         )
 
 
-def arguments_of(fn: Callable, inputs: tuple) -> tuple:
+def arguments_of(fn: Callable[..., Any], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """A tuple alone is PyTorch's form: its elements are the arguments, if the function takes so many."""
     if len(inputs) != 1 or type(inputs[0]) is not tuple:
         return inputs
@@ -117,7 +117,7 @@ def arguments_of(fn: Callable, inputs: tuple) -> tuple:
     return inputs[0]
 
 
-def _check_there_is_something(name: str, map_: Map, inputs: tuple) -> None:
+def _check_there_is_something(name: str, map_: Map, inputs: tuple[Any, ...]) -> None:
     if not map_.arguments:
         told = (
             "; ".join(f"{where}: {describe(x.array)}" for where, x in _tensors(inputs))
@@ -134,7 +134,7 @@ def _check_there_is_something(name: str, map_: Map, inputs: tuple) -> None:
         )
 
 
-def _tensors(inputs: tuple) -> list[tuple[str, Any]]:
+def _tensors(inputs: tuple[Any, ...]) -> list[tuple[str, Any]]:
     return [pair for i, x in enumerate(inputs, 1) for pair in tensors_in(x, f"argument {i}")]
 
 

@@ -43,10 +43,10 @@ def pulled_back(f: Callable[..., Any], x: Tensor, y: Tensor) -> Tensor:
     return grad(f(x), x, y)[0]
 
 
-def as_test(check: Callable, name: str, max_examples: int, drawn: SearchStrategy) -> Callable[[], None]:
+def as_test(check: Callable[..., Any], name: str, max_examples: int, drawn: SearchStrategy) -> Callable[[], None]:
     """What pytest collects.  In tracebacks, and for "called at" in reports, it stands on the user's line that made it."""
 
-    def test(args: tuple, seed: int) -> None:
+    def test(args: tuple[Any, ...], seed: int) -> None:
         check(args, seed)
 
     frame = sys._getframe(1)
@@ -165,7 +165,7 @@ def as_float32(x: Any) -> Any:
     return mapped(lambda t: t.float() if is_floating(t) else t, x)
 
 
-def draws(module: Callable, args: Sequence[Any]) -> bool:
+def draws(module: Callable[..., Any], args: Sequence[Any]) -> bool:
     """Whether it asks for a default generator, even if what it draws changes nothing this time: a dropout of few elements."""
     with same_draws(0):
         module(*args)

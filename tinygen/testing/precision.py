@@ -62,7 +62,7 @@ def assert_precision(
             raise GradientError(GradientReport(name, 1, "float32", 1, [finding]))
 
 
-def _both(fn: Callable, inputs: Sequence[Any], seed: int) -> tuple[Map, Map]:
+def _both(fn: Callable[..., Any], inputs: Sequence[Any], seed: int) -> tuple[Map, Map]:
     """The function in float32 and in float64, at the same numbers."""
     rounded = [mapped(_rounded, x) for x in inputs]
     coarse = map_of(fn, rounded, np.dtype(np.float32), seed)

@@ -95,7 +95,7 @@ def check_op(
     def call(*xs: Any) -> Any:
         return fn(*xs, **options)
 
-    def check(args: tuple, seed: int) -> None:
+    def check(args: tuple[Any, ...], seed: int) -> None:
         __tracebackhide__ = True
 
         def seeded(*xs: Any) -> Any:
@@ -164,7 +164,7 @@ def check_module(
     called = name or type(module).__name__
     drawn = st.tuples(*inputs) if inputs else batches(called, module)
 
-    def check(args: tuple, seed: int) -> None:
+    def check(args: tuple[Any, ...], seed: int) -> None:
         __tracebackhide__ = True
         with same_draws(seed):
             module = make()
@@ -249,7 +249,7 @@ def check_bijection(
     if outputs is not None:
         drawn = st.tuples(drawn, outputs).map(lambda both: (*both[0], both[1]))
 
-    def check(args: tuple, seed: int) -> None:
+    def check(args: tuple[Any, ...], seed: int) -> None:
         __tracebackhide__ = True
         with same_draws(seed):
             module = make().to(np.float64)
@@ -298,7 +298,7 @@ def check_linear_map(
     drawn = batches(called, f) if inputs is None else st.tuples(inputs)
     given = f, transpose
 
-    def check(args: tuple, seed: int) -> None:
+    def check(args: tuple[Any, ...], seed: int) -> None:
         __tracebackhide__ = True
         f, transpose = (lambda x, map_=map_: run(map_, (x,), seed) for map_ in given)
         (x,) = args
@@ -347,7 +347,9 @@ def assert_moves(x: np.ndarray, y: np.ndarray, moves: bool | Sequence[bool], nam
         raise AssertionError(f"{name}: element {at} of x {what} (moves={moves!r})")
 
 
-def assert_inverse(there: Callable, back: Callable, x: Tensor, name: str = "map", what: str = "back(there(x))") -> None:
+def assert_inverse(
+    there: Callable[..., Any], back: Callable[..., Any], x: Tensor, name: str = "map", what: str = "back(there(x))"
+) -> None:
     """One direction of `check_bijection`, for one x in float64; there(x) -> (y, logdet), back(y) -> (x, logdet).
 
     name and what are for the error: what is tested, and what back(there(x)) is called.  Raises AssertionError.
