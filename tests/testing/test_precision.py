@@ -69,7 +69,9 @@ def test_what_rounding_explains_passes(f, seed, scale):
 )
 def test_unstable_formulas_are_found_and_stable_ones_pass(unstable, stable):
     x = numbers(0)
-    np.testing.assert_allclose(unstable(x).numpy(), stable(x).numpy(), rtol=1e-6, atol=1e-6)  # in float64 they are equal
+    np.testing.assert_allclose(
+        unstable(x).numpy(), stable(x).numpy(), rtol=1e-6, atol=1e-6
+    )  # in float64 they are equal
     assert_precision(stable, x)
     with pytest.raises(GradientError, match="imprecise in float32"):
         assert_precision(unstable, x)
