@@ -15,7 +15,7 @@ import tinygen as tg
 from tinygen import plot, training
 
 args = training.parser(__doc__, device="cpu").parse_args()
-run = training.Run("backprop_by_hand", args.out)
+run = training.start("backprop_by_hand", args)
 rng = np.random.default_rng(args.seed)
 
 # Four samples of three numbers, five hidden units, two outputs.  float64, so that finite differences are sharp.

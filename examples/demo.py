@@ -26,7 +26,7 @@ HEADERS = ("model", "metric", "unit", "value", "baseline", "floor")
 
 args = training.parser(__doc__, device="cpu").parse_args()
 device = training.select_device(args.device)
-run = training.Run("demo", args.out)
+run = training.start("demo", args)
 start = time.perf_counter()
 rows = []
 

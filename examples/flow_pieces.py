@@ -25,7 +25,7 @@ from tinygen.nn import flows
 from tinygen.plot.figure import COLORS, GREY, new_figure
 
 args = training.parser(__doc__, device="cpu").parse_args()
-run = training.Run("flow_pieces", args.out)
+run = training.start("flow_pieces", args)
 tg.manual_seed(args.seed)
 INKS = ("#CFE3F2", "#F8D9C4", "#CDEBDD", "#F3DFEB")  # four pale colours, one for each channel of a squeezed image
 PASSES, MOVES = "#CFE3F2", "#E07B39"

@@ -40,7 +40,7 @@ except ImportError:
     print("This example holds tinygen against PyTorch, which is not installed here: pip install torch")
     sys.exit()
 tg.set_default_device(training.select_device(args.device))  # PyTorch stays on the CPU
-run = training.Run("from_pytorch", args.out)
+run = training.start("from_pytorch", args)
 
 
 @dataclass

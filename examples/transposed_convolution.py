@@ -27,7 +27,7 @@ from tinygen.nn import functional as F
 from tinygen.plot.figure import COLORS, GREY, new_figure
 
 args = training.parser(__doc__, device="cpu").parse_args()
-run = training.Run("transposed_convolution", args.out)
+run = training.start("transposed_convolution", args)
 
 
 def numbers(x) -> str:

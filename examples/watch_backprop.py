@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 import tinygen as tg
-from tinygen import data, optim, plot, training
+from tinygen import atomic, data, optim, plot, training
 from tinygen.autograd import trace
 from tinygen.models import BernoulliVAE
 from tinygen.models.vae import kl_to_standard_normal
@@ -26,7 +26,7 @@ parser.add_argument("--epochs", type=int, default=10, help="training before the 
 parser.add_argument("--hidden", type=int, default=16, help="size of the hidden layers (default 16)")
 args = parser.parse_args()
 device = training.select_device(args.device)
-run = training.Run("watch_backprop", args.out)
+run = training.start("watch_backprop", args)
 epochs = min(args.epochs, 1) if args.dry_run else args.epochs
 tg.manual_seed(args.seed)
 
@@ -38,7 +38,7 @@ batches = data.DataLoader(data.TensorDataset(digits, classes), 64, shuffle=True,
 def show(file: str, title: str, loss: tg.Tensor, names: dict[str, tg.Tensor]) -> None:
     """All three views of one pass; they come before backward(), which releases the graph."""
     steps = trace(loss, names=names)
-    run.path(f"{file}.txt").write_text(f"{steps}\n", "utf-8")
+    atomic.write(run.path(f"{file}.txt"), f"{steps}\n")
     plot.graph(loss, run.path(f"{file}.svg"), names=names)
     title = f"{title}: the backward pass, step by step"
     plot.graph_page(loss, run.path(f"{file}.html"), names=names, image_shape=(8, 8), title=title)

@@ -19,7 +19,7 @@ from tinygen.engine import Op
 from tinygen.testing import gradcheck
 
 args = training.parser(__doc__, epochs=1500, lr=1e-2, device="cpu").parse_args()
-run = training.Run("write_your_own_op", args.out)
+run = training.start("write_your_own_op", args)
 tg.manual_seed(args.seed)
 
 

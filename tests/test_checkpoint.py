@@ -154,38 +154,45 @@ class Killed(BaseException):
 
 
 @pytest.mark.filterwarnings("ignore:checkpoint.load")
+@pytest.mark.parametrize("has_links", [True, False])
 @pytest.mark.parametrize("damaged", [False, True])
-@pytest.mark.parametrize("moment", range(5))
-def test_killed_at_any_moment_a_whole_one_is_left(tmp_path, monkeypatch, moment, damaged):
+@pytest.mark.parametrize("moment", range(7))
+def test_killed_at_any_moment_a_whole_one_is_left(tmp_path, monkeypatch, moment, damaged, has_links):
     """Before each call that changes the disk; also when the newest had been damaged and the run went on from the other."""
     path = tmp_path / "x"
     checkpoint.save(path, {"epoch": 1})
     checkpoint.save(path, {"epoch": 2})
     if damaged:
         path.write_bytes(path.read_bytes()[:-3])
-    calls = 0
+    calls, moved = 0, False
 
     def until_killed(function):
-        def call(*args):
-            nonlocal calls
+        def call(*args, **kwargs):
+            nonlocal calls, moved
             if calls == moment:
                 raise Killed
             calls += 1
-            return function(*args)
+            if function is link and not has_links:
+                raise PermissionError("no hard links here")
+            done = function(*args, **kwargs)
+            assert path.exists(), "there is no moment without it"
+            moved = moved or function is replace and args[1] == path
+            return done
 
         return call
 
+    link, replace = os.link, os.replace
     with monkeypatch.context() as patch:
-        for name in ("fsync", "replace"):
+        for name in ("fsync", "replace", "link"):
             patch.setattr(os, name, until_killed(getattr(os, name)))
         try:
             checkpoint.save(path, {"epoch": 3})
         except Killed:
             assert calls == moment
         else:
-            assert moment == 4, "fsync, two renamings, fsync of the folder"
+            assert moment == 6, "link, fsync, renaming, fsync of the folder, renaming, fsync of the folder"
     epoch = checkpoint.load(path)["epoch"]
-    assert epoch == 3 if moment >= 3 else epoch in ((1, 3) if damaged else (2, 3))
+    assert epoch == 3 if moved else epoch == (1 if damaged else 2)
     checkpoint.save(path, {"epoch": 4})
     assert checkpoint.load(path)["epoch"] == 4
 
@@ -271,6 +278,94 @@ def test_a_right_checksum_does_not_make_a_state(tmp_path, text):
     (tmp_path / "x").write_bytes(safetensors_file({"__metadata__": metadata}))
     with pytest.raises(CheckpointError, match=r"x is (no|not a) checkpoint"):
         checkpoint.load(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    "change", [{"dtype": "I32"}, {"shape": [3, 2]}, {"shape": [6]}, {"dtype": "U8", "shape": [2, 12]}]
+)
+def test_the_checksum_covers_dtype_and_shape(tmp_path, change):
+    """The same bytes, read as something else."""
+    content = checkpoint.save(tmp_path / "x", {"m": np.arange(6, dtype=np.float32).reshape(2, 3)}).read_bytes()
+    length = struct.unpack("<Q", content[:8])[0]
+    header = json.loads(content[8 : 8 + length])
+    header["m"] |= change
+    (tmp_path / "x").write_bytes(safetensors_file(header, content[8 + length :]))
+    with pytest.raises(CheckpointError, match="its checksum is wrong"):
+        checkpoint.load(tmp_path / "x")
+
+
+@pytest.mark.parametrize("piece", ["[]", "{}", '{"a":0}', "[0]", "0", "1.5", '"x"', "null"])
+def test_a_small_file_does_not_take_much_memory(tmp_path_factory, piece):
+    """With a right checksum, too: what the text becomes in Python is bounded before it is read."""
+    path = tmp_path_factory.getbasetemp() / "small"
+    text = '{"a":[' + ",".join([piece] * 20_000) + "]}"
+    assert checkpoint._weight(text) < checkpoint.MAX_STATE
+    header = {"format": "1", "library": "tinygen", "state": text}
+    path.write_bytes(safetensors_file({"__metadata__": header | {"sha256": checkpoint._digest(header, {})}}))
+    tracemalloc.start()
+    try:
+        checkpoint.load(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * checkpoint._weight(text) + 2e6, "reading, and once more while it is unpacked"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "MAX_STATE", checkpoint._weight(text) - 1)
+        with pytest.raises(CheckpointError, match="more than any checkpoint does"):
+            checkpoint.load(path)
+
+
+def test_what_could_not_be_read_back_is_not_written(tmp_path, monkeypatch):
+    state = {"values": [0.5] * 1000}
+    weight = checkpoint._weight(json.dumps(state))
+    monkeypatch.setattr(checkpoint, "MAX_STATE", weight)
+    assert checkpoint.load(checkpoint.save(tmp_path / "x", state)) == state
+    with pytest.raises(ValueError, match="turn long lists of numbers into arrays"):
+        checkpoint.save(tmp_path / "y", {"values": [0.5] * 1001})
+    assert not (tmp_path / "y").exists()
+
+
+@given(depth=st.integers(1, 3000), kind=st.sampled_from(["list", "tuple", "dict", "odd key"]))
+def test_a_nest_comes_back_or_is_refused_by_name(tmp_path_factory, depth, kind):
+    value = 1
+    for _ in range(depth):
+        value = {"list": [value], "tuple": (value,), "dict": {"x": value}, "odd key": {3: value}}[kind]
+    path = tmp_path_factory.getbasetemp() / "nest"
+    try:
+        checkpoint.save(path, {"v": value})
+    except TypeError as error:
+        assert depth > checkpoint.MAX_DEPTH / 3 and "v/" in str(error) and "deeper than" in str(error)
+    else:
+        assert depth < checkpoint.MAX_DEPTH and same({"v": value}, checkpoint.load(path))
+
+
+@pytest.mark.parametrize(
+    "state", [{"a": "x\udcff.png"}, {"a": {"\udcff": 1}}, {"\ud800": np.ones(2)}, {"a": {3: ["\udfff"]}}]
+)
+def test_a_text_that_is_no_unicode_is_refused_by_name(tmp_path, state):
+    with pytest.raises(TypeError, match="lone surrogate at position"):
+        checkpoint.save(tmp_path / "x", state)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_not_set_aside(tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "thesis.txt").write_text("precious")
+    with pytest.raises(IsADirectoryError, match=r"checkpoint.save: a folder stands there; .*no earlier checkpoint"):
+        checkpoint.save(tmp_path / "runs", {"a": 1})
+    assert [p.name for p in tmp_path.iterdir()] == ["runs"] and (tmp_path / "runs" / "thesis.txt").exists()
+
+
+def test_what_looks_like_one(tmp_path):
+    """Whole, damaged, or cut off: yes; weights alone, pictures and folders: no."""
+    from safetensors.numpy import save_file
+
+    path = checkpoint.save(tmp_path / "run.safetensors", STATE)
+    assert checkpoint.looks_like_one(path)
+    path.write_bytes(path.read_bytes()[:30])
+    assert checkpoint.looks_like_one(path)
+    save_file({"w": np.ones(2)}, tmp_path / "weights.safetensors")
+    assert not any(map(checkpoint.looks_like_one, (tmp_path / "weights.safetensors", tmp_path, tmp_path / "none")))
 
 
 def test_what_cannot_be_saved_is_named(tmp_path):

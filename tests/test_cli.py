@@ -55,11 +55,12 @@ def test_every_model_learns_own_pictures(name, pictures, tmp_path, capsys):
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == 2 * (
         2 if name == "gan" or name == "dcgan" else 3
     )
-    for command, picture in (("sample", "samples.png"), ("interpolate -n 3 --steps 4", "interpolation.png")):
+    for command, picture in (("sample", "sample.png"), ("interpolate -n 3 --steps 4", "interpolate.png")):
         command, *more = command.split(" ", 1)
-        assert run(command, folder, *more, "--device cpu") == 0
+        where = "" if command == "sample" and "autoencoder" not in name else f"--data {pictures}"
+        assert run(command, folder, *more, where, "--device cpu") == 0
         assert (folder / picture).stat().st_size > 500
-    assert run("evaluate", folder, "--device cpu") == 0
+    assert run("evaluate", folder, f"--data {pictures} --device cpu") == 0
     assert run("compare", folder, folder, "--out", tmp_path / "compare.png") == 0
     assert (tmp_path / "compare.png").stat().st_size > 1000
     assert "Traceback" not in capsys.readouterr().err
@@ -73,7 +74,7 @@ def test_every_model_of_points(name, tmp_path, capsys):
         out = capsys.readouterr().out
         assert "nats per point" in out and ("1.008" in out) == (data == ""), "the moons' entropy is known"
     folder = tmp_path / f"{name}_dry_run"
-    assert run("sample", folder, "--device cpu") == 0
+    assert run("sample", folder, data, "--device cpu") == 0
     assert run("interpolate", folder, "--device cpu") == 2
     assert "points in the plane" in capsys.readouterr().err
 
@@ -230,9 +231,8 @@ def test_two_processes_do_not_share_a_folder(tmp_path):
     """A lock held by another process; here by another handle, which is the same to the operating system."""
     from filelock import FileLock
 
-    (tmp_path / "vae").mkdir()
     args = training.parser().parse_args(["--out", str(tmp_path)])
-    with FileLock(tmp_path / "vae" / "lock"), pytest.raises(RuntimeError, match="another process is training there"):
+    with FileLock(tmp_path / ".vae.lock"), pytest.raises(RuntimeError, match="another process is training there"):
         training.start("vae", args)
     training.start("vae", args)
 

@@ -51,7 +51,7 @@ def run(name, folder, *options):
 
 
 def run_folder(name, folder):
-    return folder / (f"{name}_dry_run" if name in TRAINING else name)
+    return folder / f"{name}_dry_run"
 
 
 def pictures_in_the_docstring(name):

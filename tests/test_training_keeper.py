@@ -334,14 +334,19 @@ def test_ctrl_c_at_the_last_batch_ends_the_epoch(tmp_path, capsys, ctrl_c):
 
 def test_ctrl_c_is_ours_only_inside_the_loop(tmp_path, ctrl_c):
     loader = data.DataLoader(np.zeros(3))
-    before = signal.getsignal(signal.SIGINT)
+    names = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(name) for name in names]
     keeper = Keeper(tmp_path, model=nn.Linear(1, 1))
     for _ in keeper.epochs(1):
         for _ in keeper.batches(loader):
-            assert signal.getsignal(signal.SIGINT) is not before
-        assert signal.getsignal(signal.SIGINT) is before
-    for _ in Keeper(None).batches(loader):
-        assert signal.getsignal(signal.SIGINT) is before
+            assert not any(signal.getsignal(name) is b for name, b in zip(names, before, strict=True))
+    assert [signal.getsignal(name) for name in names] == before
+    with pytest.raises(Killed):
+        for _ in Keeper(tmp_path / "other", model=nn.Linear(1, 1)).epochs(1):
+            raise Killed
+    assert [signal.getsignal(name) for name in names] == before
+    for _ in Keeper(None).epochs(1):
+        assert [signal.getsignal(name) for name in names] == before
 
 
 def finished(folder, **settings):

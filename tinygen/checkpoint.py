@@ -9,7 +9,7 @@ when it is read, as a pickle would be.
 
 A process can be killed, and a disk fill up, at any moment.  So a new checkpoint is written beside the old one, forced to the
 disk, and only then given its name; the old one stays as "run.safetensors.previous", and is read when the newest turns out
-to be damaged.
+to be damaged.  There is no moment without a "run.safetensors".
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shutil
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinygen import backend
+from tinygen import atomic, backend
 from tinygen.tensor import Tensor
 
 FORMAT = "1"
@@ -35,6 +36,12 @@ DTYPES = {
     **{"F16": "float16", "F32": "float32", "F64": "float64"},
 }
 """safetensors' names of the dtypes that a checkpoint may hold."""
+
+
+MAX_DEPTH = 100
+"""How deep dicts and lists may be nested: JSON is read by recursion, and a file must not exhaust the stack."""
+MAX_STATE = 400_000_000
+"""How many bytes the lists and dicts of a state may take in memory (`_weight`), when nothing but their text is in the file."""
 
 
 class CheckpointError(ValueError):
@@ -51,8 +58,9 @@ def save(path: str | Path, state: Mapping[str, Any]) -> Path:
     state: a dict of numbers, texts, None, arrays, Tensors (of any device) and lists, tuples and dicts of those: every
     state_dict and every state of a generator.
 
-    Raises TypeError for anything else, naming where it stands; OSError when the file cannot be written (a full disk, a
-    folder without permission): then the last checkpoint is still there.
+    Raises TypeError for anything else, for nests deeper than MAX_DEPTH and for texts that are no Unicode, as names of files can
+    be, naming where it stands; ValueError for lists and dicts that take more than MAX_STATE; OSError when the file cannot be
+    written (a full disk, a folder without permission, a folder of that name): then the last checkpoint is still there.
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(
@@ -61,29 +69,47 @@ def save(path: str | Path, state: Mapping[str, Any]) -> Path:
         )
     if not isinstance(state, Mapping):
         raise TypeError(f"checkpoint.save: a dict is expected, got {type(state).__name__}{hint(state)}")
-    path, partial, previous = _files(path)
+    path, previous = _files(path)
     content = to_bytes(dict(state))
+    before = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            os.replace(path, previous)
-        os.replace(partial, path)
-        _sync_folder(path.parent)
+        with atomic.replacing(path, durable=True) as partial:
+            partial.write_bytes(content)
+            before = _second_name(path)
+        if before is not None:
+            os.replace(before, previous)
+            atomic.sync_folder(path.parent)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        kept = next((p for p in (path, previous) if p.exists()), None)
+        kept = next((p for p in (path, previous) if p.is_file()), None)
         raise type(error)(
             error.errno,
             f"checkpoint.save: {error.strerror or error}; {len(content) / 1e6:.3g} MB were to be written; "
             + (f"the last checkpoint is still in {kept.name}" if kept else "there is no earlier checkpoint"),
             str(path),
         ) from error
+    finally:
+        if before is not None:
+            before.unlink(missing_ok=True)
     return path
+
+
+def _second_name(path: Path) -> Path | None:
+    """A new name for the checkpoint at `path`, under which it stays when another one takes its place; None if there is none.
+
+    A hard link, of a link the link itself; where the file system has no hard links (FAT, some network drives) a copy.
+    """
+    if not os.path.lexists(path):
+        return None
+    second = atomic.fresh(path)
+    try:
+        os.link(path, second, follow_symlinks=os.link not in os.supports_follow_symlinks)
+    except (OSError, NotImplementedError):
+        try:
+            shutil.copyfile(path, second, follow_symlinks=False)
+        except OSError:
+            second.unlink(missing_ok=True)
+            raise
+    return second
 
 
 def to_bytes(state: Any, caller: str = "checkpoint.save", tensor: str = "$array") -> bytes:
@@ -92,6 +118,11 @@ def to_bytes(state: Any, caller: str = "checkpoint.save", tensor: str = "$array"
 
     arrays: dict[str, np.ndarray] = {}
     text = json.dumps(_pack(state, "", arrays, caller, tensor), ensure_ascii=False)
+    if (weight := _weight(text)) > MAX_STATE:
+        raise ValueError(
+            f"{caller}: the lists and dicts of the state take {weight / 1e6:.0f} MB, and {MAX_STATE / 1e6:.0f} can be read back; "
+            "turn long lists of numbers into arrays"
+        )
     header = {"format": FORMAT, "library": f"tinygen {_version()}", "state": text}
     return to_safetensors(arrays, header | {"sha256": _digest(header, arrays)})
 
@@ -107,9 +138,9 @@ def load(path: str | Path) -> dict[str, Any]:
     If the newest file is damaged or missing, it is the one before it, with a warning that says so.
     Raises FileNotFoundError if there is none, CheckpointError if none is whole, saying what is wrong with each.
     """
-    path, *others = _files(path)
+    path, previous = _files(path)
     problems = []
-    for file in [path, *others]:
+    for file in (path, previous):
         try:
             state = from_file(file)
             if not isinstance(state, dict):
@@ -125,15 +156,27 @@ def load(path: str | Path) -> dict[str, Any]:
         if problems:
             warnings.warn(f"checkpoint.load: {'; '.join(problems)}; going on from {file.name}", stacklevel=2)
         return state
-    if not any(file.exists() for file in (path, *others)):
+    if not exists(path):
         raise FileNotFoundError(f"checkpoint.load: there is no checkpoint {path}")
     raise CheckpointError(f"checkpoint.load: nothing can be read in {path.parent}: {'; '.join(problems)}")
 
 
 def exists(path: str | Path) -> bool:
     """Whether there is something to `load`, the newest or the one before it."""
-    path, _, previous = _files(path)
-    return path.exists() or previous.exists()
+    return any(file.exists() for file in _files(path))
+
+
+def looks_like_one(file: Path) -> bool:
+    """Whether the file is a checkpoint, or may be a damaged one; not so weights alone, as other programs write them."""
+    from safetensors import SafetensorError, safe_open
+
+    if not file.is_file():
+        return False
+    try:
+        with safe_open(file, "numpy") as content:
+            return "state" in (content.metadata() or {})
+    except (SafetensorError, OSError):
+        return True
 
 
 def remove(path: str | Path) -> None:
@@ -142,23 +185,10 @@ def remove(path: str | Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def _files(path: str | Path) -> tuple[Path, Path, Path]:
-    """(the file, the next one while it is written, the one before), in the order in which they are tried.
-
-    If a process dies between the two renamings, the second is whole and newer than the third.
-    """
+def _files(path: str | Path) -> tuple[Path, Path]:
+    """(the file, the one before), in the order in which they are tried."""
     path = Path(path)
-    return path, path.with_name(path.name + ".partial"), path.with_name(path.name + ".previous")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Force the new names to the disk too.  (Windows does so by itself, and cannot open a folder.)"""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    return path, path.with_name(path.name + ".previous")
 
 
 def _version() -> str:
@@ -190,6 +220,10 @@ def from_file(file: Path, tensor: Callable[[np.ndarray], Any] = lambda array: ar
                     f"{file.name} was written by {header.get('library')} in format {header.get('format')}, and this "
                     f"version reads format {FORMAT}; use the version that wrote it"
                 )
+            if (weight := _weight(header["state"])) > MAX_STATE:
+                raise CheckpointError(
+                    f"{file.name} would take {weight / 1e6:.0f} MB besides its arrays, more than any checkpoint does"
+                )
             shapes = {name: _shape(file, name, content.get_slice(name)) for name in content.keys()}
             arrays = {name: content.get_tensor(name).reshape(shape) for name, shape in shapes.items()}
         digest = header.pop("sha256")
@@ -212,6 +246,11 @@ def _shape(file: Path, name: str, part: Any) -> tuple[int, ...]:
     return shape
 
 
+def _weight(text: str) -> int:
+    """About how many bytes the lists, dicts and numbers of a JSON text take; "[]," has three characters, and an empty list 64."""
+    return 72 * text.count("[") + 240 * text.count("{") + 32 * text.count(",") + 2 * len(text)
+
+
 def _digest(header: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
     """sha256 over the header's texts and every array's name, dtype, shape and bytes."""
     digest = hashlib.sha256(json.dumps(sorted(header.items())).encode())
@@ -226,15 +265,27 @@ def _digest(header: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _pack(
-    value: Any, path: str, arrays: dict[str, np.ndarray], caller: str = "checkpoint.save", tensor: str = "$array"
+    value: Any,
+    path: str,
+    arrays: dict[str, np.ndarray],
+    caller: str = "checkpoint.save",
+    tensor: str = "$array",
+    depth: int = 0,
 ) -> Any:
     """The value as JSON has it; its arrays go to `arrays`, under the path that leads to them."""
 
     def inner(x: Any, step: Any = None) -> Any:
-        return _pack(x, path if step is None else f"{path}/{step}", arrays, caller, tensor)
+        return _pack(x, path if step is None else f"{path}/{step}", arrays, caller, tensor, depth + 1)
 
+    if depth > MAX_DEPTH:
+        raise TypeError(f"{caller}: {path[:60].strip('/')}/... is nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, str) and (wrong := re.search("[\ud800-\udfff]", value)):
+        raise TypeError(
+            f"{caller}: {path.strip('/') or 'the state'} is a text that is not Unicode: {value!a} has a lone surrogate at "
+            f"position {wrong.start()}, as the names of files have that are not UTF-8; encode it first"
+        )
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list):
@@ -242,10 +293,10 @@ def _pack(
     if isinstance(value, tuple):
         return {"$tuple": inner(list(value))}
     if isinstance(value, Mapping):
-        pairs = [(key, inner(v, key)) for key, v in value.items()]
-        if all(isinstance(key, str) and not key.startswith("$") for key, _ in pairs):
+        pairs = [(inner(key), inner(v, key)) for key, v in value.items()]
+        if all(isinstance(key, str) and not key.startswith("$") for key in value):
             return dict(pairs)
-        return {"$dict": [[inner(key), v] for key, v in pairs]}
+        return {"$dict": [[key, v] for key, v in pairs]}
     array = value.array if isinstance(value, Tensor) else value
     if not backend.is_array(array):
         raise TypeError(

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from tinygen import backend, checkpoint, interchange
+from tinygen import atomic, backend, checkpoint, interchange
 from tinygen.tensor import Tensor
 
 __all__ = ["load", "save"]
@@ -44,15 +44,9 @@ def save(obj: Any, f: str | os.PathLike[str] | IO[bytes]) -> None:
     if not isinstance(f, str | os.PathLike):
         raise TypeError(f"save: a path, or a file that is open for writing, is expected, got {type(f).__name__}")
     path = Path(f)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         raise IsADirectoryError(f"save: {path} is a folder; name a file in it")
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    atomic.write(path, content)
 
 
 def load(f: str | os.PathLike[str] | IO[bytes], map_location: Any = None, *, weights_only: bool | None = None) -> Any:

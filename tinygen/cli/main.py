@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             function(args)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        sys.stderr.write("stopped\n")
+        go_on = "; add --resume to the command to go on from what was saved last" if command == "train" else ""
+        sys.stderr.write(f"stopped{go_on}\n")
         return 130
     except BrokenPipeError:  # `tinygen ... | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at the end
@@ -77,13 +78,21 @@ def parser() -> argparse.ArgumentParser:
         q.add_argument("--seed", type=int, help=text)
         return q
 
-    q = reads_a_run("sample", _sample, "Draw from a trained model: RUN/samples.png")
+    def draws(q: argparse.ArgumentParser, file: str) -> None:
+        q.add_argument("--out", type=Path, metavar="FILE", help=f"the picture (default RUN/{file})")
+        q.add_argument("--data", metavar="NAME|PATH", help="the data of its training, if they are no set of that name")
+
+    q = reads_a_run("sample", _sample, "Draw from a trained model: RUN/sample.png")
+    draws(q, "sample.png")
     q.add_argument("-n", type=int, default=64, help="how many (default 64)")
-    q = reads_a_run("interpolate", _interpolate, "From one image to another through their codes: RUN/interpolation.png")
+    q = reads_a_run("interpolate", _interpolate, "From one image to another through their codes: RUN/interpolate.png")
+    draws(q, "interpolate.png")
     q.add_argument("-n", type=int, default=6, help="how many ways (default 6)")
     q.add_argument("--steps", type=int, default=11, help="images per way (default 11)")
     q = reads_a_run("evaluate", _evaluate, "The numbers of a trained model on test images: RUN/metrics.json")
-    q.add_argument("--data", help="other images (or points) than the run's")
+    q.add_argument(
+        "--data", metavar="NAME|PATH", help="images (or points), if not those of the set that it was trained on"
+    )
     q.add_argument("--again", action="store_true", help="measure anew what has been measured before")
     q = commands.add_parser("compare", help="curves on one plot, and a table", description="Several runs side by side.")
     q.set_defaults(function=_compare)
@@ -153,32 +162,35 @@ def overview() -> str:
     return "\n".join(f"{name:<{width}}{text}".rstrip() for name, text in rows)
 
 
-def _loaded(args: argparse.Namespace) -> tuple[runs.Trained, argparse.Namespace, Any]:
+def _read(args: argparse.Namespace) -> tuple[runs.Trained, argparse.Namespace]:
     trained = runs.read(args.run, training.select_device(args.device))
     everything = runs.of_run(trained, args)
     tg.manual_seed(everything.seed)
-    return trained, everything, runs.samples(everything, trained.on_points, trained.model)
+    return trained, everything
 
 
 def _sample(args: argparse.Namespace) -> None:
     if args.n < 1:
         raise ValueError(f"-n must be at least 1, got {args.n}")
-    trained, _, (train_samples, _, _) = _loaded(args)
-    print(harmless.text(show.sample(trained, args.n, trained.folder / "samples.png", train_samples), harmless.PATH))
+    out = args.out or runs.folder_of(args.run) / "sample.png"
+    trained, everything = _read(args)
+    print(harmless.text(show.sample(trained, args.n, out, runs.promised(everything, trained)[0]), harmless.PATH))
 
 
 def _interpolate(args: argparse.Namespace) -> None:
     if args.n < 1 or args.steps < 2:
         raise ValueError(f"-n >= 1 and --steps >= 2 are expected, got {args.n} and {args.steps}")
-    trained, _, (train_samples, test, _) = _loaded(args)
-    file = show.interpolate(trained, args.n, args.steps, trained.folder / "interpolation.png", train_samples, test)
+    out = args.out or runs.folder_of(args.run) / "interpolate.png"
+    trained, everything = _read(args)
+    file = show.interpolate(trained, args.n, args.steps, out, *runs.promised(everything, trained))
     print(harmless.text(file, harmless.PATH))
 
 
 def _evaluate(args: argparse.Namespace) -> None:
     seed, args.seed = args.seed or 0, None  # of the draws that measure, not of the run
     again = vars(args).pop("again")
-    trained, everything, (train_samples, test, sets) = _loaded(args)
+    trained, everything = _read(args)
+    train_samples, test, sets = runs.samples_of(everything, trained)
     judge.measure(trained, train_samples, test, sets, everything, seed, again)
 
 

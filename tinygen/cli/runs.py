@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +35,18 @@ class Trained:
         return isinstance(self.model, models.GaussianVAE | models.RealNVP | models.NICE)
 
 
+def folder_of(path: Path) -> Path:
+    """The folder of a run, which itself or a file in it was named."""
+    return path if path.is_dir() else path.parent
+
+
 def read(path: Path, device: backend.Device | str = "cpu") -> Trained:
     """The trained model of a run: its folder, or one of the .safetensors files in it where there are several.
 
     Raises FileNotFoundError if there is none, ValueError if it cannot be told which, or the model cannot be made again,
     checkpoint.CheckpointError for a damaged file.
     """
-    folder = path if path.is_dir() else path.parent
+    folder = folder_of(path)
     file = path / "run.safetensors" if path.is_dir() else path
     if not checkpoint.exists(file):
         others = sorted(f.name for f in folder.glob("*.safetensors"))
@@ -64,7 +72,9 @@ def read(path: Path, device: backend.Device | str = "cpu") -> Trained:
         raise ValueError(f"{file} holds a {type(model).__name__}, which makes no images: nothing can be drawn from it")
     stored = training.config(folder)
     name = stored["name"] if file.stem == "run" else f"{stored['name']}, {file.stem}"
-    return Trained(folder, name, model.to(device).eval(), stored["arguments"], state["epoch"], state["seconds"])
+    return Trained(
+        folder, name, model.to(device).eval(), stored["arguments"], state["epoch"], state.get("seconds", 0.0)
+    )
 
 
 def samples(
@@ -72,8 +82,8 @@ def samples(
 ) -> tuple[Samples, Samples, tuple[data.ImageDataset, data.ImageDataset] | None]:
     """What is to be learned, and new samples of it: (train, test, the data sets if they are images).
 
-    Points are two moons, with args.noise, or the rows of numbers in an .npy, .npz or .csv file, of any width.  model: one that has learned, whose images may be those
-    of the set with every pixel doubled, as the examples do it.
+    Points are two moons, with args.noise, or the rows of numbers in an .npy, .npz or .csv file, of any width.  model: one that
+    has learned, whose images may be those of the set with every pixel doubled, as the examples do it.
     """
     if points:
         return *_points(args), None
@@ -123,6 +133,7 @@ def _points(args: argparse.Namespace) -> tuple[Samples, Samples]:
         train, test = data.load_points(args.data, max_bytes=getattr(args, "max_bytes", None))  # one split for all seeds
     except (OSError, ValueError) as error:
         raise UsageError(str(error)) from error
+    args.data_checksum = data.checksum(train, test)
     return Samples(train), Samples(test)
 
 
@@ -132,10 +143,76 @@ def _learners(points: bool) -> str:
 
 
 def of_run(trained: Trained, args: argparse.Namespace) -> argparse.Namespace:
-    """Arguments for `samples`: those of the run, but what this command asks for itself."""
+    """Arguments for `samples_of`: those of the run, but what this command asks for itself.
+
+    Raises ValueError for arguments in config.json that are of another kind.
+    """
     given = {key: value for key, value in vars(args).items() if value is not None}
-    defaults = {"data": None, "size": None, "seed": 0, "noise": 0.1, "dry_run": False, "epochs": None}
-    return argparse.Namespace(**(defaults | trained.arguments | given))
+    defaults = {"data": None, "size": None, "seed": 0, "noise": 0.1, "dry_run": False, "crop": False, "image": None}
+    stored = {"epochs": None} | defaults | trained.arguments | {"max_bytes": None}  # a limit of whoever reads it
+    image, size, noise = stored["image"], stored["size"], stored["noise"]
+    fits = {
+        "data": stored["data"] is None or isinstance(stored["data"], str),
+        "size": size is None or _is_count(size),
+        "seed": type(stored["seed"]) is int and 0 <= stored["seed"] < 2**63,
+        "noise": type(noise) in (int, float) and 0 <= noise < math.inf,
+        "dry_run": isinstance(stored["dry_run"], bool),
+        "crop": isinstance(stored["crop"], bool),
+        "image": image is None or isinstance(image, list) and len(image) == 3 and all(map(_is_count, image)),
+    }
+    if wrong := [name for name, is_right in fits.items() if not is_right]:
+        raise ValueError(f"{trained.folder / 'config.json'} is damaged: {wrong[0]} is {stored[wrong[0]]!r}")
+    return argparse.Namespace(**(stored | given), path=given.get("data"))
+
+
+def _is_count(n: Any) -> bool:
+    return type(n) is int and 0 < n < 2**31
+
+
+def samples_of(args: argparse.Namespace, trained: Trained) -> tuple[Samples, Samples, Any]:
+    """`samples` for a model that has learned.  args: as `of_run` makes them.
+
+    A path comes from the command line only: one in a run's folder may lead to any file of whoever reads it.  And nothing is
+    resized to more than the model takes.
+    """
+    if args.path is None and args.data not in (*MOONS, *data.SETS):
+        raise UsageError(f"{trained.name} has learned from {args.data}; say where that is: --data PATH")
+    image = shape_of(args, trained)
+    if args.size is not None and any(side % args.size for side in image[1:]):
+        raise UsageError(f"{trained.name} has learned images of shape {image}, and none of size {args.size}")
+    return samples(args, trained.on_points, trained.model)
+
+
+def shape_of(args: argparse.Namespace, trained: Trained) -> tuple[int, ...]:
+    """(channels, height, width) of what the model has learned, as far as the run knows; else ()."""
+    if image := getattr(trained.model, "image", None):
+        return tuple(image)
+    weights = sum(p.numel() for p in trained.model.parameters())
+    if math.prod(args.image or ()) > weights:  # a perceptron has more than one for every pixel
+        raise ValueError(f"{trained.folder / 'config.json'} is damaged: image is {args.image}, for {weights:,} weights")
+    return tuple(args.image or ())
+
+
+class Promised:
+    """The samples of a run, whose shape is known, and which are read when somebody looks at them."""
+
+    def __init__(self, image: tuple[int, ...], read: Callable[[], Samples]):
+        self._image, self._read = image, read
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        return self._image or self._read().image
+
+    @property
+    def x(self) -> np.ndarray:
+        return self._read().x
+
+
+def promised(args: argparse.Namespace, trained: Trained) -> tuple[Any, Any]:
+    """(train, test) as `samples_of` gives them, but not before they are needed: most models draw without them."""
+    read = lru_cache(lambda: samples_of(args, trained))
+    image = shape_of(args, trained)
+    return Promised(image, lambda: read()[0]), Promised(image, lambda: read()[1])
 
 
 def rows_of(model: Any, x: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import tinygen as tg
@@ -21,6 +22,7 @@ def train(args: argparse.Namespace) -> None:
     model = kind.build(x_train, **{name: getattr(args, name) for name in options(kind)}).to(device)
     args.epochs = 2 if args.dry_run else args.epochs or kind.epochs[len(x_train.x) < 5000]
     args.batch_size, args.lr = args.batch_size or kind.batch_size, args.lr or kind.lr
+    args.image = list(x_train.image) if sets else None  # what a perceptron draws is a row of numbers
     run = training.start(args.name or args.model, args)
     layout = f", {model.layout}" if hasattr(model, "layout") else ""  # the layers that it chose for images of this size
     print(
@@ -43,7 +45,8 @@ def train(args: argparse.Namespace) -> None:
         if isinstance(model, models.GAN)
         else descent(model, args.lr, args.epochs * len(loader), kind.max_norm)
     )
-    keeper = run.keeper({"epochs": args.epochs}, model=model, **parts)
+    until = {"epochs": args.epochs} if "schedule" in parts else {}  # what has none can be trained longer
+    keeper = run.keeper(until, model=model, **parts)
     draw = show.every_epoch(model, x_test, run, args.seed)
     for epoch in keeper.epochs(args.epochs):
         model.train()
@@ -54,14 +57,17 @@ def train(args: argparse.Namespace) -> None:
         with nn.utils.evaluating(model):
             if not isinstance(model, models.GAN):  # whose losses say nothing about its images
                 keeper.best(held_out(model, x_test))
-            draw(epoch + 1)
+            with training.attempt(f"the picture of epoch {epoch + 1}"):
+                draw(epoch + 1)
     trained = runs.Trained(
         run.folder, args.model, model.eval(), training.config(run.folder)["arguments"], args.epochs, keeper.seconds
     )
     judge.measure(trained, x_train, x_test, sets, args)
     print(f"Trained for {keeper.seconds:.0f} s.  Weights, losses and pictures are in {run.folder}/; next:")
+    is_path = args.data not in (*runs.MOONS, *data.SETS)
+    where = ("--data", Path(args.data)) if is_path else ()
     for command in ("sample", "evaluate") if kind.points else ("sample", "interpolate", "evaluate"):
-        print(f"    {harmless.command(command, run.folder)}")
+        print(f"    {harmless.command(command, run.folder, *where)}")
 
 
 def held_out(model: Any, test: Samples) -> float:

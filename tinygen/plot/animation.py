@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygen import atomic
 from tinygen.plot.figure import as_numpy, new_figure
 
 
@@ -40,10 +41,9 @@ def animation(
     with new_figure(None, *size, title) as figure:
         from matplotlib.animation import PillowWriter
 
-        path.parent.mkdir(parents=True, exist_ok=True)
         axes = figure.add_subplot()
         writer = PillowWriter(fps=fps)  # type: ignore[arg-type]
-        with writer.saving(figure, path, dpi=100):
+        with atomic.replacing(path) as partial, writer.saving(figure, partial, dpi=100):
             for draw in draws:
                 axes.clear()
                 draw(axes)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import tinygen
-from tinygen import backend
+from tinygen import atomic, backend
 
 # Okabe and Ito's colours, and Tol's muted ones for ten classes: both keep apart under every common colour blindness.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -55,8 +55,8 @@ def new_figure(path: str | Path | None, width: float, height: float, title: str 
             figure.suptitle(title, fontsize=11)
         yield figure
         if path is not None:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path)
+            with atomic.replacing(path) as partial:
+                figure.savefig(partial)
 
 
 def _matplotlib() -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen import tracing
+from tinygen import atomic, tracing
 from tinygen.backend import is_array, to_numpy
 from tinygen.engine import Node
 from tinygen.plot.graph_svg import Graph, build, escape, render
@@ -64,8 +64,7 @@ def graph_page(
     parts = {"TITLE": escape(title), "GRAPH": drawing, "DATA": text}
     page = re.sub("<!--(TITLE|GRAPH|DATA)-->", lambda place: parts[place[1]], page)
     if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(page, "utf-8")
+        atomic.write(path, page)
     return page
 
 

@@ -12,7 +12,7 @@ from html import escape as html_escape
 from pathlib import Path
 from typing import Any
 
-from tinygen import harmless
+from tinygen import atomic, harmless
 from tinygen.backend import is_array
 from tinygen.engine import RELEASED, Node
 from tinygen.plot.layout import Layout, Point, place
@@ -144,8 +144,7 @@ def graph(
     model = build(output, names)
     drawing = Svg(render(model, model.layout(layout), title))
     if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(drawing, "utf-8")
+        atomic.write(path, drawing)
     return drawing
 
 

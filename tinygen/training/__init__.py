@@ -15,11 +15,13 @@ The training loop itself is not here: it stands in the example, in full.
 """
 
 from tinygen.training.arguments import at_least, load_images, parser, positive, select_device
+from tinygen.training.folder import config
+from tinygen.training.interrupts import attempt
 from tinygen.training.keeper import Keeper
 from tinygen.training.progress import Progress, progress
 from tinygen.training.records import Record
 from tinygen.training.results import RESULT_HEADERS, table
-from tinygen.training.run import Run, config, start
+from tinygen.training.run import Run, start
 
 __all__ = [
     "RESULT_HEADERS",
@@ -28,6 +30,7 @@ __all__ = [
     "Record",
     "Run",
     "at_least",
+    "attempt",
     "config",
     "load_images",
     "parser",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import math
 import sys
 from collections.abc import Callable
@@ -14,11 +15,15 @@ from typing import Any
 from tinygen import backend, data, harmless
 from tinygen.checkpoint import CheckpointError
 from tinygen.errors import UsageError
+from tinygen.training.interrupts import say
 
 DATA = (
     "images to learn from: digits, mnist, fashion, usps, frey, olivetti, an .npz file with an array `images`, an .npy file, or a "
     "folder of images (default: mnist if it can be had, else digits)"
 )
+
+NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""A full disk, a quota that is used up, a folder in which nothing may be written: no mistake in the code."""
 
 
 def select_device(name: str = "auto") -> backend.Device:
@@ -87,7 +92,8 @@ def parser(
 def load_images(args: argparse.Namespace) -> tuple[data.ImageDataset, data.ImageDataset]:
     """The images of --data: (train, test).  Without --data MNIST, or the embedded digits where MNIST cannot be had.
 
-    With --dry-run only a few images of it, and args.epochs becomes 2.  Raises UsageError when they cannot be had.
+    With --dry-run only a few images of it, and args.epochs becomes 2.  args.data_checksum becomes `data.checksum` of them all: a
+    run goes on with the same images only.  Raises UsageError when they cannot be had.
     """
     options: dict[str, Any] = {
         "crop": bool(getattr(args, "crop", False)),
@@ -106,6 +112,7 @@ def load_images(args: argparse.Namespace) -> tuple[data.ImageDataset, data.Image
                 train, test = data.load("digits", args.size, **options)
     except (OSError, ImportError, ValueError) as error:
         raise UsageError(str(error)) from error
+    args.data_checksum = data.checksum(train, test)
     if args.dry_run:
         train, test, args.epochs = train.subset(slice(500)), test.subset(slice(200)), 2
     return train, test
@@ -149,9 +156,14 @@ class _Parser(harmless.Parser):
 def _report(program: str, kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     """As argparse does with arguments that it refuses."""
     if issubclass(kind, UsageError | data.DataError | CheckpointError | FloatingPointError):
-        sys.stderr.write(f"{program}: error: {harmless.message(error)}\n")
+        say(f"{program}: error: {harmless.message(error)}\n")
+        raise SystemExit(2)
+    if isinstance(error, OSError) and error.errno in NO_PLACE:
+        say(
+            f"{program}: error: {harmless.message(error)}; choose another --out, or make room and add --resume to the command\n"
+        )
         raise SystemExit(2)
     if issubclass(kind, KeyboardInterrupt):
-        sys.stderr.write(f"{program}: stopped; add --resume to the command to go on from what was saved last\n")
+        say(f"{program}: stopped; add --resume to the command to go on from what was saved last\n")
         raise SystemExit(130)
     sys.__excepthook__(kind, error, traceback)

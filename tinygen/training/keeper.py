@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from tinygen import backend, checkpoint
 from tinygen.data.epoch import Epoch
 from tinygen.errors import UsageError
 from tinygen.tensor import Tensor
-from tinygen.training.interrupts import interrupts
+from tinygen.training.interrupts import interrupts, say
 from tinygen.training.log import Log
 from tinygen.training.parts import Parts
 from tinygen.training.results import plain
@@ -25,6 +24,22 @@ STORED: dict[str, Any] = {
     **{"settings": dict, "parts": dict, "modes": dict, "random": dict},
 }
 """What makes a checkpoint that of a run."""
+
+
+def is_state(stored: Mapping[str, Any]) -> bool:
+    """Whether a Keeper has written that: numbers that count are numbers, and not negative."""
+    if not all(isinstance(stored.get(name), kind) for name, kind in STORED.items()):
+        return False
+    loader, best = stored.get("loader"), stored.get("best")
+    counts = [stored["epoch"], stored["step"], stored.get("log", 0)]
+    if loader is not None:
+        counts.append(loader.get("given") if isinstance(loader, Mapping) else None)
+    return (
+        all(type(n) is int and 0 <= n < 2**53 for n in counts)
+        and (loader is not None or not stored["inside"])
+        and 0 <= stored["seconds"] < math.inf
+        and (best is None or type(best) in (int, float))
+    )
 
 
 class Keeper:
@@ -64,7 +79,8 @@ class Keeper:
     parts: whatever has state_dict and load_state_dict (modules, optimizers, schedules, averages) or get_state and
         set_state (a Generator of its own).  A function that makes an optimizer adds it: `keeper.add(optimizer=optimizer)`.
 
-    Ctrl-C finishes the step, saves, and raises KeyboardInterrupt; a second Ctrl-C does so at once, without saving.
+    Ctrl-C (or SIGTERM, as batch systems send it) inside the loop over epochs finishes the step, saves, and raises
+    KeyboardInterrupt; after the batches it first finishes what else the epoch does.  A second one raises at once, without saving.
     When a saving on the way fails, as on a full disk, the run says so on stderr and goes on, and tries again; the last
     checkpoint stays.  OSError is raised when that was the first saving, or is the last.
     Raises FloatingPointError instead of saving parameters that are not finite, UsageError when the stored run has other
@@ -95,9 +111,10 @@ class Keeper:
         self.settings: Any = plain(settings or {})
         self.values, self.step = {}, 0
         self._name = name if folder is None or own else Path(folder).resolve().name
-        self._every = _save_every() if every is None else every
+        self._every = _save_every() if every is None else _seconds(every)
         self._parts = Parts()
-        self._epoch, self._looped, self._begun, self._stopping = 0, False, False, False
+        self._epoch, self._looped, self._inside, self._begun = 0, False, False, False
+        self._interrupted: list[int] = []  # by which signals
         self._best: float | None = None
         self._saved: int | None = None  # the last step of which the file knows
         self._loader: Any = None
@@ -110,6 +127,8 @@ class Keeper:
             self._check(self._stored)
             self.values, self._before = self._stored["values"], self._stored["seconds"]
             self._best, self._saved = self._stored.get("best"), self._stored["step"]
+            if self._best is not None and math.isnan(self._best):
+                self._best = None
         self._last = time.monotonic()  # when it was saved
 
     def add(self, **parts: Any) -> None:
@@ -153,7 +172,8 @@ class Keeper:
         is_best = not math.isnan(value) if self._best is None else value > self._best if higher else value < self._best
         if self._is_repeating or not is_best:
             return False
-        if self._best_file is None or self._write(self._best_file, {"epoch": self._epoch, "value": value}):
+        state = {"epoch": self._epoch + (self._looped and not self._inside), "seconds": self.seconds, "value": value}
+        if self._best_file is None or self._write(self._best_file, state):
             self._best = value
         return True
 
@@ -185,19 +205,26 @@ class Keeper:
             self._load(self._stored)
             if start < n:
                 done = f" after {self._stored['loader']['given']} batches" if inside else ""
-                sys.stderr.write(f"{self._name}: going on with epoch {start + 1}/{n}{done}, from {self.file}\n")
+                say(f"{self._name}: going on with epoch {start + 1}/{n}{done}, from {self.file}\n")
         self._begun = True
-        for epoch in range(start, n):
-            self._epoch, self._looped = epoch, False
-            yield epoch
+        keeping = self.file is not None and start < n
+        with interrupts(keeping, self._end_of_what) as self._interrupted:
+            for epoch in range(start, n):
+                self._epoch, self._looped = epoch, False
+                yield epoch
+                self._stored = None
+                asked = bool(self._interrupted)  # which may change at any moment
+                must = asked or epoch + 1 == n
+                if keeping and (must or self._is_due):
+                    self._save(epoch + 1, inside=False, must=must)
+                if asked:
+                    self._stop(epoch + 1, inside=False)
             self._stored = None
-            if self._stopping:
-                self._stop(epoch + 1, inside=False)
-            if epoch + 1 < n and self._is_due:
-                self._save(epoch + 1, inside=False, must=False)
-        self._stored = None
-        if self.file is not None and start < n:
-            self._save(n, inside=False)
+            if self._interrupted:  # while the end was saved
+                self._stop(n, inside=False)
+
+    def _end_of_what(self) -> str:
+        return "at the end of this step" if self._inside else "when this epoch is done"
 
     def batches(self, loader: Iterable[Any]) -> _Batches:
         """The batches of a DataLoader, to loop over once in every epoch.
@@ -223,29 +250,31 @@ class Keeper:
         batches = iter(loader)
         if isinstance(batches, Epoch):  # its own position, which other loops over the loader leave alone
             self._loader = batches
+        self._inside = True
         try:
-            with interrupts(resumable) as interrupted:
-                for batch in batches:
-                    self.step += 1
-                    yield batch
-                    if resumable and (interrupted or self._is_due) and not _is_over(loader, self._loader):
-                        if interrupted:
-                            self._stop(self._epoch, inside=True)
-                        self._save(self._epoch, inside=True, must=False)
+            for batch in batches:
+                self.step += 1
+                yield batch
+                asked = bool(self._interrupted)
+                if resumable and (asked or self._is_due) and not _is_over(loader, self._loader):
+                    self._save(self._epoch, inside=True, must=asked)
+                    if asked:
+                        self._stop(self._epoch, inside=True)
+                elif asked and not resumable:  # nobody can say where a loop over such batches goes on
+                    raise KeyboardInterrupt
         finally:
-            self._before, self._since, self._stopping = self.seconds, None, bool(interrupted)
+            self._before, self._since, self._inside = self.seconds, None, False
             if isinstance(batches, Epoch):
                 batches.close()
 
     def _stop(self, epoch: int, inside: bool) -> None:
-        """What Ctrl-C asks for."""
-        self._save(epoch, inside)
+        """What Ctrl-C asks for, after the state was saved."""
         given = (
             f"in epoch {epoch + 1} after {self._loader.state_dict()['given']} batches"
             if inside
             else f"after epoch {epoch}"
         )
-        sys.stderr.write(f"{self._name}: stopped {given}, and saved in {self.file}; {self.way_on}\n")
+        say(f"{self._name}: stopped {given}, and saved in {self.file}; {self.way_on}\n")
         raise KeyboardInterrupt
 
     @property
@@ -285,7 +314,7 @@ class Keeper:
         except OSError as error:
             if must or self._saved is None:
                 raise
-            sys.stderr.write(f"{self._name}: not saved, the run goes on: {error}\n")
+            say(f"{self._name}: not saved, the run goes on: {error}\n")
             return False
         return True
 
@@ -304,7 +333,7 @@ class Keeper:
 
     def _check(self, stored: Mapping[str, Any]) -> None:
         """Raise UsageError if that is the state of another run."""
-        if not all(isinstance(stored.get(name), kind) for name, kind in STORED.items()):
+        if not is_state(stored):
             raise UsageError(f"Keeper: {self.file} is a checkpoint, but not a Keeper's; use another name or folder")
         then, now = stored["settings"], self.settings
         differing = [
@@ -313,8 +342,11 @@ class Keeper:
             if name not in then or name not in now or then[name] != now[name]
         ]
         if differing:
+            why = ""
+            if then.get("epochs") != now.get("epochs"):
+                why = " (its learning rate falls over all epochs, so that more of them are another training from the first step)"
             raise UsageError(
-                f"Keeper: the stored run has other settings: {'; '.join(differing)}; go on with the same, "
+                f"Keeper: the stored run has other settings: {'; '.join(differing)}{why}; go on with the same, "
                 f"or remove {self.file} to start anew"
             )
 
@@ -365,6 +397,12 @@ def _is_over(loader: Any, position: Any) -> bool:
 def _save_every() -> float:
     text = os.environ.get("TINYGEN_SAVE_EVERY", "60")
     try:
-        return float(text)
+        return _seconds(float(text))
     except ValueError:
         raise ValueError(f"TINYGEN_SAVE_EVERY: a number of seconds is expected, got {text!r}") from None
+
+
+def _seconds(every: float) -> float:
+    if not 0 <= every < math.inf:
+        raise ValueError(f"Keeper: every is a number of seconds, 0 or more, got {every}")
+    return every

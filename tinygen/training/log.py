@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tinygen import atomic
 from tinygen.training.results import plain
 
 
@@ -52,7 +53,7 @@ class Log:
         if not self._position and not self._waiting:
             return
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.file, "ab", buffering=0) as file:
+        with open(self.file, "ab", buffering=0, opener=_not_through_a_link) as file:
             while self._waiting:  # a disk that fills up takes a part
                 written = file.write(self._waiting)
                 self._waiting, self._position = self._waiting[written:], self._position + written
@@ -60,10 +61,23 @@ class Log:
                 os.fsync(file.fileno())
 
     def _cut(self, file: Path) -> None:
-        size = file.stat().st_size if file.exists() else 0
-        if size > self._position:
-            os.truncate(file, self._position)
-        elif size < self._position:
-            warnings.warn(f"{file} has lost lines: {size} bytes, and {self._position} were written", stacklevel=2)
-            self._position = size
+        """What remains is copied to a file of its own: whatever else has the old one, by a link or a hard link, keeps it."""
+        kept = _head(file, self._position)
+        if kept or os.path.lexists(file):
+            atomic.write(file, kept)
+        if len(kept) < self._position:
+            warnings.warn(f"{file} has lost lines: {len(kept)} bytes, and {self._position} were written", stacklevel=2)
+            self._position = len(kept)
         self._is_cut = True
+
+
+def _head(file: Path, length: int) -> bytes:
+    """The first bytes of a file; nothing if there is none, or a link or a pipe in its place."""
+    if length == 0 or file.is_symlink() or not file.is_file():
+        return b""
+    with open(file, "rb") as whole:
+        return whole.read(length)
+
+
+def _not_through_a_link(file: str, flags: int) -> int:
+    return os.open(file, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)  # Windows has links, but no such flag

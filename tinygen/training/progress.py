@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
+from tinygen.training.interrupts import say
+
 T = TypeVar("T")
 
 
@@ -58,8 +60,7 @@ class Progress(Generic[T]):
             parts.append(f"{seconds * (self._total - done) / done:.0f} s left")
         parts += [self._metrics] if self._metrics else []
         prefix = f"{self._description}: " if self._description else ""
-        sys.stderr.write(prefix + ", ".join(parts) + "\n")
-        sys.stderr.flush()
+        say(prefix + ", ".join(parts) + "\n")
 
 
 def _length(iterable: Any) -> int | None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tinygen import harmless
+from tinygen import atomic, harmless
 
 
 def plain(value: Any) -> Any:
@@ -21,32 +19,20 @@ def plain(value: Any) -> Any:
         value = value.tolist()
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
+    if isinstance(value, str):  # names of files that are not UTF-8 have halves of characters in them
+        return value.encode(errors="backslashreplace").decode()
     is_json = not isinstance(value, Path) and not (isinstance(value, float) and not math.isfinite(value))
     return value if is_json else str(value)
 
 
 def write_json(file: Path, content: Any) -> Path:
     """Write it in one step: a reader never sees half of it.  Raises ValueError for NaN and infinity (see `plain`)."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(file.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
-    os.replace(partial, file)
-    return file
+    return atomic.write(file, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", durable=True)
 
 
 def write_text(file: str | Path, text: str) -> Path:
     """Write it beside its place and move it there: a reader never sees half of it, and a link is replaced, not followed."""
-    file = Path(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, partial = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    try:
-        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
-            stream.write(text)
-        os.replace(partial, file)
-    except BaseException:
-        os.unlink(partial)
-        raise
-    return file
+    return atomic.write(file, text.encode(errors="backslashreplace"))
 
 
 RESULT_HEADERS = ("model", "metric", "unit", "value", "baseline", "floor", "published")

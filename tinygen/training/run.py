@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
-import sys
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from tinygen.errors import UsageError
 from tinygen.training import records
+from tinygen.training.folder import config, not_writable, take, unlock
 from tinygen.training.keeper import Keeper
 from tinygen.training.records import Record, checksum_of, measured_on
 from tinygen.training.results import plain, write_json
 
-NOT_SETTINGS = ("out", "resume", "dry_run", "epochs")
+NOT_SETTINGS = ("resume", "dry_run", "epochs")
 """Arguments that do not change what a run does up to the epoch that it has come to."""
 
-_locks: dict[Path, FileLock] = {}
+__all__ = ["Run", "config", "start", "unlock"]
 
 
 class Run:
@@ -32,14 +29,26 @@ class Run:
 
     def __init__(self, name: str, out: str | Path = "runs", settings: Mapping[str, Any] | None = None):
         self.folder: Path = Path(out) / name
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise not_writable(self.folder, error) from error
         self.settings: dict[str, Any] = dict(settings or {})
         self.metrics: dict[str, Any] = {}
         self._config: dict[str, Any] = {}  # of a program that has begun
 
     def path(self, file: str) -> Path:
-        """Where a file of this run belongs: `run.path("samples.png")`."""
-        return self.folder / file
+        """Where a file of this run belongs: `run.path("samples.png")`.
+
+        Raises UsageError when a link leads out of the run's folder on the way there, as in one that somebody else has made.
+        """
+        path = self.folder / file
+        for folder in path.parents:
+            if folder == self.folder or folder == folder.parent:
+                return path
+            if folder.is_symlink():
+                raise UsageError(f"{folder} is a link; nothing is written outside {self.folder}: remove the link")
+        return path
 
     def keeper(self, settings: Mapping[str, Any] | None = None, name: str = "run", **parts: Any) -> Keeper:
         """The `Keeper` of this run, with its state in run.safetensors; or one of several, of other names.
@@ -84,62 +93,29 @@ class Run:
 def start(name: str, args: argparse.Namespace) -> Run:
     """The run of a program with the arguments of `training.parser`, in out/name; with --dry-run in out/name_dry_run.
 
-    With --resume it goes on with the run whose state is there, if any.  Without, an earlier run is set aside, as name.previous
-    in place of the one that was set aside before: nothing is mixed, and no long training lost by a short command.
-    The arguments go to config.json, with the first `keeper`.  Until the process ends no other one can start a run in this folder.
+    With --resume it goes on with the run whose state is there, if any.  Without, an earlier run is set aside, as name.previous,
+    or name.previous.2 and so on: nothing is mixed, and no long training lost by a short command.
+    The arguments go to config.json, with the first `keeper` or at once if there is none: all but `out`, and of `data` that are
+    a file the path as it was given if it is relative, else its name only.  What is shared with a run says nothing about where it
+    was made.  Until the process ends no other one can start a run in this folder.
 
-    Raises UsageError if another process is at work there.
+    Raises UsageError if another process is at work there, if nothing can be written there, or for a folder that holds files and
+    is not that of a run.
     """
-    run = Run(name + "_dry_run" * args.dry_run, args.out)
-    lock(run.folder)
-    if not args.resume and any(run.folder.glob("*.safetensors*")):
-        aside = run.folder.with_name(run.folder.name + ".previous")
-        unlock(run.folder)
-        shutil.rmtree(aside, ignore_errors=True)
-        run.folder.rename(aside)
-        run.folder.mkdir()
-        lock(run.folder)
-        sys.stderr.write(f"{name}: the earlier run is now in {aside}; with --resume it would have gone on\n")
-    arguments = {key: plain(str(value) if isinstance(value, Path) else value) for key, value in vars(args).items()}
+    folder = Path(args.out) / (name + "_dry_run" * args.dry_run)
+    take(folder, args.resume)
+    run = Run(folder.name, folder.parent)
+    arguments = {key: plain(_without_place(value)) for key, value in vars(args).items() if key != "out"}
     run.settings = {key: value for key, value in arguments.items() if key not in NOT_SETTINGS}
+    if isinstance(run.settings.get("data"), str):  # from another folder the same file has another path
+        run.settings["data"] = Path(os.path.abspath(run.settings["data"])).name
     run._config = {"name": name, "arguments": arguments}
+    if not (folder / "config.json").exists():
+        write_json(run.path("config.json"), run._config)
     return run
 
 
-def config(folder: str | Path) -> dict[str, Any]:
-    """What config.json of a run's folder holds: {"name": ..., "arguments": {...}}.
-
-    Raises FileNotFoundError if the folder holds no run, ValueError if the file is damaged.
-    """
-    file = Path(folder) / "config.json"
-    if not file.is_file():
-        raise FileNotFoundError(f"{folder} is not the folder of a run: there is no config.json in it")
-    try:
-        stored = json.loads(file.read_text("utf-8"))
-        fits = isinstance(stored["name"], str) and isinstance(stored["arguments"], dict)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{file} is damaged ({error or type(error).__name__}); the run cannot be read") from error
-    if not fits:
-        raise ValueError(
-            f'{file} is damaged: {{"name": ..., "arguments": {{...}}}} is expected; the run cannot be read'
-        )
-    return stored
-
-
-def lock(folder: Path) -> None:
-    """Raises UsageError if another process is at work in the folder; none can be until this one ends, or `unlock`s it."""
-    file = folder.resolve() / "lock"
-    if file in _locks:
-        return
-    held = FileLock(file)
-    try:
-        held.acquire(timeout=0)
-    except Timeout:
-        raise UsageError(f"{folder}: another process is training there; wait for it, or choose another --out") from None
-    _locks[file] = held
-
-
-def unlock(folder: Path) -> None:
-    """Let others work in the folder."""
-    if held := _locks.pop(folder.resolve() / "lock", None):
-        held.release()
+def _without_place(value: Any) -> Any:
+    """Of an absolute path its last part."""
+    is_path = isinstance(value, str | Path) and Path(value).is_absolute()
+    return Path(value).name if is_path else str(value) if isinstance(value, Path) else value
