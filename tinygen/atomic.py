@@ -12,30 +12,32 @@ import os
 import re
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PARTIAL = re.compile(r"\..*\.[0-9a-f]{16}\.partial(\..*)?")
-"""Names of files that are being written: ".loss.0123456789abcdef.partial.png"."""
+"""Names of files that are being written: ".run.0123456789abcdef.partial", ".layers.0123456789abcdef.partial.gif"."""
 
 
 @contextmanager
-def replacing(path: str | Path, durable: bool = False) -> Iterator[Path]:
+def replacing(path: str | Path, durable: bool = False, ending: bool = False) -> Iterator[Path]:
     """A new, empty file, to be written in the block; after it the file has the name `path`, whose folder is made.
 
-        with atomic.replacing("runs/vae/loss.png") as partial:
+        with atomic.replacing("runs/vae/loss.png", ending=True) as partial:
             figure.savefig(partial)
 
-    Its name ends as that of `path` does.  After an exception it is removed, and nothing else has changed.
+    After an exception it is removed, and nothing else has changed.
     durable: force it to the disk before it is moved, so that it survives a power failure, too.
+    ending: its name ends as that of `path` does, for programs that choose the format by it.
 
     Raises OSError when it cannot be written, or when something stands at `path` that is neither a file nor a link.
     """
     path = Path(path)
     check(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = fresh(path)
+    partial = fresh(path, path.suffix if ending else "")
     os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))  # O_EXCL: not through a link, either
     try:
         yield partial
@@ -67,18 +69,18 @@ def check(path: Path) -> None:
             raise OSError(errno.EINVAL, "a device or a pipe stands there, not a file", str(path))
 
 
-def fresh(path: Path) -> Path:
-    """A name that nobody has guessed, beside `path` and with the same ending."""
-    ending = path.suffix if len(path.suffix) < 16 else ""
-    return path.with_name(f".{path.stem[:40]}.{secrets.token_hex(8)}.partial{ending}")  # names have at most 255 bytes
+def fresh(path: Path, ending: str = "") -> Path:
+    """A name that nobody has guessed, beside `path`.  (Names have at most 255 bytes.)"""
+    return path.with_name(f".{path.stem[:40]}.{secrets.token_hex(8)}.partial{ending if len(ending) < 16 else ''}")
 
 
-def sweep(folder: Path) -> None:
-    """Remove what processes that were killed have left half written.  Only for a folder in which nobody else is at work."""
+def sweep(folder: Path, older_than: float = 60.0) -> None:
+    """Remove what processes that were killed have left half written, so many seconds ago or earlier."""
     for file in folder.iterdir():
         if _PARTIAL.fullmatch(file.name):
             with suppress(OSError):  # a folder of such a name is not ours
-                file.unlink()
+                if time.time() - file.lstat().st_mtime >= older_than:
+                    file.unlink()
 
 
 def sync(path: Path) -> None:

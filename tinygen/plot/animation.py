@@ -43,7 +43,7 @@ def animation(
 
         axes = figure.add_subplot()
         writer = PillowWriter(fps=fps)  # type: ignore[arg-type]
-        with atomic.replacing(path) as partial, writer.saving(figure, partial, dpi=100):
+        with atomic.replacing(path, ending=True) as partial, writer.saving(figure, partial, dpi=100):
             for draw in draws:
                 axes.clear()
                 draw(axes)

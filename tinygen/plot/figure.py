@@ -55,7 +55,7 @@ def new_figure(path: str | Path | None, width: float, height: float, title: str 
             figure.suptitle(title, fontsize=11)
         yield figure
         if path is not None:
-            with atomic.replacing(path) as partial:
+            with atomic.replacing(path, ending=True) as partial:
                 figure.savefig(partial)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from tinygen import atomic, checkpoint
+from tinygen import checkpoint
 from tinygen.errors import UsageError
 from tinygen.training.interrupts import say
 
@@ -38,7 +38,6 @@ def take(folder: Path, resume: bool) -> None:
             os.rename(folder, aside)
             say(f"{folder.name}: the earlier run is now in {aside}; with --resume it would have gone on\n")
         folder.mkdir(exist_ok=True)
-        atomic.sweep(folder)
     except OSError as error:
         raise not_writable(folder, error) from error
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tinygen import backend, checkpoint
+from tinygen import atomic, backend, checkpoint
 from tinygen.data.epoch import Epoch
 from tinygen.errors import UsageError
 from tinygen.tensor import Tensor
@@ -122,6 +122,8 @@ class Keeper:
         self._since: float | None = None  # the start of the one under way
         self._stored: dict[str, Any] | None = None
         self.add(**parts)
+        if self.file is not None and self.file.parent.is_dir():
+            atomic.sweep(self.file.parent)
         if self.file is not None and checkpoint.exists(self.file):
             self._stored = checkpoint.load(self.file)
             self._check(self._stored)
