@@ -71,7 +71,7 @@ def test_a_link_is_replaced_and_what_it_leads_to_is_left_alone(writer, kind, tmp
     outside, folder = tmp_path / "outside", tmp_path / "run"
     outside.mkdir()
     folder.mkdir()
-    (outside / "thesis.txt").write_text("precious")
+    (outside / "thesis.txt").write_text("{}")
     before = tree(outside)
     target = outside / ("nothing.txt" if kind == "dangling" else "thesis.txt")
     if kind == "hard link":
@@ -87,7 +87,7 @@ def test_a_link_is_replaced_and_what_it_leads_to_is_left_alone(writer, kind, tmp
 
 @needs_links
 def test_a_log_that_becomes_a_link_on_the_way_is_not_followed(tmp_path):
-    (tmp_path / "thesis.txt").write_text("precious")
+    (tmp_path / "thesis.txt").write_text("{}")
     log = Log(tmp_path / "metrics.jsonl")
     log.write({"loss": 1.0})
     (tmp_path / "metrics.jsonl").unlink()
@@ -95,7 +95,7 @@ def test_a_log_that_becomes_a_link_on_the_way_is_not_followed(tmp_path):
     log.write({"loss": 2.0})
     with pytest.raises(OSError, match=r"metrics\.jsonl"):
         log.sync()
-    assert (tmp_path / "thesis.txt").read_text() == "precious"
+    assert (tmp_path / "thesis.txt").read_text() == "{}"
 
 
 @needs_links
