@@ -15,7 +15,7 @@ from tinygen.training.keeper import Keeper
 from tinygen.training.records import Record, checksum_of, measured_on
 from tinygen.training.results import plain, write_json
 
-NOT_SETTINGS = ("resume", "dry_run", "epochs")
+NOT_SETTINGS = ("resume", "dry_run", "epochs", "max_bytes")
 """Arguments that do not change what a run does up to the epoch that it has come to."""
 
 __all__ = ["Run", "config", "start", "unlock"]
