@@ -431,7 +431,8 @@ def backpropagate(
                 g = _run_hooks(node, g if key in own else g.copy() if not create_graph else g.clone())
                 own.discard(key)
             if (node.op is None) if wanted is None else (key in wanted):
-                _check_is_float(node)
+                if node.array.dtype.kind != "f":
+                    raise _not_float(node)
                 found[key] = (node, g if create_graph else _unaliased(g, key in own, node))
             if (node.op is None) if leading is None else (key not in leading):
                 continue
@@ -550,12 +551,11 @@ def _leading_to(wanted: set[int], order: list[Node]) -> set[int]:
     return leading
 
 
-def _check_is_float(node: Node) -> None:
-    if node.array.dtype.kind != "f":
-        raise TypeError(
-            f"backward: a tensor of shape {node.shape} and dtype {node.dtype} requires a gradient; only floating-point tensors "
-            "have one, use .float() before requires_grad"
-        )
+def _not_float(node: Node) -> TypeError:
+    return TypeError(
+        f"backward: a tensor of shape {node.shape} and dtype {node.dtype} requires a gradient; only floating-point tensors "
+        "have one, use .float() before requires_grad"
+    )
 
 
 def _unaliased(g: Array, is_own: bool, node: Node) -> Array:

@@ -79,9 +79,14 @@ def accumulator(dtype: Any) -> Any:
 
 def sum_along(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
     """x.sum(axis).  Floats are summed several times faster by a row of ones times a matrix, or a matrix times ones."""
-    if x.dtype.char == "e":
+    kind = x.dtype.char
+    if kind == "e":
         return xp.asarray(sum_along(xp, x.astype(np.float32), axis)).astype(x.dtype)
-    if x.ndim == 2 and len(axis) == 1 and x.dtype.char in "fd" and x.size:
+    if x.ndim == 2 and len(axis) == 1 and kind in "fd" and x.size:
+        n = x.shape[axis[0]]
+        if n <= _FEW:
+            ones = _ones(xp, n, x.dtype)
+            return x.dot(ones) if axis[0] else ones.dot(x)
         if x.flags.f_contiguous and not x.flags.c_contiguous:
             x, axis = x.T, (1 - axis[0],)
         return _sum_of_columns(xp, x) if axis == (1,) else _sum_of_rows(xp, x)

@@ -154,10 +154,11 @@ def accumulate(leaf: Node, g: Any) -> None:
     """leaf.grad += g, in place unless one of the two is part of a graph."""
     if memory.here.recorder is not None:
         return memory.here.recorder.accumulate(leaf, g)
-    if leaf.grad is None:
+    held = leaf._grad
+    if held is None:
         leaf._grad = clone(g) if isinstance(g, Node) else engine.constant(g)  # two leaves may get one node
-    elif isinstance(g, Node) or leaf.grad.requires_grad:
-        leaf.grad = leaf.grad + g
+    elif isinstance(g, Node) or held.requires_grad:
+        leaf._grad = held + g
     else:
-        leaf.grad.array += g
-        note_change(leaf.grad)
+        held.array += g
+        note_change(held)

@@ -181,9 +181,9 @@ class Optimizer:
         """Forget the gradients, or with set_to_none=False fill them with zeros: backward() adds to what is there."""
         for p in self._parameters():
             if set_to_none:
-                p.grad = None
-            elif p.grad is not None:
-                p.grad.detach_().zero_()  # type: ignore[attr-defined]
+                p._grad = None
+            elif p._grad is not None:
+                p._grad.detach_().zero_()
 
     @as_a_whole
     @counting_calls

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import special
 
 from tests.ops.domains.elementwise import ANY, BOOLEANS, NONZERO, POSITIVE
-from tests.ops.domains.table import Example, broadcast, call, domain, unary
+from tests.ops.domains.table import Example, broadcast, domain, unary
 from tinygen.backend import array_module
 from tinygen.engine import OPERATORS, Node
 from tinygen.ops.normalization import moments, normalize, standardize
@@ -128,14 +128,4 @@ def coupled(draw: st.DrawFn, count: int) -> Example:
     return Example((*arrays, draw(ts.values(shape, **BOOLEANS))), {})
 
 
-def _over_batch(s: np.ndarray, m: np.ndarray) -> np.ndarray:
-    return (s * m).reshape(len(s), -1).sum(1)
-
-
-domain("couple", coupled(3), lambda x, s, t, m: np.where(m, x * np.exp(s) + t, x), OPERATORS["couple"])
-domain("moving_sum", coupled(1), _over_batch)
-domain(
-    "per_element",
-    coupled(0).flatmap(lambda e: call(ts.shapes(1, 1).flatmap(ts.values), st.just(e.arrays[0]))),
-    lambda g, m: g.reshape(-1, *(1,) * m.ndim) * m,
-)
+domain("couple", coupled(3), lambda x, s, t, m: x * np.exp(s) + np.where(m, t, 0), OPERATORS["couple"])

@@ -17,35 +17,32 @@ from typing import Any
 
 from tinygen import ops
 from tinygen.creation import as_tensor, ones
-from tinygen.engine import Node, Op, name_operators
+from tinygen.engine import name_operators
 from tinygen.errors import ShapeError
-from tinygen.layout import sum_along
 from tinygen.nn.flows.transform import Transform, no_change
 from tinygen.nn.module import Module
 from tinygen.nn.parameter import Parameter
 from tinygen.ops.elementwise import _only, exp, only, selected
 from tinygen.ops.fused import Fused
+from tinygen.ops.reduce import _sum
 from tinygen.tensor import Tensor
 
 # fmt: off
 
-# y = x exp(m s) + m t with m = 1 - b: the formula above, since x exp(0) + 0 = x where m = 0; selected, as s and t may be infinite
-_couple      = Fused(lambda xp, x, s, t, m: x * xp.exp(_only(xp, s, m)) + _only(xp, t, m),
-                                                                        lambda g, _, _x, s, _t, m: g * exp(selected(s, m)),
-                                                                        lambda g, y, _x, _s, t, m: selected(g * (y - (only(t, m) if isinstance(t, Node) else t)), m),
-                                                                        lambda g, _, _x, _s, _t, m: selected(g, m))
-# Σ m s, and its transpose m g, for every element of the batch
-_moving_sum  = Op(lambda xp, s, m: _dot(xp, s, m),                      lambda g, _, _s, m: _per_element(g, m))
-_per_element = Op(lambda xp, g, m: _only(xp, g.reshape(-1, *(1,) * m.ndim), m),  lambda h, _, _g, m: _moving_sum(h, m))
+# y = x exp(s) + m t with m = 1 - b, for an s that is 0 where b is 1: there the formula is x exp(0) + 0 = x.  t is selected, as
+# it may be infinite
+_couple = Fused(lambda xp, x, s, t, m: x * xp.exp(s) + _only(xp, t, m),  lambda g, _, _x, s, _t, _m: g * exp(s),
+                                                                         lambda g, y, _x, _s, t, m: g * (y - selected(t, m)),
+                                                                         lambda g, _, _x, _s, _t, m: selected(g, m))
 
 # fmt: on
 
-
-def _dot(xp: Any, s: Any, m: Any) -> Any:
-    return sum_along(xp, _only(xp, s, m).reshape(s.shape[0], m.size), (1,))
-
-
 name_operators(globals())
+
+
+def _total(s: Any) -> Any:
+    """Σ s of every element of the batch: (batch,)."""
+    return _sum(s, axis=tuple(range(1, s.ndim)))
 
 
 class _Coupling(Transform):
@@ -62,7 +59,7 @@ class _Coupling(Transform):
 
     def _passing(self, x: Any) -> Any:
         """b⊙x: what the networks see."""
-        if x.shape[1:] != self.mask.shape or not x.ndim:
+        if x.array.shape[1:] != self.mask.array.shape or not x.ndim:
             raise ShapeError(
                 f"{type(self).__name__}: after the mask, an input of shape {('batch', *self.mask.shape)} is expected, got {x.shape}"
             )
@@ -76,11 +73,12 @@ class _Coupling(Transform):
     def _run(self, name: str, passing: Any, times: int = 1) -> Any:
         """What the network says; it must have the shape of its input, or that with `times` as many channels."""
         out = getattr(self, name)(passing)
-        batch, channels, *rest = passing.shape
-        if tuple(out.shape) != (batch, times * channels, *rest):
+        expected = passing.array.shape  # not yet a Size: it is read at every call
+        if times != 1:
+            expected = (expected[0], times * expected[1], *expected[2:])
+        if out.array.shape != expected:
             raise ShapeError(
-                f"{type(self).__name__}: for an input of shape {passing.shape}, {name} must return "
-                f"{(batch, times * channels, *rest)}, got {out.shape}"
+                f"{type(self).__name__}: for an input of shape {passing.shape}, {name} must return {expected}, got {out.shape}"
             )
         return out
 
@@ -115,17 +113,21 @@ class AffineCoupling(_Coupling):
             s, t = self._run("scale_net", passing), self._run("translate_net", passing)
         return (s if self.bound is None else self.bound(s)), t
 
-    def forward(self, x: Any) -> tuple[Tensor, Tensor]:
-        """x -> y and log|det dy/dx|."""
+    def _moves(self, x: Any) -> tuple[Any, Any, Any]:
+        """(1-b)⊙s(b⊙x), t(b⊙x) and 1-b: s is selected once for all that it is for, as it may be infinite where b is 1."""
         s, t = self.scale_and_shift(x)
         m = self._moving
-        return _couple(x, s, t, m), _moving_sum(s, m)
+        return only(s, m), t, m
+
+    def forward(self, x: Any) -> tuple[Tensor, Tensor]:
+        """x -> y and log|det dy/dx|."""
+        s, t, m = self._moves(x)
+        return _couple(x, s, t, m), _total(s)
 
     def inverse(self, y: Any) -> tuple[Any, Any]:
         """y -> x and log|det dx/dy|."""
-        s, t = self.scale_and_shift(y)
-        m = self._moving
-        return (y - only(t, m)) * exp(-only(s, m)), -_moving_sum(s, m)
+        s, t, m = self._moves(y)
+        return (y - only(t, m)) * exp(-s), -_total(s)
 
 
 class AdditiveCoupling(_Coupling):
