@@ -140,6 +140,7 @@ def constant(array: Array) -> Node:
 _new = object.__new__
 watcher: Any = None  # sees every operator's result and every rule's gradient, while somebody watches (see watch)
 NOTHING: dict[Rule, Any] = {}
+_FLOAT32 = np.dtype(np.float32)  # which all libraries share
 NO_PARAMS: dict[str, Any] = {}  # one for all operators that were called without any
 RELEASED: list[Any] = []  # stands for the edges of a node whose graph was released
 
@@ -275,7 +276,7 @@ class Op:
             raise errors.explain(self.name, error, arrays, params) from error
         if not is_node:
             return out
-        is_float = type(out) in ARRAY_MODULES and out.dtype.char == "f"
+        is_float = type(out) in ARRAY_MODULES and out.dtype is _FLOAT32
         if not is_float:  # all but the common float32 array is looked at more closely
             if isinstance(out, Node) and (named := op_help.by_name(self, inputs, params)):
                 return self(*named[0], **named[1])

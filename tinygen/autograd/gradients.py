@@ -146,8 +146,13 @@ def backward(
                 raise RuntimeError("backward: inputs must be tensors that require a gradient")
         if not targets:
             raise RuntimeError("backward: inputs must not be empty; leave it out for all leaves")
-    for leaf, g in engine.backpropagate(outputs, cotangents, targets, create_graph, release).values():
-        accumulate(leaf, g)
+    found = engine.backpropagate(outputs, cotangents, targets, create_graph, release)
+    plain = memory.here.recorder is None and not create_graph
+    for leaf, g in found.values():
+        if plain and leaf._grad is None:  # as in almost every step: without a call for each of many parameters
+            leaf._grad = engine.constant(g)
+        else:
+            accumulate(leaf, g)
 
 
 def accumulate(leaf: Node, g: Any) -> None:

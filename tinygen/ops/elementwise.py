@@ -64,6 +64,7 @@ minimum    = Op(lambda xp, x, y: xp.minimum(x, y),   lambda g, _, x, y: _won(g, 
 where      = Op(lambda xp, c, x, y: _where(xp, c, x, y),  None,  lambda g, _, c, _x, _y: where(c, g, 0.0),  lambda g, _, c, _x, _y: where(c, 0.0, g),  doc="x where the condition c holds, y elsewhere.  c: truth values; what is not chosen gets the gradient 0.")
 clip       = Op(lambda xp, x, low, high: _clip(xp, x, low, high),  lambda g, _, x, low, high: selected(g, _within(x, low, high)),  doc="x, but at least `low` and at most `high`; None for no bound.")
 only       = Op(lambda xp, x, c: _only(xp, x, c),    lambda g, _, _x, c: selected(g, c),  None,  doc="x where the condition c holds, 0 elsewhere, whatever x is there.  c: truth values; the same for the gradient.")
+unless     = Op(lambda xp, x, c: _unless(xp, x, c),  lambda g, _, _x, c: unselected(g, c),  None,  doc="x where the condition c does not hold, 0 elsewhere, whatever x is there.  c: truth values; the same for the gradient.")
 zero       = Op(lambda xp, x: xp.zeros_like(x),      lambda g, *_: zero(g),  doc="Zeros like x, whatever x is.  Their derivative is 0.")
 
 # Steps: their derivative is 0 wherever it exists
@@ -167,6 +168,11 @@ def selected(g: Any, c: Any) -> Any:
     return only(g, c) if isinstance(g, Node) else _only(ARRAY_MODULES.get(type(g), np), g, c)
 
 
+def unselected(g, c):
+    """`unless`, without calling an operator for arrays."""
+    return unless(g, c) if isinstance(g, Node) else _unless(ARRAY_MODULES.get(type(g), np), g, c)
+
+
 _BITS = {np.dtype(f): (np.dtype(i), np.zeros((), f)) for f, i in (("f2", "i2"), ("f4", "i4"), ("f8", "i8"))}
 _SMALL, _MIDDLE = 512, 4096  # numbers, of which `where` is as quick, and of which a copy costs little
 
@@ -185,6 +191,14 @@ def _only(xp, x, c):
     out = np.empty_like(x)  # which is nobody's view: a gradient that may be added to
     np.multiply(x.view(bits), c, out=out.view(bits))
     return out
+
+
+def _unless(xp, x, c):
+    """x where c is false, 0 elsewhere: `_only` of ~c, which few numbers do without."""
+    known = _BITS.get(x.dtype)
+    if known is None or type(c) is not np.ndarray:
+        return xp.where(c, x.dtype.type(0), x)
+    return xp.where(c, known[1], x) if x.size < _SMALL else _only(xp, x, ~c)
 
 
 def _where(xp, condition, x, y):

@@ -224,7 +224,7 @@ def sum(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None
 def mean(input: Any, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Mean of all elements, or along `dim`; nan for no elements, as in PyTorch."""
     input = _to_dtype(input, dtype)
-    if not _size(input, axes("mean", dim, input.ndim)):
+    if 0 in input.shape and not _size(input, axes("mean", dim, input.ndim)):
         return sum(input, dim, keepdim) * math.nan
     return _reduce(_mean, "mean", input, dim, keepdim)
 

@@ -69,8 +69,7 @@ class FlatBuffer:
     initial: name and initial value of every array of state.
 
     Half precision is updated in float32, and so is its state: in float16 an eps of 1e-8 is 0, and so is the square of 1e-4.
-    The
-    parameters are rounded at the end.
+    The parameters are rounded at the end.
     """
 
     def __init__(self, params: Sequence[Node], initial: Mapping[str, float], stays: bool = False):
@@ -89,11 +88,16 @@ class FlatBuffer:
         self._limit = min(PIECE, theta.size) if on_cpu else theta.size
         dtypes = theta.dtype, self._wide, self._wide
         self._scratch = [xp.empty(self._limit, d) if on_cpu or i == 0 else None for i, d in enumerate(dtypes)]
-        self._has_gradient: list[bool] = []
-        self._spans: list[tuple[int, list[Any]]] = []
+        self._exact = theta.dtype == self._wide
+        self._forget_plan()
         self._views = arrays if stays else self._split(theta)
         for p, view in zip(self.params, self._views, strict=True):
             p.array = view
+
+    def _forget_plan(self) -> None:
+        self._has_gradient: list[bool] = []
+        self._spans: list[tuple[int, list[Any]]] = []
+        self._updated: list[int] = []
 
     def _split(self, flat: Array) -> list[Array]:
         """The parts of a flat array that belong to the parameters, in their shapes."""
@@ -111,7 +115,7 @@ class FlatBuffer:
 
     def restore(self, saved: Mapping[Node, tuple[int, Mapping[str, Array]]]) -> None:
         """Go on from a saved state, {parameter: (how often updated, {name: array on this device})}."""
-        self._has_gradient, self._spans = [], []
+        self._forget_plan()
         for i, (p, _, views) in enumerate(self.state()):
             if p in saved:
                 self.steps[i], arrays = saved[p]
@@ -130,11 +134,9 @@ class FlatBuffer:
         has_gradient = [g is not None for g in gradients]
         if has_gradient != self._has_gradient:
             self._has_gradient, self._spans = has_gradient, list(self._plan(has_gradient))
-        for g, shape in zip(gradients, self._shapes, strict=True):
-            if g is not None and g.shape != shape:
-                raise ShapeError(
-                    f"step: a parameter of shape {shape} has a gradient of shape {g.shape}; they must be equal"
-                )
+            self._updated = [i for i, has in enumerate(has_gradient) if has]
+        if [shape if g is None else g.shape for g, shape in zip(gradients, self._shapes)] != self._shapes:
+            self._refuse(gradients)
         xp = self._xp
         whole: Any = None
         for i, pieces in self._spans:
@@ -146,16 +148,23 @@ class FlatBuffer:
                     if start == 0:
                         whole = gradients[first].reshape(-1)  # type: ignore[union-attr]
                     g = whole[start:stop]
-                if theta.dtype == self._wide:
+                if self._exact:
                     rule(xp, theta, g, s, r, t=t, **state, **hyper)
                 else:
                     exact = theta.astype(self._wide)
                     rule(xp, exact, g.astype(self._wide), s, r, t=t, **state, **hyper)
                     theta[...] = exact
-        changed = [i for i, has in enumerate(has_gradient) if has]
-        for i in changed:
-            self.steps[i] += 1
-        note_changes([self.params[i] for i in changed])
+        steps = self.steps
+        for i in self._updated:
+            steps[i] += 1
+        note_changes([self.params[i] for i in self._updated])
+
+    def _refuse(self, gradients: Sequence[Array | None]) -> None:
+        for g, shape in zip(gradients, self._shapes, strict=True):
+            if g is not None and g.shape != shape:
+                raise ShapeError(
+                    f"step: a parameter of shape {shape} has a gradient of shape {g.shape}; they must be equal"
+                )
 
     def _plan(self, has_gradient: Sequence[bool]) -> Iterator[tuple[int, list[Any]]]:
         """The spans: (its first parameter, its pieces with the views of everything that the rule needs)."""
@@ -231,8 +240,9 @@ def note_changes(nodes: Sequence[Node]) -> None:
     note_change(nodes[0])
     now = nodes[0].memory.changed  # type: ignore[union-attr]
     for x in nodes[1:]:
-        if x.memory is None:
+        memory = x.memory
+        if memory is None:
             note_change(x)
         else:
-            x.memory.changed = now
-            x.memory.count += 1
+            memory.changed = now
+            memory.count += 1

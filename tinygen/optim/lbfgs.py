@@ -107,6 +107,7 @@ class LBFGS(Optimizer):
                 "LBFGS.step: a closure is needed, which is called several times: a function that clears the gradients, "
                 "computes the loss, calls backward() and returns the loss"
             )
+        self.calls += 1
         group = self.param_groups[0]
         params, lr, memory = group["params"], float(group["lr"]), self._remembered()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import wraps
 from itertools import chain
 from typing import Any, ClassVar, TypedDict
 
@@ -34,15 +33,9 @@ class Ignored(TypedDict, total=False):
 
 
 def counting_calls(step: Callable[..., Any]) -> Callable[..., Any]:
-    """A step that counts how often it was called, which a scheduler looks at."""
-
-    @wraps(step)
-    def counted(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
-        self.calls += 1
-        return step(self, *args, **kwargs)
-
-    counted.counts_calls = True  # type: ignore[attr-defined]
-    return counted
+    """Mark a step that counts in `calls` how often it was called, which a scheduler looks at."""
+    step.counts_calls = True  # type: ignore[attr-defined]
+    return step
 
 
 class Optimizer:
@@ -179,11 +172,12 @@ class Optimizer:
     @as_a_whole
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or with set_to_none=False fill them with zeros: backward() adds to what is there."""
-        for p in self._parameters():
-            if set_to_none:
-                p._grad = None
-            elif p._grad is not None:
-                p._grad.detach_().zero_()
+        for group in self.param_groups:
+            for p in group["params"]:
+                if set_to_none:
+                    p._grad = None
+                elif p._grad is not None:
+                    p._grad.detach_().zero_()
 
     @as_a_whole
     @counting_calls
@@ -192,6 +186,7 @@ class Optimizer:
 
         closure: if given, it is called first, to compute the loss and the gradients.  Returns what it returns.
         """
+        self.calls += 1
         rule = type(self).rule
         if rule is None:
             raise NotImplementedError(

@@ -55,6 +55,7 @@ domain("minimum",            broadcast(NEAR_INTEGERS, NEAR_HALVES), np.minimum)
 domain("remainder",          broadcast({**NONZERO, "low": -1.8, "high": 1.8}, {"low": 2.0, "high": 3.0}), np.mod)
 domain("where",              broadcast(BOOLEANS, ANY, ANY),  np.where)
 domain("only",               broadcast(ANY, BOOLEANS),       lambda x, c: np.where(c, x, 0))
+domain("unless",             broadcast(ANY, BOOLEANS),       lambda x, c: np.where(c, 0, x))
 domain("zero",               unary(**ANY),                   np.zeros_like)
 # fmt: on
 

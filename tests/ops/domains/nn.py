@@ -128,4 +128,5 @@ def coupled(draw: st.DrawFn, count: int) -> Example:
     return Example((*arrays, draw(ts.values(shape, **BOOLEANS))), {})
 
 
-domain("couple", coupled(3), lambda x, s, t, m: x * np.exp(s) + np.where(m, t, 0), OPERATORS["couple"])
+domain("couple", coupled(3), lambda x, s, t, b: x * np.exp(s) + np.where(b, 0, t), OPERATORS["couple"])
+domain("total", unary(ts.shapes(min_dims=1)), lambda s: s.sum(tuple(range(1, s.ndim))))

@@ -17,32 +17,29 @@ from typing import Any
 
 from tinygen import ops
 from tinygen.creation import as_tensor, ones
-from tinygen.engine import name_operators
+from tinygen.engine import Op, name_operators
 from tinygen.errors import ShapeError
+from tinygen.layout import sum_along
 from tinygen.nn.flows.transform import Transform, no_change
 from tinygen.nn.module import Module
 from tinygen.nn.parameter import Parameter
-from tinygen.ops.elementwise import _only, exp, only, selected
+from tinygen.ops.elementwise import _unless, exp, only, unless, unselected
 from tinygen.ops.fused import Fused
-from tinygen.ops.reduce import _sum
+from tinygen.ops.reduce import _spread_out
 from tinygen.tensor import Tensor
 
 # fmt: off
 
-# y = x exp(s) + m t with m = 1 - b, for an s that is 0 where b is 1: there the formula is x exp(0) + 0 = x.  t is selected, as
-# it may be infinite
-_couple = Fused(lambda xp, x, s, t, m: x * xp.exp(s) + _only(xp, t, m),  lambda g, _, _x, s, _t, _m: g * exp(s),
-                                                                         lambda g, y, _x, _s, t, m: g * (y - selected(t, m)),
-                                                                         lambda g, _, _x, _s, _t, m: selected(g, m))
+# y = x exp(s) + (1 - b) t for an s that is 0 where b is 1: there the formula is x exp(0) + 0 = x.  t may be infinite there
+_couple = Fused(lambda xp, x, s, t, b: x * xp.exp(s) + _unless(xp, t, b),  lambda g, _, _x, s, _t, _b: g * exp(s),
+                                                                           lambda g, y, _x, _s, t, b: g * (y - unselected(t, b)),
+                                                                           lambda g, _, _x, _s, _t, b: unselected(g, b))
+# Σ s of every element of the batch
+_total  = Op(lambda xp, s: sum_along(xp, s, tuple(range(1, s.ndim))),      lambda g, _, _s: _spread_out(g, _s, tuple(range(1, _s.ndim))))
 
 # fmt: on
 
 name_operators(globals())
-
-
-def _total(s: Any) -> Any:
-    """Σ s of every element of the batch: (batch,)."""
-    return _sum(s, axis=tuple(range(1, s.ndim)))
 
 
 class _Coupling(Transform):
@@ -64,11 +61,6 @@ class _Coupling(Transform):
                 f"{type(self).__name__}: after the mask, an input of shape {('batch', *self.mask.shape)} is expected, got {x.shape}"
             )
         return only(x, self.mask)
-
-    @property
-    def _moving(self) -> Any:
-        """m = 1 - b."""
-        return ~self.mask
 
     def _run(self, name: str, passing: Any, times: int = 1) -> Any:
         """What the network says; it must have the shape of its input, or that with `times` as many channels."""
@@ -113,21 +105,20 @@ class AffineCoupling(_Coupling):
             s, t = self._run("scale_net", passing), self._run("translate_net", passing)
         return (s if self.bound is None else self.bound(s)), t
 
-    def _moves(self, x: Any) -> tuple[Any, Any, Any]:
-        """(1-b)⊙s(b⊙x), t(b⊙x) and 1-b: s is selected once for all that it is for, as it may be infinite where b is 1."""
+    def _moves(self, x: Any) -> tuple[Any, Any]:
+        """(1-b)⊙s(b⊙x) and t(b⊙x): s is selected once for all that it is for, as it may be infinite where b is 1."""
         s, t = self.scale_and_shift(x)
-        m = self._moving
-        return only(s, m), t, m
+        return unless(s, self.mask), t
 
     def forward(self, x: Any) -> tuple[Tensor, Tensor]:
         """x -> y and log|det dy/dx|."""
-        s, t, m = self._moves(x)
-        return _couple(x, s, t, m), _total(s)
+        s, t = self._moves(x)
+        return _couple(x, s, t, self.mask), _total(s)
 
     def inverse(self, y: Any) -> tuple[Any, Any]:
         """y -> x and log|det dx/dy|."""
-        s, t, m = self._moves(y)
-        return (y - only(t, m)) * exp(-s), -_total(s)
+        s, t = self._moves(y)
+        return (y - unless(t, self.mask)) * exp(-s), -_total(s)
 
 
 class AdditiveCoupling(_Coupling):
@@ -142,7 +133,7 @@ class AdditiveCoupling(_Coupling):
 
     def shift(self, x: Any) -> Any:
         """(1-b)⊙t(b⊙x)."""
-        return only(self._run("translate_net", self._passing(x)), self._moving)
+        return unless(self._run("translate_net", self._passing(x)), self.mask)
 
     def forward(self, x: Any) -> tuple[Tensor, Tensor]:
         """x -> y and log|det dy/dx| = 0."""

@@ -80,19 +80,19 @@ class Composition(Transform):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x (data) -> y (noise) and log|det ∂y/∂x|."""
-        logdet = no_change(x)
+        logdet = None
         for transform in self:
             x, change = transform(x)
-            logdet = logdet + change
-        return x, logdet
+            logdet = change if logdet is None else logdet + change
+        return x, no_change(x) if logdet is None else logdet
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """y (noise) -> x (data) and log|det ∂x/∂y|."""
-        logdet = no_change(y)
+        logdet = None
         for transform in reversed(list(self)):
             y, change = transform.inverse(y)
-            logdet = logdet + change
-        return y, logdet
+            logdet = change if logdet is None else logdet + change
+        return y, no_change(y) if logdet is None else logdet
 
 
 class Inverse(Transform):
