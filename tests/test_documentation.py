@@ -30,6 +30,10 @@ MODULES = [
     "tinygen.optim.swa_utils",
     "tinygen.distributions",
     "tinygen.distributions.transforms",
+    "tinygen.testing",
+    "tinygen.testing.devices",
+    "tinygen.testing.properties",
+    "tinygen.testing.strategies",
 ]
 FORMULAS = {"rule"}
 """Functions that are a formula on arrays, with one convention for all: that of FlatBuffer.update (optim)."""

@@ -334,7 +334,7 @@ def check_linear_map(
 
 
 def assert_moves(x: np.ndarray, y: np.ndarray, moves: bool | Sequence[bool], name: str) -> None:
-    """`check_bijection`'s `moves`, for one batch: which elements of y differ from those of x."""
+    """`check_bijection`'s `moves`, for one batch: which elements of y differ from those of x.  name: for the error."""
     assert x.shape == y.shape, f"{name}: moves= compares x with y, and their shapes are {x.shape} and {y.shape}"
     changed = (x != y).reshape(len(x), -1)
     if moves is True:

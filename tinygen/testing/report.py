@@ -25,7 +25,15 @@ GradientError.__module__ = "tinygen.testing"  # where users find it; lists of fa
 
 @dataclass(frozen=True)
 class Finding:
-    """One argument in which a derivative could not be confirmed."""
+    """One argument in which a derivative could not be confirmed.
+
+    kind, order: what was found, and in which derivative.  argument, shape: where; "argument 1", "parameter 'weight'".
+    index, analytic, numeric, uncertainty: the element that is off the most, by the rule and by differences, and how sure
+        these are (in float32 and in float64, and what is allowed, where kind is "imprecise").
+    wrong_elements: how many of how many elements disagree.
+    suspect, line, rule: which operator's rule it is, who called it, how it is written.
+    mistake, error: what it looks like; what was raised.
+    """
 
     kind: str
     """What was found.
@@ -125,7 +133,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class GradientReport:
-    """The outcome of a gradient check.  True when every derivative was confirmed."""
+    """The outcome of a gradient check.  True when every derivative was confirmed.
+
+    name: what was checked.  order: up to which derivative.  dtype: the coarsest in which it computes.
+    checks: how many (argument, order) pairs were compared.  findings: what could not be confirmed.
+    skip_kinks: whether a kink is no failure.
+    """
 
     name: str
     order: int

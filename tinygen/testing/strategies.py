@@ -61,6 +61,8 @@ def broadcastable_shapes(
 ) -> tuple[Shape, ...]:
     """`count` shapes that broadcast together: their dimensions, counted from the last, are equal or 1.
 
+    min_dims, max_dims, min_side, max_side: of the shape that they broadcast to; see shapes.
+
     In most examples every one of them is stretched somewhere, as (2, 1) and (1, 3) are, or (2, 1) and (3,).
     """
     dims = draw(st.sampled_from(_within([2, 3, 1, 0], min_dims, max_dims)))
@@ -106,7 +108,7 @@ def values(
     gap: float = 0.05,
     distinct: bool = False,
 ) -> SearchStrategy[np.ndarray]:
-    """NumPy arrays with values between low and high.
+    """NumPy arrays of one shape and dtype, with values between low and high.
 
     avoid: places (kinks, poles) that no value comes closer to than `gap`.
     distinct: no two values are closer than (high - low) / (2 size), so that no maximum is a tie.
@@ -144,7 +146,12 @@ def tensors(
     requires_grad: bool = False,
     **options: Any,
 ) -> Tensor:
-    """Tensors of a drawn (or given) shape, dtype and memory layout.  Options: those of `values`."""
+    """Tensors of a drawn (or given) shape, dtype and memory layout.
+
+    shape, dtype, layout: one of them, or a strategy for it; by default shapes(), float64, layouts().
+    device, requires_grad: of the tensor.
+    options: those of `values`: low, high, avoid, gap, distinct.
+    """
     chosen = draw(shapes() if shape is None else shape) if not isinstance(shape, tuple) else shape
     kind = draw(dtype) if isinstance(dtype, SearchStrategy) else dtype
     name = layout if isinstance(layout, str) else draw(layout or layouts())
@@ -170,7 +177,10 @@ def conv_geometries(
 ) -> ConvGeometry:
     """Sizes of convolutions in 1, 2 or 3 spatial dimensions (or ndim), with at least one output.
 
-    max_channels: per group.  The input size follows from the output's, so that nothing has to be thrown away; every
+    max_output, max_kernel, max_stride, max_padding, max_dilation: the largest in any dimension.
+    max_groups; max_channels: per group.  min_batch, max_batch: images in a batch.
+
+    The input size follows from the output's, so that nothing has to be thrown away; every
     combination of kernel, stride, padding and dilation that gives at least one output of an input of at least one can occur.
     """
     ndim = draw(st.integers(1, 3)) if ndim is None else ndim
@@ -203,6 +213,7 @@ def modules(
 
     input: (batch, features).  Batches have 3 to 5 elements, and layers at least 3 features: two values normalised by their
         own moments are +1 and -1 whatever they were, and one is 0.
+    max_layers: of a stack, which may hold others.  max_features: of every layer.
     smooth: no ReLU and LeakyReLU.  deterministic: no dropout.
     """
     seed, batch = draw(seeds()), draw(st.integers(3, 5))
