@@ -1,5 +1,7 @@
 """What a file declares is checked before it is believed: memory follows the data, and nothing is waited for."""
 
+import ast
+import json
 import os
 import threading
 import tracemalloc
@@ -151,3 +153,58 @@ def test_labels_number_classes(tmp_path_factory, n, far, near):
     np.savez(file, train_images=images, test_images=images, train_labels=np.arange(n), test_labels=np.full(n, far))
     with pytest.raises(DataError, match="test_labels: labels number the classes"):
         data.load(file)
+
+
+@given(name=st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=20))
+def test_the_line_that_is_offered_for_copying_holds_the_name_as_a_text(tmp_path_factory, name):
+    """Whatever a file is called, the advice is one call, and its argument is that name."""
+    file = tmp_path_factory.mktemp("pickle") / f"{name}.pt"
+    try:
+        file.write_bytes(b"\x80\x02}q\x00.")
+    except (OSError, ValueError):
+        return  # a name that this file system does not have
+    with pytest.raises(ValueError) as error:
+        interchange.load_file(file)
+    code = str(error.value).split("in PyTorch: ", 1)[1]
+    call = ast.parse(code, mode="eval").body
+    assert isinstance(call, ast.Call) and isinstance(call.args[0], ast.Call)
+    assert ast.literal_eval(call.args[0].args[0]) == str(file)
+
+
+def test_weights_are_read_once(tmp_path):
+    """The memory is that of the tensors, and a little: no second copy of the file, nor of one tensor."""
+    tensors = {f"w{i}": np.ones((500, 1000), np.float32) for i in range(6)}
+    interchange.save_file(tensors, tmp_path / "x")
+    interchange.load_file(tmp_path / "x")
+    tracemalloc.start()
+    try:
+        loaded = interchange.load_file(tmp_path / "x")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    total = sum(t.nbytes for t in tensors.values())
+    assert len(loaded) == 6 and total <= peak < 1.1 * total
+
+
+@given(data_=st.data(), cut=st.integers(0, 200))
+def test_a_header_that_says_something_else_than_the_file_is_refused(tmp_path_factory, data_, cut):
+    """Offsets, shapes and dtypes of a safetensors file, changed or cut off."""
+    file = tmp_path_factory.getbasetemp() / "header"
+    interchange.save_file({"a": np.arange(6.0).reshape(2, 3), "b": np.arange(4, dtype=np.int8)}, file)
+    content = file.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    part = header[data_.draw(st.sampled_from(["a", "b"]))]
+    field = data_.draw(st.sampled_from([*part]))
+    small = st.integers(-3, 60) | st.sampled_from([2**31, 2**63, 2**64])
+    other = st.lists(small, max_size=3) | small | st.sampled_from(["F64", "F32", "BF16", "BOOL", "F8_E4M3", "", None])
+    before, part[field] = part[field], data_.draw(other)
+    text = json.dumps(header).encode()
+    file.write_bytes(
+        len(text).to_bytes(8, "little") + text + content[8 + int.from_bytes(content[:8], "little") :][:cut]
+    )
+    try:
+        loaded = interchange.load_file(file)
+    except ValueError as error:
+        assert str(file) in str(error)
+    else:  # only if it says the same
+        assert (part[field] == before or part["dtype"] == "BF16" or 0 in part["shape"]) and set(loaded) == {"a", "b"}
