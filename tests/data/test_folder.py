@@ -164,6 +164,7 @@ BAD = {
     "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it is text"),
     "no pixel": (png_of(0, 0), "."),
     "large": (png_of(8193, 8192), "refused above 67108864"),
+    "a chunk of 2 GB": (PNG[:33] + b"\x7f\xff\xff\xffiCCP" + PNG[41:], "damaged or cut off"),
     "bomb": (png_of(2**20, 2**20), "bomb"),
     "larger": (png_of(2**31 - 1, 2**31 - 1), "."),
 }

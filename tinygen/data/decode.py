@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -72,12 +72,29 @@ def _turn(image: Any) -> int:
     return 1 if image.format == "PNG" and "exif" not in image.info else image.getexif().get(0x0112, 1)
 
 
+class _Within:
+    """A file of which no more is read than there is: asked for the 4 GB that a chunk declares, a plain one makes room for them first."""
+
+    def __init__(self, stream: BinaryIO, size: int):
+        self._stream, self._size = stream, size
+
+    def read(self, n: int | None = -1) -> bytes:
+        left = max(0, self._size - self._stream.tell())
+        return self._stream.read(left if n is None or n < 0 else min(n, left))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def _opened(file: Path, use: Any) -> Any:
     Image = pillow()
     Image.init()
     formats = [kind for kind in FORMATS if kind in Image.OPEN]  # those of this Pillow
     try:
-        with open_regular(file, "data.load") as (stream, _), Image.open(stream, formats=formats) as image:
+        with (
+            open_regular(file, "data.load") as (stream, size),
+            Image.open(_Within(stream, size), formats=formats) as image,
+        ):
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(
                     f"data.load: {file}: it declares {image.height}×{image.width} pixels; refused above {MAX_PIXELS}; "
