@@ -22,6 +22,7 @@ OPTIONS = {
     "gaussian_vae": [],
     "flow_pieces": [],
     "realnvp": [],
+    "tabular": [],
     "image_realnvp": ["--data", "digits"],
     "upsampling": ["--data", "digits"],
     "demo": [],
@@ -33,7 +34,7 @@ OPTIONS = {
 
 
 IMAGES = [name for name in OPTIONS if "--data" in OPTIONS[name]]
-TRAINING = [*IMAGES, "gaussian_vae", "realnvp"]
+TRAINING = [*IMAGES, "gaussian_vae", "realnvp", "tabular"]
 WITHOUT_LABELS = {"dcgan": {"arithmetic.png"}}
 """Pictures that need labels."""
 
@@ -134,6 +135,26 @@ def test_own_array_of_an_odd_size(name, tmp_path, own_images):
 def test_what_cannot_be_done_ends_in_one_message(options, says, tmp_path, own_images):
     done = start("vae", tmp_path, *(option.format(own=own_images) for option in options), warnings="ignore")
     assert done.returncode == 2 and says in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_own_table(labels, tmp_path):
+    """60 rows on a line in space, and 10 beside it."""
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((70, 1)) * [1, 2, 3] + 0.1 * rng.standard_normal((70, 3)) + [0, 0, 9]
+    is_anomaly = np.arange(70) >= 60
+    rows[is_anomaly, 1] += 20
+    file = tmp_path / "own.csv"
+    columns = [rows, is_anomaly[:, None]] if labels else [rows]
+    np.savetxt(file, np.hstack(columns), delimiter=",", header="a,b,c" + ",odd" * labels, comments="")
+    output = run("tabular", tmp_path, "--data", str(file), *["--labels"] * labels)
+    count = (60, 10) if labels else (70, 0)
+    assert f"own: {count[0]} normal rows, {count[1]} anomalies, 3 columns" in output
+    (line,) = [line for line in output.splitlines() if "one Gaussian  " in line]
+    assert line.endswith("1.000 ± 0.000" if labels else "-")
+    assert (tmp_path / "tabular_dry_run" / "scores.png").stat().st_size > 1000
+    done = start("tabular", tmp_path, "--data", str(tmp_path / "none.csv"))
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
 
 
 def state_of(folder):

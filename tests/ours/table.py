@@ -92,9 +92,9 @@ def rows(*sizes: int, **values: Any) -> SearchStrategy[tg.Tensor]:
     return ts.tensors(BATCH.map(lambda n: (n, *sizes)), **values)
 
 
-def several_rows(*sizes: int) -> SearchStrategy[tg.Tensor]:
+def several_rows(*sizes: int, **values: Any) -> SearchStrategy[tg.Tensor]:
     """(batch, *sizes) for moments over the batch: two values normalised by their own are +1 and -1 whatever they were."""
-    return st.integers(3, 5).flatmap(lambda n: ts.tensors((n, *sizes), distinct=True))
+    return st.integers(3, 5).flatmap(lambda n: ts.tensors((n, *sizes), distinct=True, **values))
 
 
 def labels(classes: int, *sizes: int) -> SearchStrategy[tg.Tensor]:

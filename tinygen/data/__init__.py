@@ -47,6 +47,7 @@ from tinygen.data.sampler import (
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
+from tinygen.data.standardizer import Standardizer
 from tinygen.data.toys import (
     gaussian_mixture,
     gaussian_mixture_log_prob,
@@ -107,6 +108,8 @@ __all__ = [
     "default_convert",
     "get_worker_info",
     "WorkerInfo",
+    # tables
+    "Standardizer",
     # corruption
     "masking_noise",
     "gaussian_noise",
