@@ -35,6 +35,8 @@ check: .venv-dev/stamp
 	.venv-dev/bin/ruff format --check .
 	.venv-dev/bin/ruff check .
 	.venv-dev/bin/mypy
+	.venv-dev/bin/python -m tests.type_share
+	.venv-dev/bin/python -m pytest -m slow tests/test_types.py
 	.venv-dev/bin/python -m pytest -n 2
 
 format: .venv-dev/stamp

@@ -13,7 +13,7 @@ from tinygen import search_path as _search_path  # first: see there
 
 # isort: split
 
-from typing import TYPE_CHECKING as _TYPE_CHECKING
+import typing as _typing
 
 import numpy as _np
 
@@ -122,5 +122,5 @@ __all__ = [
     *_ops,
 ]
 
-if not _TYPE_CHECKING:  # a type checker knows the names that there are
+if not _typing.TYPE_CHECKING:  # a type checker knows the names that there are
     __getattr__ = _missing.attribute_of(__name__)

@@ -13,7 +13,7 @@ verifies files; `idx` (MNIST's format), `files` (NumPy's), `points` (tables), `f
 read them, and trust none; `checksums` says which data they are.
 """
 
-from typing import TYPE_CHECKING as _TYPE_CHECKING
+import typing as _typing
 
 from tinygen import missing as _missing
 from tinygen.data import binarize
@@ -126,5 +126,5 @@ __all__ = [
     "read_npz",
 ]
 
-if not _TYPE_CHECKING:
+if not _typing.TYPE_CHECKING:
     __getattr__ = _missing.attribute_of(__name__)

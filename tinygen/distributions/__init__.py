@@ -11,7 +11,7 @@ differentiated, to any order, in the arguments and the value.  Gamma, Beta and D
 samples needs the derivative of the incomplete gamma function in its shape.
 """
 
-from typing import TYPE_CHECKING as _TYPE_CHECKING
+import typing as _typing
 
 from tinygen import missing as _missing
 from tinygen.distributions import constraints, transforms
@@ -70,5 +70,5 @@ __all__ = [
     "transforms",
 ]
 
-if not _TYPE_CHECKING:
+if not _typing.TYPE_CHECKING:
     __getattr__ = _missing.attribute_of(__name__)

@@ -5,7 +5,7 @@ init: starting values of parameters.
 flows: invertible layers with their log-determinants.
 """
 
-from typing import TYPE_CHECKING as _TYPE_CHECKING
+import typing as _typing
 
 from tinygen import missing as _missing
 from tinygen.nn import flows, functional, init, utils
@@ -33,5 +33,5 @@ __all__ = [
     *_layers,
 ]
 
-if not _TYPE_CHECKING:
+if not _typing.TYPE_CHECKING:
     __getattr__ = _missing.attribute_of(__name__)

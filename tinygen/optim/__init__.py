@@ -5,7 +5,7 @@ PyTorch's arguments.  `optimizer.py` holds what they share, `flat.py` makes it f
 over time, `averaging.py` and `swa_utils.py` average weights.  `LBFGS` is no rule for every element by itself: it has a step of its own.
 """
 
-from typing import TYPE_CHECKING as _TYPE_CHECKING
+import typing as _typing
 
 from tinygen import missing as _missing
 from tinygen.optim import lr_scheduler, swa_utils
@@ -43,5 +43,5 @@ __all__ = [
     "swa_utils",
 ]
 
-if not _TYPE_CHECKING:
+if not _typing.TYPE_CHECKING:
     __getattr__ = _missing.attribute_of(__name__)

@@ -3,7 +3,7 @@
 One file per subject.  Names, arguments and defaults are PyTorch's.
 """
 
-from typing import TYPE_CHECKING as _TYPE_CHECKING
+import typing as _typing
 
 from tinygen import missing as _missing
 from tinygen.nn.functional.activation import (
@@ -206,5 +206,5 @@ __all__ = [
 
 _take_numpys_names(globals(), __all__)
 
-if not _TYPE_CHECKING:
+if not _typing.TYPE_CHECKING:
     __getattr__ = _missing.attribute_of(__name__)

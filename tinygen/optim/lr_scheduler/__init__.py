@@ -7,7 +7,7 @@ LambdaLR, CyclicLR, OneCycleLR and CosineAnnealingWarmRestarts are exceptions, t
 Every scheduler can be copied and pickled with its optimizer, and has state_dict and load_state_dict.
 """
 
-from typing import TYPE_CHECKING as _TYPE_CHECKING
+import typing as _typing
 
 from tinygen import missing as _missing
 from tinygen.optim.lr_scheduler.base import LRScheduler
@@ -48,5 +48,5 @@ __all__ = [
 _LRScheduler = LRScheduler
 """Its old name in PyTorch, which schedulers of one's own are often derived from."""
 
-if not _TYPE_CHECKING:
+if not _typing.TYPE_CHECKING:
     __getattr__ = _missing.attribute_of(__name__)
