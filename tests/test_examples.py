@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tinygen.training import records
+
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 OPTIONS = {
     "autoencoder": ["--data", "digits"],
@@ -75,6 +77,9 @@ def test_example(name, tmp_path):
         assert json.loads((folder / "config.json").read_text("utf-8"))["name"] == name
         lines = next(folder.glob("*metrics.jsonl")).read_text("utf-8").splitlines()
         assert "loss" in json.loads(lines[0]) or "G loss" in json.loads(lines[0])
+        if name != "upsampling":  # which compares decoders by measures of its own
+            measured = records.read(folder)
+            assert measured and all(record.by == name for record in measured), "what `tinygen compare` reads"
 
 
 @pytest.fixture(scope="module")

@@ -156,9 +156,9 @@ def train_conv_classifier(
 
 
 def new_conv_classifier(train: data.ImageDataset, hidden: int = 128) -> ConvClassifier:
-    """Untrained, for the images and classes of a data set; of sides beyond 64 pixels it sees means over squares."""
+    """Untrained, for the images and classes of a data set; of sides beyond 48 pixels it sees means over squares, 32 a side."""
     sides, classes = train.image_shape[-2:], int(_labels(train).max()) + 1
-    pool = min(math.ceil(max(sides) / 64), max(1, min(sides) // 4))
+    pool = max(1, min(round(max(sides) / 32), min(sides) // 4))
     return ConvClassifier(train.image_shape, hidden=hidden, classes=classes, pool=pool)
 
 
