@@ -125,7 +125,7 @@ MOONS = (None, "moons", "two_moons")
 def _points(args: argparse.Namespace) -> tuple[Samples, Samples]:
     if args.data in MOONS:
         args.data, n = None, 300 if args.dry_run else 5000
-        moons = (data.two_moons(n, args.noise, generator=args.seed + i).astype(np.float32) for i in range(2))
+        moons = (data.two_moons(n, args.noise, generator=i).astype(np.float32) for i in range(2))  # for all seeds
         return Samples(next(moons)), Samples(next(moons))
     if args.data in data.SETS or Path(args.data).is_dir():
         raise UsageError(f"{args.data} are images, and this model learns points, rows of numbers; {_learners(False)}")

@@ -101,9 +101,7 @@ def load_images(args: argparse.Namespace) -> tuple[data.ImageDataset, data.Image
     }
     try:
         if args.data is not None:
-            train, test = data.load(
-                args.data, args.size, **options
-            )  # whatever the seed: runs are measured on the same images
+            train, test = data.load(args.data, args.size, **options)  # one split for all seeds, so that runs compare
         else:
             try:
                 train, test = data.load("mnist", args.size, **options)

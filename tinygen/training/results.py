@@ -31,7 +31,7 @@ def write_json(file: Path, content: Any) -> Path:
 
 
 def write_text(file: str | Path, text: str) -> Path:
-    """Write it beside its place and move it there: a reader never sees half of it, and a link is replaced, not followed."""
+    """Write it in one step, and never through a link; halves of characters, as names of files may have them, as escapes."""
     return atomic.write(file, text.encode(errors="backslashreplace"))
 
 
