@@ -1,16 +1,17 @@
 """Interrupt `tinygen train` at random moments, by Ctrl-C or SIGTERM, go on with --resume, and compare how it ends, bit for bit.
 
-    python benchmarks/interrupts.py                      # 200 interrupts of five models, twenty minutes
+    python benchmarks/interrupts.py                      # 200 interrupts of five models, some minutes
     python benchmarks/interrupts.py vae gan --times 20
     python benchmarks/interrupts.py --seed 1
 
 Each model is trained once undisturbed on the embedded digits (or on two moons), with a picture and a held-out loss after every
 epoch and the savings at their default, a minute apart.  Then again: after a random number of steps and up to half a second
 more, or in a quarter of the cases after a random share of the whole time, the process gets SIGINT or SIGTERM, once, and the
-same command with --resume goes on, until one comes to its end; then the next round begins.  So the signals fall while modules
-are imported, between two operators, while a picture is drawn, a file written or the end measured.
+same command with --resume goes on, until one comes to its end; then the next round begins.  So the signals fall between two
+operators, while a picture is drawn, a file written or the end measured.  Every command is a process of its own, forked from one
+that has imported tinygen: imports take longer than such trainings, and there is nothing to lose before.
 
-After each of them: the process ends by itself, within half a minute; what is stored can be read; and no step is lost: the log
+After each of them: the process ends by itself; what is stored can be read; and no step is lost: the log
 has no line beyond the stored state.  After the last: all arrays and numbers of the final checkpoints, the log, the pictures and
 the measured numbers are those of the undisturbed run, but for seconds.  The exit status is 1 if anything else happens.
 
@@ -19,32 +20,34 @@ All models together are a row of docs/results.md (`make reproduce` writes that p
 
 import argparse
 import json
+import os
 import platform
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from kill_and_resume import ENVIRONMENT, ROOT, contents, differences
+from kill_and_resume import ROOT, contents, differences
 
-from tinygen import checkpoint, training
+from tinygen import checkpoint, data, training
+from tinygen.cli import main as main_of_tinygen
 from tinygen.models import Result
 
-DIGITS = ["--data", "digits", "--batch-size", "50"]
+DIGITS = ["--data", "digits.npz", "--batch-size", "50"]  # without labels: then the measuring at the end is short
 MODELS = {
-    "vae": [*DIGITS, "--epochs", "15", "--hidden", "32", "--latent", "4"],
+    "vae": [*DIGITS, "--epochs", "8", "--hidden", "16", "--latent", "4"],
     "gan": [*DIGITS, "--epochs", "8", "--hidden", "16", "16", "--latent", "4"],
-    "conv_autoencoder": [*DIGITS, "--epochs", "2"],
+    "conv_autoencoder": [*DIGITS, "--epochs", "2", "--code", "4"],
     "image_realnvp": [*DIGITS, "--epochs", "2", "--scales", "1", "--hidden", "4"],
-    "realnvp": ["--epochs", "8", "--batch-size", "50"],
+    "realnvp": ["--epochs", "3", "--batch-size", "50", "--hidden", "8", "--depth", "2"],
 }
-PATIENCE = 30
-"""Seconds within which a process that was interrupted ends."""
+PATIENCE = 180
+"""Seconds within which a process that was interrupted ends, on a machine that does ten other things."""
 
 
 @dataclass
@@ -67,6 +70,7 @@ def main():
     args = parser.parse_args()
     if unknown := set(args.models) - set(MODELS):
         parser.error(f"no such model: {', '.join(sorted(unknown))}; there are {', '.join(MODELS)}")
+    os.environ.pop("TINYGEN_SAVE_EVERY", None)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & lets all below it ignore Ctrl-C
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -98,12 +102,10 @@ def main():
 def measure(names, times, moments, out):
     """Rounds of the models in turn until there are as many interrupts: name -> Count."""
     whole, counts = {}, {name: Count() for name in names}
+    np.savez(out / "digits.npz", images=data.digits()[0].images)
     for name in names:
         since = time.perf_counter()
-        process = start(name, out / "whole")
-        _, error = process.communicate()
-        if process.returncode:
-            raise RuntimeError(f"{name} ended with status {process.returncode}:\n{error}")
+        main_of_tinygen(words(name, out / "whole"))
         whole[name] = contents(out / "whole" / name), time.perf_counter() - since
         print(f"{name}: undisturbed, {whole[name][1]:.1f} s", flush=True)
     turn = 0
@@ -120,59 +122,92 @@ def measure(names, times, moments, out):
     return counts
 
 
-def start(name, out):
-    """`tinygen train` in a process of its own; with --resume, which changes nothing for a run that is not there yet."""
-    words = ["train", name, "--out", str(out), "--device", "cpu", "--resume", *MODELS[name]]
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-m", "tinygen", *words], env=ENVIRONMENT, cwd=ROOT, **pipes)
+def words(name, out):
+    """`tinygen train`; with --resume, which changes nothing for a run that is not there yet."""
+    here = [word.replace("digits.npz", str(out.parent / "digits.npz")) for word in MODELS[name]]
+    return ["train", name, "--out", str(out), "--device", "cpu", "--resume", *here]
+
+
+class Process:
+    """A command in a process of its own."""
+
+    def __init__(self, words):
+        self.errors = tempfile.TemporaryFile("w+")
+        self.status = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            status = 1
+            try:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+                os.dup2(self.errors.fileno(), 2)
+                status = main_of_tinygen(words)
+            except KeyboardInterrupt:
+                status = 130
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(status)
+
+    def ended(self, seconds=0.0):
+        """Whether it has ended, within so many seconds."""
+        until = time.monotonic() + seconds
+        while self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = os.waitstatus_to_exitcode(status)
+            elif time.monotonic() >= until:
+                return False
+            else:
+                time.sleep(0.002)
+        return True
+
+    def last_words(self):
+        self.errors.seek(0)
+        return self.errors.read()
 
 
 def interrupted_until_it_ends(name, out, steps, seconds, moments, count):
     """Whether it came to its end.  What each interrupt does is added to the count."""
     folder = out / name
     while True:
-        process = start(name, out)
-        try:
-            if moments.random() < 0.75:
-                wait_for_steps(process, folder, moments.randint(1, 1 + steps // 6))
-                _, error = process.communicate(timeout=moments.uniform(0, 0.5))
-            else:
-                _, error = process.communicate(timeout=moments.uniform(0, seconds))
-        except subprocess.TimeoutExpired:
-            number, since = moments.choice([signal.SIGINT, signal.SIGTERM]), time.perf_counter()
-            process.send_signal(number)
-            try:
-                _, error = process.communicate(timeout=PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
-                count.faults.append(f"still there {PATIENCE} s after {signal.Signals(number).name}")
-                return False
-            if process.returncode != 0:  # otherwise it came to its end by itself at that moment
-                count.interrupts += 1
-                count.longest = max(count.longest, time.perf_counter() - since)
-                if process.returncode not in (130, -number):  # the latter before or after the training
-                    count.faults.append(f"status {process.returncode}: {last_line(error)}")
-                    return False
-                count.in_training += "saved in" in error
-                lost, fault = lost_steps(folder)
-                count.lost_steps += lost
-                if fault or lost:
-                    count.faults.append(fault or f"{lost} steps lost: {last_line(error)}")
-                    return False
-                continue
-        if process.returncode:
-            count.faults.append(f"gone on with: status {process.returncode}: {last_line(error)}")
+        process = Process(words(name, out))
+        if moments.random() < 0.75:
+            wait_for_steps(process, folder, moments.randint(1, 1 + steps // 6))
+            pause = moments.uniform(0, 0.5)
+        else:
+            pause = moments.uniform(0, seconds)
+        if process.ended(pause):
+            if process.status:
+                count.faults.append(f"gone on with: status {process.status}: {last_line(process.last_words())}")
+            return not process.status
+        number, since = moments.choice([signal.SIGINT, signal.SIGTERM]), time.perf_counter()
+        os.kill(process.pid, number)
+        if not process.ended(PATIENCE):
+            os.kill(process.pid, signal.SIGKILL)
+            count.faults.append(f"still there {PATIENCE} s after {signal.Signals(number).name}")
             return False
-        return True
+        if process.status == 0:  # it came to its end at that moment
+            return True
+        count.interrupts += 1
+        count.longest = max(count.longest, time.perf_counter() - since)
+        error = process.last_words()
+        count.in_training += "saved in" in error
+        lost, fault = lost_steps(folder)
+        count.lost_steps += lost
+        if process.status not in (130, -number):  # the latter before or after the training
+            fault = f"status {process.status}"
+        if fault or lost:
+            count.faults.append(f"{fault or f'{lost} steps lost'}: {last_line(error)}")
+            return False
 
 
 def wait_for_steps(process, folder, number):
     """Until the log has so many lines more, or the process has ended."""
     log = folder / "metrics.jsonl"
     until = lines_of(log) + number
-    while process.poll() is None and lines_of(log) < until:
-        time.sleep(0.005)
+    while lines_of(log) < until and not process.ended():
+        time.sleep(0.002)
 
 
 def lines_of(log):
