@@ -202,7 +202,6 @@ def test_the_overview_lists_models_examples_and_commands(capsys):
         ("sample nowhere", "nowhere is no run that was trained"),
         ("compare nowhere", "nowhere is no run that was trained"),
         ("train vae --data nowhere.npz --device cpu", "nowhere.npz"),
-        ("train dcgan --data PICTURES --size 10 --crop --device cpu", "10×10 are not; pad or crop"),
         ("train image_realnvp --data PICTURES --size 10 --crop --device cpu", "2 squeezes halve the sides"),
         ("train realnvp --data nowhere.npy --device cpu", "nowhere.npy"),
     ],

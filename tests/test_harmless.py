@@ -82,7 +82,9 @@ def test_bash_reads_every_name_of_a_file_as_one_word(names):
     """A name is any bytes but 0; quoted in a command, those very bytes are what the program gets."""
     line = harmless.command(*map(os.fsdecode, names)).removeprefix("tinygen ")
     assert line.isprintable()
-    said = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, env={"LC_ALL": "C.UTF-8"})
+    said = subprocess.run(
+        ["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, env={"LC_ALL": "C.UTF-8"}, timeout=60
+    )
     assert said.stdout.split(b"\0")[:-1] == names
 
 

@@ -79,7 +79,9 @@ def checked(tmp_path: Path, program: str) -> str:
     file.write_text(program, "utf-8")
     options = ["--strict", "--follow-imports=silent", "--no-incremental", "--hide-error-context", "--no-error-summary"]
     root = Path(tinygen.__file__).parent.parent
-    run = subprocess.run([sys.executable, "-m", "mypy", *options, file], cwd=root, capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-m", "mypy", *options, file], cwd=root, capture_output=True, text=True, timeout=280
+    )
     assert not run.stderr, run.stderr
     return run.stdout
 

@@ -18,7 +18,7 @@ LEAST = 0.9
 def report() -> dict[str, Any]:
     """What `pyright --verifytypes` says, with what this Python has installed."""
     arguments = ["--pythonpath", sys.executable, "--verifytypes", "tinygen", "--ignoreexternal", "--outputjson"]
-    run = subprocess.run([sys.executable, "-m", "pyright", *arguments], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-m", "pyright", *arguments], capture_output=True, text=True, timeout=900)
     if not run.stdout.lstrip().startswith("{"):
         raise RuntimeError(f"pyright did not run: {run.stdout}{run.stderr}")
     return json.loads(run.stdout)["typeCompleteness"]

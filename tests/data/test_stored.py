@@ -20,6 +20,7 @@ arrays = st.tuples(shapes, st.sampled_from([np.uint8, np.float32, ">f8", np.bool
 indices = st.integers(-4, 3) | st.lists(st.integers(-4, 3), min_size=1, max_size=4) | st.slices(4)
 
 
+@pytest.mark.filterwarnings("ignore:data.load.*squashed")  # which it rightly says, and which is the same both ways
 @given(array=arrays, size=st.sampled_from([None, 3, (5, 2)]), grey=st.booleans(), crop=st.booleans(), index=indices)
 def test_they_are_those_in_memory(tmp_path_factory, array, size, grey, crop, index):
     file = tmp_path_factory.getbasetemp() / "stored.npy"

@@ -102,7 +102,7 @@ def record() -> None:
         "DURATIONS": str(STATE / "seconds.json"),
         "COVERAGE_FILE": str(STATE / "coverage"),
     }
-    subprocess.run([*command, *options], cwd=ROOT, env=os.environ | where)
+    subprocess.run([*command, *options], cwd=ROOT, env=os.environ | where, timeout=7200)
 
 
 class Seen:
