@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen import backend
+from tinygen import atomic, backend
 from tinygen.checkpoint import DTYPES
 from tinygen.regular import open_regular
 from tinygen.tensor import Tensor
@@ -50,8 +50,13 @@ def save_file(tensors: Mapping[str, Any], filename: str | Path, metadata: Mappin
             f"save_file: a dict of tensors is expected, got {type(tensors).__name__}; pass model.state_dict()"
         )
     arrays = {name: _as_the_file_has_it(name, value) for name, value in tensors.items()}
+    if not (folder := Path(filename).absolute().parent).is_dir():
+        raise FileNotFoundError(f"save_file: {filename} cannot be written: there is no folder {folder}")
     try:
-        write(arrays, Path(filename), {"format": "pt"} if metadata is None else dict(metadata))
+        with atomic.replacing(
+            filename
+        ) as partial:  # a link is replaced, not followed; what stood there is whole until then
+            write(arrays, partial, {"format": "pt"} if metadata is None else dict(metadata))
     except SafetensorError as error:
         raise OSError(f"save_file: {filename} cannot be written ({error})") from error
 

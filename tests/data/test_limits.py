@@ -208,3 +208,11 @@ def test_a_header_that_says_something_else_than_the_file_is_refused(tmp_path_fac
         assert str(file) in str(error)
     else:  # only if it says the same
         assert (part[field] == before or part["dtype"] == "BF16" or 0 in part["shape"]) and set(loaded) == {"a", "b"}
+
+
+def test_weights_are_not_written_through_a_link(tmp_path):
+    (tmp_path / "mine").write_text("precious")
+    (tmp_path / "x.safetensors").symlink_to(tmp_path / "mine")
+    interchange.save_file({"a": np.ones(3)}, tmp_path / "x.safetensors")
+    assert (tmp_path / "mine").read_text() == "precious"
+    assert interchange.load_file(tmp_path / "x.safetensors")["a"].tolist() == [1, 1, 1]
