@@ -66,7 +66,7 @@ def check_range(name: str, x: tg.Tensor, low: float, high: float, fix: str, slac
     """
     if x.device.type != "cpu" or not x.numel() or (low, high) == (-math.inf, math.inf):
         return
-    least, greatest = x.min().item(), x.max().item()
+    least, greatest = x.array.min().item(), x.array.max().item()
     if least < low - slack or greatest > high + slack:
         raise ValueError(
             f"{name}: values in [{low:g}, {high:g}] are expected, as the model gives no others, got {least:.4g} to "

@@ -118,7 +118,7 @@ class GAN(Model):
         with tg.no_grad():
             fake = self.generator(self.latents(len(real)))
         on_real, on_fake = self.discriminator(2 * real - 1), self.discriminator(fake)
-        loss = nn.functional.softplus(-on_real).mean() + nn.functional.softplus(on_fake).mean()
+        loss = tg.softplus(-on_real).mean() + tg.softplus(on_fake).mean()
         return loss, _mean_probability(on_real), _mean_probability(on_fake)
 
     def generator_loss(self, n: int) -> tg.Tensor:
@@ -128,7 +128,7 @@ class GAN(Model):
         """
         with frozen(self.discriminator):
             logits = self.discriminator(self.generator(self.latents(n)))
-        return -nn.functional.softplus(logits).mean() if self.saturating else nn.functional.softplus(-logits).mean()
+        return -tg.softplus(logits).mean() if self.saturating else tg.softplus(-logits).mean()
 
     def play(self, d_optimizer: Any, g_optimizer: Any, *real: tg.Tensor) -> dict[str, list[tg.Tensor]]:
         """One round of the game: a discriminator step for each batch given, then one generator step.

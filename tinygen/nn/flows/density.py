@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygen import ops
 from tinygen.backend import Generator
 from tinygen.creation import rand, randn
 from tinygen.errors import ShapeError
-from tinygen.nn import functional as F
 from tinygen.tensor import Tensor
 
 
@@ -61,7 +61,7 @@ class StandardLogistic(Density):
 
     def log_prob(self, z: Tensor) -> Tensor:
         z = self._checked(z)
-        return -(F.softplus(z) + F.softplus(-z)).flatten(1).sum(1)
+        return -(ops.softplus(z) + ops.softplus(-z)).flatten(1).sum(1)
 
     def sample(self, n: int, *, dtype: Any = None, device: Any = None, generator: Generator | None = None) -> Tensor:
         """By inverting the distribution function: z = log u − log(1 − u)."""

@@ -22,7 +22,6 @@ from tinygen.creation import zeros
 from tinygen.engine import no_grad
 from tinygen.errors import ShapeError
 from tinygen.memory import as_a_whole
-from tinygen.nn import functional as F
 from tinygen.nn.module import Module
 from tinygen.nn.parameter import Parameter
 from tinygen.tensor import Tensor
@@ -203,7 +202,7 @@ class Logit(Transform):
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """y (logits) -> x (data) and log|det ∂x/∂y|."""
-        log_p, log_q = -F.softplus(-y), -F.softplus(y)
+        log_p, log_q = -ops.softplus(-y), -ops.softplus(y)
         return (y.sigmoid() - self.margin) / (1 - 2 * self.margin), -self._logdet(log_p, log_q)
 
     def _logdet(self, log_p: Tensor, log_q: Tensor) -> Tensor:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.backend import Generator, default_generator, device_of
+from tinygen.backend import ARRAY_MODULES, Generator, default_generator, device_of
 from tinygen.engine import Node, Op
 from tinygen.errors import ShapeError
 from tinygen.layout import laid_out_like
 from tinygen.memory import drawn
-from tinygen.ops.elementwise import only, zero
+from tinygen.ops.elementwise import _only, zero
 from tinygen.tensor import Tensor
 
 __all__ = ["dropout", "dropout1d", "dropout2d", "dropout3d"]
@@ -86,7 +86,8 @@ def _dropout(
     if p == 1:
         return zero(input)
     source = generator or default_generator(device_of(input.array if isinstance(input, Node) else input))
-    return only(input, _kept(drawn(partial(source.uniform, shape, np.float32)), input, p=p)) * (1 / (1 - p))
+    kept = _kept(drawn(partial(source.uniform, shape, np.float32)), input, p=p)
+    return _scaled(input, kept, factor=1 / (1 - p))
 
 
 def _of_draws(xp: Any, draws: Any, x: Any, p: float) -> Any:
@@ -95,4 +96,19 @@ def _of_draws(xp: Any, draws: Any, x: Any, p: float) -> Any:
     return laid_out_like(xp, kept, x) if kept.shape == x.shape else kept
 
 
+def _scaled_only(xp: Any, x: Any, kept: Any, factor: float) -> Any:
+    """factor · x where it is kept, 0 elsewhere, whatever x is there."""
+    out = _only(xp, x, kept)
+    out *= factor
+    return out
+
+
 _kept = Op(_of_draws, name="dropout_mask")
+_scaled = Op(_scaled_only, lambda g, _, _x, kept, factor: _back(g, kept, factor), None, name="dropout")
+
+
+def _back(g: Any, kept: Any, factor: float) -> Any:
+    """_scaled of a gradient, without calling an operator for arrays."""
+    if isinstance(g, Node):
+        return _scaled(g, kept, factor=factor)
+    return _scaled_only(ARRAY_MODULES.get(type(g), np), g, kept, factor)
