@@ -7,6 +7,17 @@
     y.backward()            # x.grad is 2x
 
 The names, argument orders and defaults are PyTorch's.  To read the source, start with `engine.py`.
+
+These arguments mean the same in every function:
+
+    input, other, x     tensors; numbers too, where they broadcast.  A: a matrix (..., m, n), or several.
+    dim, keepdim        the dimension or dimensions, negative ones counted from the end; whether they stay, with size 1
+    size, shape         sizes; *args: the same, one by one
+    dtype, device       of the result: a NumPy dtype or its name; "cpu", "cuda", "cuda:1".  None: those of the inputs, or the
+                        default ones
+    requires_grad       whether gradients are to flow to the result
+    generator, seed     where random numbers come from (None: the default generator of the device); an integer from 0
+    path                a file's name, text or pathlib.Path
 """
 
 from tinygen import search_path as _search_path  # first: see there

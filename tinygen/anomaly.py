@@ -46,7 +46,10 @@ class detect_anomaly(ContextDecorator):
             raise AnomalyError("\n".join([head, *_evidence(out, arrays)]))
 
     def backward(self, node: Node, x: Node, rule: Rule, gx: Any, g: Any) -> None:
-        """Called by the engine after every derivative rule."""
+        """Called by the engine after every derivative rule.
+
+        node: what the operator made.  rule: it gave gx, for the input x, from g, the gradient of node.
+        """
         array, incoming = (v.array if isinstance(v, Node) else v for v in (gx, g))
         bad = _count_bad(array)
         if bad and not _count_bad(incoming) and node.op is not None:

@@ -113,7 +113,10 @@ def _second_name(path: Path) -> Path | None:
 
 
 def to_bytes(state: Any, caller: str = "checkpoint.save", tensor: str = "$array") -> bytes:
-    """The content of a file.  tensor: how Tensors are marked; "$tensor" makes `from_file` tell them from arrays."""
+    """The content of a file.  tensor: how Tensors are marked; "$tensor" makes `from_file` tell them from arrays.
+
+    caller: the function to be named in errors.
+    """
     from safetensors.numpy import save as to_safetensors
 
     arrays: dict[str, np.ndarray] = {}
@@ -128,7 +131,7 @@ def to_bytes(state: Any, caller: str = "checkpoint.save", tensor: str = "$array"
 
 
 def hint(value: Any) -> str:
-    """What to save instead of an object that has a state."""
+    """What to save instead of an object that has a state.  value: that object."""
     return "; save its state_dict()" if hasattr(value, "state_dict") and not isinstance(value, type) else ""
 
 

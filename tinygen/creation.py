@@ -116,7 +116,10 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
 def asarray(
     obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """Like `as_tensor`; copy=True always copies, copy=False raises ValueError where a copy is needed."""
+    """Like `as_tensor`; copy=True always copies, copy=False raises ValueError where a copy is needed.
+
+    obj: anything that `tensor` takes.
+    """
     out = as_tensor(obj, dtype, device)
     given = obj.array if isinstance(obj, Node) else obj
     shared = out is obj or backend.is_array(given) and out.array is given
@@ -199,7 +202,10 @@ def ones(*args: Any, size: Any = None, dtype: Any = None, device: Any = None, re
 
 
 def full(size: Any, fill_value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """One value everywhere; without dtype: bool, int64 or the default dtype, after the value."""
+    """One value everywhere; without dtype: bool, int64 or the default dtype, after the value.
+
+    fill_value: a number or a truth value.
+    """
     if dtype is None and isinstance(fill_value, bool | int):
         dtype = np.bool_ if isinstance(fill_value, bool) else np.int64
     return _filled("full", (size,), dtype, device, requires_grad, fill_value)
@@ -250,12 +256,18 @@ def logspace(start: float, end: float, steps: int, base: float = 10.0, dtype: An
 
 
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """The indices (2, number) of the lower triangle of a matrix: rows and columns, up to `offset` above the diagonal."""
+    """The indices (2, number) of the lower triangle of a matrix: rows and columns, up to `offset` above the diagonal.
+
+    row, col: the sizes of the matrix.
+    """
     return _triangle(np.tril_indices, row, col, offset, dtype, device)
 
 
 def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """The indices (2, number) of the upper triangle of a matrix: rows and columns, from `offset` above the diagonal on."""
+    """The indices (2, number) of the upper triangle of a matrix: rows and columns, from `offset` above the diagonal on.
+
+    row, col: the sizes of the matrix.
+    """
     return _triangle(np.triu_indices, row, col, offset, dtype, device)
 
 
@@ -266,7 +278,10 @@ def _triangle(find: Callable[..., Any], row: int, col: int, offset: int, dtype: 
 
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
-    """Coordinates of a grid: one tensor per axis, each of the grid's shape."""
+    """Coordinates of a grid: one tensor per axis, each of the grid's shape.
+
+    indexing: "ij", the first tensor runs along dimension 0, or "xy", along dimension 1.
+    """
     arrays = [x.array for x in (tensors[0] if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else tensors)]
     return tuple(Tensor(a) for a in backend.array_module(arrays[0]).meshgrid(*arrays, indexing=indexing))
 
@@ -462,13 +477,16 @@ def randn_like(
 def full_like(
     input: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """Like `full`, with the shape, dtype and device of a tensor."""
+    """Like `full`, with the shape, dtype and device of a tensor.  fill_value: a number."""
     device = backend.device_of(input.array) if device is None else device
     return full(tuple(input.shape), fill_value, input.dtype if dtype is None else dtype, device, requires_grad)
 
 
 def randint_like(input: Any, low: int, high: int | None = None, *, generator: Generator | None = None) -> Tensor:
-    """Like `randint`, with the shape, dtype and device of a tensor."""
+    """Like `randint`, with the shape, dtype and device of a tensor.
+
+    low, high: draws from low, ..., high - 1; one number alone is high, and low is 0.
+    """
     low, high = (0, low) if high is None else (low, high)
     device = backend.device_of(input.array)
     return randint(low, high, tuple(input.shape), generator=generator, dtype=input.dtype, device=device)

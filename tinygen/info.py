@@ -24,6 +24,7 @@ class finfo:
 
     eps: the difference between 1 and the next number.  max, min: the largest and the smallest (most negative) one.
     tiny, smallest_normal: the smallest positive one with all its digits.  resolution: 10^-(decimal digits).  bits, dtype.
+    type: the dtype, or its name.  Raises TypeError for a dtype that is not floating-point.
     """
 
     dtype: str
@@ -52,7 +53,10 @@ class finfo:
 
 
 class iinfo:
-    """The limits of an integer dtype (torch.iinfo): min, max, bits, dtype."""
+    """The limits of an integer dtype (torch.iinfo): min, max, bits, dtype.
+
+    type: the dtype, or its name.  Raises TypeError for a dtype that is not an integer.
+    """
 
     dtype: str
     bits: int
@@ -72,7 +76,7 @@ class iinfo:
 
 
 def is_tensor(obj: Any) -> bool:
-    """Whether it is a tensor."""
+    """Whether it is a tensor.  obj: anything."""
     return isinstance(obj, Tensor)
 
 
@@ -101,6 +105,7 @@ def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None
 
     On a GPU nothing can be chosen: sums at equal indices (scatter_add, the gradient of indexing) may differ in their last
     digits from run to run.  So mode=True warns there, and changes nothing.
+    warn_only: accepted, and without effect: it never raises.
     """
     from tinygen.backend import get_default_device
 

@@ -39,6 +39,7 @@ def save_file(tensors: Mapping[str, Any], filename: str | Path, metadata: Mappin
 
     Raises TypeError for what is no dict of tensors, or for a dtype that the format does not know; OSError when the file
     cannot be written.
+    filename: where to.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save_file as write

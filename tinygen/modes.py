@@ -197,7 +197,7 @@ else:
         def __new__(cls, mode=True):
             return _with_or_without_parentheses(cls, mode if callable(mode) else None)
 
-        def __init__(self, mode=True):
+        def __init__(self, mode: Any = True):
             if type(mode).__name__ not in ("bool", "bool_"):
                 raise TypeError(f"inference_mode: True or False is expected, got {mode!r}")
             super().__init__(not mode)

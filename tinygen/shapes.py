@@ -13,6 +13,7 @@ class Size(tuple):
 
     >>> Size((2, 3)).numel()
     6
+    iterable: the sizes.
     """
 
     __slots__ = ()

@@ -78,6 +78,7 @@ class Tensor(Methods):
 
     @property
     def is_cuda(self) -> bool:
+        """Whether its values are on a GPU."""
         return self.device.type == "cuda"
 
     @property
@@ -567,6 +568,7 @@ class Tensor(Methods):
         """The tensor with another dtype, on another device, or like another tensor; itself if nothing changes.
 
         copy: a copy even then.  non_blocking changes nothing: what a copy waits for is the array library's affair.
+        target: a dtype, a device or a tensor, in any order: to(tg.float64), to("cuda"), to(other).
         """
         for t in target:
             if isinstance(t, bool):  # non_blocking, given by position
@@ -637,7 +639,7 @@ class Tensor(Methods):
         return self._new("ones", size, dtype, requires_grad)
 
     def new_full(self, size: Any, fill_value: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-        """A constant of another shape with this tensor's dtype and device."""
+        """A constant of another shape with this tensor's dtype and device.  fill_value: the constant."""
         return self._new("full", (size,), dtype, requires_grad, fill_value)
 
     new_empty = new_zeros

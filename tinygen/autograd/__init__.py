@@ -5,6 +5,9 @@
     function     Function: an operator of your own with its backward pass, in PyTorch's form
     check        gradcheck, gradgradcheck: the derivatives against finite differences
 
+Arguments that mean the same in all of them: func, a function of the inputs, tensors; create_graph, record the pass, for
+derivatives of what it returns; strict, raise RuntimeError where a result does not depend on an input, instead of zeros.
+
 and from elsewhere: modes (no_grad ...), anomaly detection, checkpointing, and `trace`, the backward pass step by step.
 """
 

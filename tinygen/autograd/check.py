@@ -42,6 +42,7 @@ def gradgradcheck(
     """As gradcheck, for the second derivatives too (torch.autograd.gradgradcheck).
 
     grad_outputs: accepted, and not needed: the second derivatives are checked with respect to random ones.
+    func, inputs, eps, atol, rtol, raise_exception, options: as for `gradcheck`.  gen_non_contig_grad_outputs: accepted, and not needed.
     """
     return _checked("gradgradcheck", func, inputs, 2, raise_exception, options)
 

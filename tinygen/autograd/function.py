@@ -113,12 +113,14 @@ class Function:
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Keep in ctx what backward needs, when forward has no ctx: inputs, its arguments, and output, what it returned."""
         raise NotImplementedError(
             "Function: define the static method setup_context(ctx, inputs, output), or forward(ctx, ...)"
         )
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
+        """dL/d(argument) for every argument of forward, or None; grads: dL/d(output) for every output."""
         raise NotImplementedError("Function: define the static method backward(ctx, *grads)")
 
     def __init__(self, *_: Any, **__: Any) -> None:

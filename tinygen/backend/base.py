@@ -19,7 +19,10 @@ _ANYWHERE = nullcontext()
 
 @dataclass(frozen=True)
 class Device:
-    """Where an array lives: `cpu`, or `cuda` with the index of the GPU."""
+    """Where an array lives: `cpu`, or `cuda` with the index of the GPU.
+
+    type: "cpu" or "cuda".  index: the number of the GPU, from 0; None for the CPU.
+    """
 
     type: str
     index: int | None = None
@@ -87,7 +90,8 @@ class Backend(ABC):
         """The device meant by the bare device type."""
 
     @abstractmethod
-    def device_of(self, array: Array) -> Device: ...
+    def device_of(self, array: Array) -> Device:
+        """Where the array lives."""
 
     def using(self, device: Device) -> AbstractContextManager[Any]:
         """Inside of it the library makes its arrays on `device`."""
@@ -98,7 +102,8 @@ class Backend(ABC):
         """A copy of a NumPy array on `device` (NumPy's own backend returns the array itself)."""
 
     @abstractmethod
-    def to_numpy(self, array: Array) -> np.ndarray: ...
+    def to_numpy(self, array: Array) -> np.ndarray:
+        """The array as one of NumPy: a copy, unless it is one."""
 
     @abstractmethod
     def move(self, array: Array, device: Device) -> Array:
@@ -117,14 +122,18 @@ class Backend(ABC):
 
     @abstractmethod
     def view(self, line: Array, offset: int, like: Array) -> Array:
-        """A part of an array of one dimension without gaps: from that byte on, in the shape and the strides of `like`."""
+        """A part of an array of one dimension without gaps: from that byte on, in the shape and the strides of `like`.
+
+        line: that array.  offset: that byte.
+        """
 
     @abstractmethod
     def add_at(self, target: Array, index: Any, values: Array) -> None:
         """target[index] += values, in place, where repeated indices add up."""
 
     @abstractmethod
-    def erf(self, x: Array) -> Array: ...
+    def erf(self, x: Array) -> Array:
+        """The error function of every element of x."""
 
     @property
     @abstractmethod
@@ -140,7 +149,10 @@ class Backend(ABC):
         return None
 
     def allow_tf32(self, allowed: bool) -> None:  # noqa: B027
-        """Whether float32 matrix products may round their factors to TF32; nothing where there is no such thing."""
+        """Whether float32 matrix products may round their factors to TF32; nothing where there is no such thing.
+
+        allowed: True if they may.
+        """
 
     @abstractmethod
     def random(self, seed: int, device: Device) -> Any:

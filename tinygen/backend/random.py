@@ -45,6 +45,7 @@ class Generator:
         return self
 
     def initial_seed(self) -> int:
+        """The seed that the stream began from."""
         return self._seed
 
     def get_state(self) -> dict[str, Any]:

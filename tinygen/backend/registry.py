@@ -26,7 +26,10 @@ _tf32: bool | None = None  # nobody said
 
 
 def register(backend: Backend) -> None:
-    """Make a library known: arrays of its class and devices of its type are served by it from now on."""
+    """Make a library known: arrays of its class and devices of its type are served by it from now on.
+
+    backend: it is asked from then on.
+    """
     _BY_TYPE[backend.type] = backend
     for array_type in (backend.array_type, *backend.tracing_types):
         _BY_ARRAY[array_type] = backend
@@ -54,10 +57,12 @@ def array_module(x: Array) -> ModuleType:
 
 
 def backend_of(x: Array) -> Backend:
+    """The backend that serves an array x."""
     return _BY_ARRAY[type(x)]
 
 
 def device_of(x: Array) -> Device:
+    """Where an array x lives."""
     return _BY_ARRAY[type(x)].device_of(x)
 
 
@@ -114,6 +119,7 @@ def device(name: str | Device, index: int | None = None) -> Device:
     """A device from its name: device("cpu"), device("cuda"), device("cuda:1"), device("cuda", 1).
 
     Raises ValueError for a name that is no device, RuntimeError when there is no such GPU.
+    name: such a name, or a device, which is returned.  index: the number of the GPU, unless the name has it.
     """
     if isinstance(name, Device):
         return name
@@ -140,6 +146,7 @@ def set_default_device(name: str | Device) -> None:
 
 
 def get_default_device() -> Device:
+    """Where new tensors are made when no device is given (torch.get_default_device)."""
     return _default
 
 
@@ -160,6 +167,7 @@ def allow_tf32(allowed: bool = True) -> None:
     TF32 is float32 with 10 binary digits after the point instead of 23: a relative error of up to 5e-4 in each factor, for
     several times the speed, on NVIDIA GPUs from compute capability 8.0 on.  Off unless CuPy's environment variable CUPY_TF32
     is 1.  On the CPU, and for other dtypes, it changes nothing.
+    allowed: False takes it back.
     """
     global _tf32
     _tf32 = bool(allowed)

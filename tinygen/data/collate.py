@@ -27,6 +27,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
 
     Raises ShapeError (a ValueError) when the shapes differ, ValueError for tuples or dicts of different lengths or keys,
     TypeError for anything else (None, an image of PIL's), each saying which part of the sample it is.
+    batch: the samples, a list.
     """
     return collate(batch)
 

@@ -87,6 +87,7 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
     the device, without a copy from the host.  Of an array in a file (np.memmap) only what is asked for is read.
 
     Raises ValueError when there is no array, one has no dimension, or the lengths differ.
+    arrays: those; the first dimension counts the samples.
     """
 
     def __init__(self, *arrays: Any):
@@ -138,6 +139,7 @@ class ConcatDataset(Dataset[Any]):
     """Data sets one after another (torch.utils.data.ConcatDataset); negative indices count from the end.
 
     Raises ValueError when there is none, TypeError for a stream: see ChainDataset.
+    datasets: those, in this order.
     """
 
     def __init__(self, datasets: Iterable[Any]):
@@ -160,7 +162,7 @@ class ConcatDataset(Dataset[Any]):
 
 
 class ChainDataset(IterableDataset[Any]):
-    """Streams one after another (torch.utils.data.ChainDataset)."""
+    """Streams one after another (torch.utils.data.ChainDataset).  datasets: streams, in this order."""
 
     def __init__(self, datasets: Iterable[Any]):
         super().__init__()

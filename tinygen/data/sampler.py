@@ -18,6 +18,7 @@ class Sampler(Generic[T_co]):
     """The base of samplers: `__iter__` gives the indices of one epoch, `__len__` says how many, if that is known.
 
     A subclass need not call `super().__init__()`.  An iterable without this base will do as well.
+    data_source: accepted, and not used.
     """
 
     def __init__(self, data_source: Any = None):
@@ -106,6 +107,7 @@ class RandomSampler(Drawing):
         return self.num_samples
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """The indices of one epoch, drawn with this generator of NumPy's, rng."""
         n, k = len(self.data_source), self.num_samples
         if n == 0 and k > 0:
             raise ValueError(f"RandomSampler: {k} samples cannot be drawn from an empty data set")
@@ -127,6 +129,7 @@ class SubsetRandomSampler(Drawing):
         return len(self.indices)
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """The indices of one epoch, drawn with this generator of NumPy's, rng."""
         return np.asarray([int(i) for i in self.indices], np.int64)[rng.permutation(len(self.indices))]
 
 
@@ -165,6 +168,7 @@ class WeightedRandomSampler(Drawing):
         return self.num_samples
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """The indices of one epoch, drawn with this generator of NumPy's, rng."""
         return rng.choice(len(self.weights), self.num_samples, self.replacement, self.weights / self.weights.sum())
 
 

@@ -103,6 +103,7 @@ def gaussian_mixture_log_prob(
     """The exact log-density of `gaussian_mixture`, and so of `ring` and `grid`, in nats: points (n, D) -> (n,), float64.
 
     Raises ValueError for shapes that do not match, negative weights, std <= 0.
+    means: (K, D), the centres.  weights: (K,); equal ones by default.
     """
     from scipy.special import logsumexp
 
@@ -130,12 +131,18 @@ def ring_means(modes: int = 8, radius: float = 1.0) -> np.ndarray:
 
 
 def ring(n: int, modes: int = 8, radius: float = 1.0, std: float = 0.05, generator: AnyGenerator = None) -> np.ndarray:
-    """n points of `modes` equal Gaussians on a circle, the classic test for a GAN that drops modes: (n, 2), float32."""
+    """n points of `modes` equal Gaussians on a circle, the classic test for a GAN that drops modes: (n, 2), float32.
+
+    radius: of the circle.  std: of each Gaussian.
+    """
     return gaussian_mixture(n, ring_means(modes, radius), std, generator=generator)
 
 
 def grid_means(side: int = 5, spacing: float = 2.0) -> np.ndarray:
-    """The centres of `grid`, row by row from the lower left, around 0: (side², 2), float64."""
+    """The centres of `grid`, row by row from the lower left, around 0: (side², 2), float64.
+
+    side, spacing: as for `grid`.
+    """
     if side < 1:
         raise ValueError(f"grid_means: side >= 1 is expected, got {side}")
     line = spacing * (np.arange(side) - (side - 1) / 2)
@@ -144,14 +151,20 @@ def grid_means(side: int = 5, spacing: float = 2.0) -> np.ndarray:
 
 
 def grid(n: int, side: int = 5, spacing: float = 2.0, std: float = 0.05, generator: AnyGenerator = None) -> np.ndarray:
-    """n points of side² equal Gaussians on a square grid, by default the usual 25 modes: (n, 2), float32."""
+    """n points of side² equal Gaussians on a square grid, by default the usual 25 modes: (n, 2), float32.
+
+    side: centres per row.  spacing: between neighbours.  std: of each Gaussian.
+    """
     return gaussian_mixture(n, grid_means(side, spacing), std, generator=generator)
 
 
 def rings(
     n: int, radii: Sequence[float] = (0.5, 1.0), noise: float = 0.05, generator: AnyGenerator = None
 ) -> np.ndarray:
-    """n points on concentric circles, each circle equally likely, plus N(0, noise² I): (n, 2), float32."""
+    """n points on concentric circles, each circle equally likely, plus N(0, noise² I): (n, 2), float32.
+
+    radii: of the circles.  noise: its standard deviation.
+    """
     _check("rings", n=n, noise=noise)
     if len(radii) == 0:
         raise ValueError("rings: at least one radius is expected, got none")

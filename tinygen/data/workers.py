@@ -18,7 +18,10 @@ from tinygen.backend import own_generators
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """What `get_worker_info` says inside a worker."""
+    """What `get_worker_info` says inside a worker.
+
+    id: its number, from 0, of num_workers.  seed: of its random numbers.  dataset: the data set that it reads.
+    """
 
     id: int
     """0, ..., num_workers - 1."""

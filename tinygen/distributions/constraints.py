@@ -93,7 +93,10 @@ def integer_interval(low: int, high: int) -> Constraint:
 
 
 def independent(base: Constraint, dims: int) -> Constraint:
-    """`dims` more of the last dimensions are one event: all of it must be in the set."""
+    """`dims` more of the last dimensions are one event: all of it must be in the set.
+
+    base: the set of one of its parts.
+    """
     return Constraint(
         base.name, lambda x: base.contains(x).all(tuple(range(-dims, 0))), base.event_dim + dims, base.fix
     )

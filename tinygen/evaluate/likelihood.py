@@ -98,6 +98,7 @@ def bits_to_nats(bits: float, dims: int, levels: int = 256) -> float:
 
     Lower is better; it is negative below 8 bits, for densities may be greater than 1.  Floor: -D ln 256, at 0 bits
     (-4347 for MNIST).  Raises ValueError for bits < 0 or NaN.
+    bits: per dimension.  dims: D, the number of dimensions.  levels: of grey.
     """
     _check_dims("bits_to_nats", dims, levels)
     if not bits >= 0:
@@ -197,6 +198,7 @@ def bernoulli_nll(train: Any, test: Any, pseudocount: float = 1.0) -> float:
     Unit: nats per image.  Lower is better.  This is a baseline for a VAE's -ELBO on the same (grey or binary) images:
     the best model in which no pixel knows of another.  MNIST: 205.8.  Floor: `bernoulli_entropy`.
     pseudocount: imagined images, one black and one white, that keep the probabilities away from 0 and 1.
+    train, test: (n, ...), in [0, 1].
     """
     train, test = rows(train, "train"), rows(test, "test")
     p = (train.sum(axis=0, dtype=np.float64) + pseudocount) / (len(train) + 2 * pseudocount)

@@ -31,7 +31,10 @@ def squared_error(reconstruct: Callable[[Any], Any], x: Any) -> float:
 
 
 def variance(train: Any, test: Any) -> float:
-    """`squared_error` of the code without any numbers: every test image is answered by the mean training image."""
+    """`squared_error` of the code without any numbers: every test image is answered by the mean training image.
+
+    train, test: (n, ...), the images.
+    """
     train, test = rows(train, "train"), rows(test, "test")
     mean = train.mean(axis=0, dtype=np.float64)
     return sum(float(np.square(test[part] - mean).sum()) for part in chunks(len(test), "variance", len(mean))) / len(
@@ -95,12 +98,15 @@ class PCA:
         return cls(mean, np.ascontiguousarray(vectors.T), np.maximum(variances, 0))
 
     def encode(self, x: Any) -> np.ndarray:
+        """The codes (n, d) of rows x (n, D)."""
         return (rows(x) - self.mean) @ self.components.T
 
     def decode(self, h: Any) -> np.ndarray:
+        """The rows (n, D) that codes h (n, d) stand for."""
         return rows(h) @ self.components + self.mean
 
     def reconstruct(self, x: Any) -> np.ndarray:
+        """decode(encode(x)): (n, D)."""
         return self.decode(self.encode(x))
 
 

@@ -17,7 +17,10 @@ from tinygen.evaluate.samples import ParzenWindow, class_shares, independent_pix
 
 @dataclass(frozen=True)
 class Measure:
-    """What one of the scores is, for a table: short name, title, unit, and whether higher is better."""
+    """What one of the scores is, for a table: short name, title, unit, and whether higher is better.
+
+    name, title, unit: texts.  higher_is_better: the direction.
+    """
 
     name: str
     title: str
@@ -37,7 +40,10 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class SampleScores:
-    """Units and directions are in `MEASURES`: the Fréchet distance is the lower the better, all others the higher."""
+    """Units and directions are in `MEASURES`: the Fréchet distance is the lower the better, all others the higher.
+
+    frechet: the Fréchet distance.  precision, recall, parzen and rarest_class: as their entries in `MEASURES` say.
+    """
 
     frechet: float
     precision: float

@@ -128,6 +128,7 @@ def independent_pixels(train: Any, n: int, generator: AnyGenerator = None) -> np
     """n images whose every pixel is that of some training image, drawn anew for each pixel: (n, D).
 
     The trivial generative model: each pixel has exactly the right distribution, and no pixel knows of another.
+    train: (N, D), the training images.
     """
     train = rows(train, "train")
     rng, columns = library_generator(generator), np.arange(train.shape[1])

@@ -61,9 +61,11 @@ class Autoencoder(Model):
         self.output_range = RANGES.get(type(output_activation), self.output_range)
 
     def encode(self, x: tg.Tensor) -> tg.Tensor:
+        """The codes (n, code) of rows x (n, size)."""
         return self.encoder(x)
 
     def decode(self, h: tg.Tensor) -> tg.Tensor:
+        """The rows (n, size) that codes h (n, code) stand for."""
         return self.decoder(h)
 
     def forward(self, x: tg.Tensor) -> tuple[tg.Tensor, tg.Tensor]:
@@ -94,6 +96,7 @@ class LinearAutoencoder(Autoencoder):
     it find the mean; without them it would have to spend a direction of the code on it.
 
     Source: Baldi, Hornik 1989; deck D0 ("same subspace as PCA"), deck D4.
+    size: of x.  code: of the code.  bias: whether there are b₁ and b₂.
     """
 
     def __init__(self, size: int = 784, code: int = 8, bias: bool = True):
@@ -121,9 +124,11 @@ class TiedAutoencoder(Autoencoder):
         self.visible_bias: nn.Parameter = nn.Parameter(tg.zeros(size))
 
     def encode(self, x: tg.Tensor) -> tg.Tensor:
+        """The codes (n, code) of rows x (n, size)."""
         return nn.functional.relu(self.encoder(x))
 
     def decode(self, h: tg.Tensor) -> tg.Tensor:
+        """The rows (n, size) that codes h (n, code) stand for."""
         return self.output_activation(nn.functional.linear(h, self.encoder.weight.T, self.visible_bias))
 
 

@@ -41,7 +41,10 @@ class Classifier(Model):
         return self.network(self._images(x))
 
     def loss(self, x: tg.Tensor, labels: tg.Tensor) -> tg.Tensor:
-        """Mean cross-entropy, in nats per image; log 10 = 2.303 for guessing among ten classes."""
+        """Mean cross-entropy, in nats per image; log 10 = 2.303 for guessing among ten classes.
+
+        labels: (n,), the classes of the images x.
+        """
         return nn.functional.cross_entropy(self(x), labels)
 
     def predict(self, x: Any) -> tg.Tensor:
@@ -55,7 +58,7 @@ class Classifier(Model):
             return self.network[:-1](self._images(self._here(x)))
 
     def accuracy(self, dataset: data.ImageDataset) -> float:
-        """The share of images that are classified right, in percent."""
+        """The share of images that are classified right, in percent.  dataset: images with labels."""
         loader = data.DataLoader(data.TensorDataset(dataset.flat, _labels(dataset)), 1000)
         right = sum((self.predict(x).cpu() == y.cpu()).sum().item() for x, y in loader)
         return 100 * right / len(dataset)

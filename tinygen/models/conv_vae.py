@@ -112,6 +112,7 @@ class ConvVAE(VAE):
         return self.pixel_mean + self.pixel_std * self.decoder(z[:, :, None, None])
 
     def mean(self, z: tg.Tensor) -> tg.Tensor:
+        """E[x | z] for z (n, latent): (n, *image)."""
         return self.decode(z)
 
     def log_prob_given(self, x: tg.Tensor, z: tg.Tensor) -> tg.Tensor:

@@ -74,6 +74,7 @@ class ConvDiscriminator(nn.Module):
     """image -> logit of "real": convolutions that each halve the sides, and a linear layer.
 
     x: (batch, *image), pixels in [−1, 1] -> logits (batch,).  channels: of the maps, the largest map first.
+    slope: of LeakyReLU below 0.
     """
 
     def __init__(self, image: Image = (1, 28, 28), channels: Sequence[int] | None = None, slope: float = 0.2):

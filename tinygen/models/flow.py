@@ -91,6 +91,7 @@ class ImageFlow(Flow):
     `log_prob` and `forward` take dequantised images v, on which there is a density; `loss`, `encode` and `reconstruct` take
     images x as data sets have them and dequantise them; `decode` and `sample` return such images, clamped to what pixels
     can be.  D: numbers per image.  levels: how many grey levels there are (scikit-learn's digits have 17).
+    image: (channels, height, width).  transform, base: as for `Flow`.
     """
 
     image: tuple[int, ...]

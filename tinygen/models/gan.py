@@ -72,6 +72,7 @@ class GAN(Model):
     latent: size of z; size: pixels of an image; hidden: the generator's widths, the discriminator's backwards.
     saturating: train the generator by the minimax loss, to see it fail.
     Images are in [0, 1] outside; the networks see 2x − 1.
+    dropout: its probability in the discriminator.
     """
 
     generator: nn.Module
@@ -135,6 +136,7 @@ class GAN(Model):
 
         So k batches are k discriminator steps (Goodfellow's algorithm 1).  Returns what was seen in each of them, tensors of
         one number: "D loss" and "G loss" in nats, "D(x)" and "D(G(z))" as probabilities.
+        d_optimizer, g_optimizer: of the two networks' parameters.  real: those batches.
         """
         seen = []
         for batch in real:
@@ -151,7 +153,10 @@ class GAN(Model):
         return {"D loss": d_losses, "D(x)": on_reals, "D(G(z))": on_fakes, "G loss": [g_loss.detach()]}
 
     def step(self, d_optimizer: Any, g_optimizer: Any, *real: tg.Tensor) -> dict[str, float]:
-        """`play`, and the means of what was seen, as numbers to be logged."""
+        """`play`, and the means of what was seen, as numbers to be logged.
+
+        d_optimizer, g_optimizer, real: as for `play`.
+        """
         seen = self.play(d_optimizer, g_optimizer, *real)
         return {name: float(np.mean([x.item() for x in values])) for name, values in seen.items()}
 

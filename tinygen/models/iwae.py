@@ -46,6 +46,7 @@ class IWAE(BernoulliVAE):
         the first epochs; without it every pixel starts at 1/2.
     x: (batch, size), 0 or 1; `data.DynamicBinarization` draws such images from grey ones.
     Raises ValueError for k < 1.
+    size, hidden, latent: widths, by default those above.
     """
 
     latent: int

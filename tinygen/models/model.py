@@ -31,7 +31,10 @@ class Model(nn.Module):
         return model
 
     def remember(self, **chosen: Any) -> None:
-        """Put what the constructor chose by itself into the recipe, so that a version that chooses otherwise makes the same."""
+        """Put what the constructor chose by itself into the recipe, so that a version that chooses otherwise makes the same.
+
+        chosen: arguments of the constructor, by name.
+        """
         if self.recipe is not None:
             self.recipe["arguments"].update({name: _pack(value) for name, value in chosen.items()})
 

@@ -47,6 +47,7 @@ class ImageNICE(ImageFlow):
 
     image: (channels, height, width).  hidden: units of each hidden layer.  The paper's for MNIST are five of 1000.
     levels: of grey.
+    depth: the number of couplings.
     """
 
     def __init__(

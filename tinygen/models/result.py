@@ -25,6 +25,7 @@ class Result:
     notes: other numbers of the same run, as text.  more: further results, as those of the same model in other metrics.
     curves: name -> [[x, y], ...], how it came to be, with what x and y are in `axes`:
     curves={"test": [[60.0, 1.9], ...]}, axes=("seconds of training", "bits/dim").
+    name: of the model.  metric: what was measured.
     """
 
     name: str

@@ -145,6 +145,7 @@ class BernoulliVAE(VAE):
 
     x: (batch, size), in [0, 1].  Raises ValueError for others (not checked on a GPU): real numbers are for `GaussianVAE`.
     Source: deck D0, latent 10; PyTorch's example, latent 20.
+    size: of x.  hidden, latent: widths, by default those above.
     """
 
     def __init__(self, size: int = 784, hidden: int = 400, latent: int = 20):
@@ -190,6 +191,7 @@ class GaussianVAE(VAE):
 
     x: (batch, size), real numbers of a size of about 1: standardise columns first (`data.Standardizer`).
     Source: deck D4, the two-moons listing.
+    size: D.  hidden, latent: widths, by default those above.
     """
 
     def __init__(self, size: int = 2, hidden: int = 100, latent: int = 2):
@@ -210,6 +212,7 @@ class GaussianVAE(VAE):
         return gaussian_log_prob(x, *self.decode(z))
 
     def mean(self, z: tg.Tensor) -> tg.Tensor:
+        """E[x | z] = μ(z): (n, size) for z (n, latent)."""
         return self.decode(z)[0]
 
     def sample(self, n: int) -> tg.Tensor:

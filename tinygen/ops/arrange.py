@@ -100,7 +100,10 @@ def column_stack(tensors: Sequence[Any]) -> Tensor:
 
 
 def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Parts along `dim`: that many, whose sizes differ by one at most, the larger first; or cut before each index."""
+    """Parts along `dim`: that many, whose sizes differ by one at most, the larger first; or cut before each index.
+
+    indices_or_sections: the number of parts, or the indices.
+    """
     axis = axis_of("tensor_split", dim, input.ndim)
     n = input.shape[axis]
     if hasattr(indices_or_sections, "tolist"):
@@ -127,7 +130,10 @@ def ravel(input: Any) -> Tensor:
 
 
 def rot90(input: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
-    """Turned k times by a quarter in the plane of two dimensions, from the first towards the second."""
+    """Turned k times by a quarter in the plane of two dimensions, from the first towards the second.
+
+    dims: these two dimensions.
+    """
     if len(dims) != 2:
         raise ValueError(f"rot90: two dimensions are expected, got {dims}")
     first, second = (axis_of("rot90", d, input.ndim) for d in dims)

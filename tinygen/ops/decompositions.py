@@ -167,7 +167,7 @@ def eigh(A: Any, UPLO: str = "L") -> Eigen:
 
 
 def eigvalsh(A: Any, UPLO: str = "L") -> Tensor:
-    """The eigenvalues of symmetric matrices, ascending: those of eigh."""
+    """The eigenvalues of symmetric matrices, ascending: those of eigh.  UPLO: "L" or "U", the triangle that is read."""
     return eigh(A, UPLO).eigenvalues
 
 

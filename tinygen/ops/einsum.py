@@ -45,6 +45,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
 
     Spaces, `...`, repeated letters (a diagonal) and a missing `->` (the letters that occur once, in alphabetical order) are
     understood, and a size of 1 broadcasts.  Raises ValueError when the equation and the shapes do not fit.
+    equation: letters for the dimensions of each operand, and of the result.  operands: tensors.
     """
     if len(operands) == 1 and isinstance(operands[0], list | tuple):
         operands = tuple(operands[0])

@@ -240,14 +240,17 @@ def scatter(input: Any, dim: int, index: Any, src: Any) -> Tensor:
 
 
 def index_select(input: Any, dim: int, index: Any) -> Tensor:
-    """The slices along `dim` that the one-dimensional integer tensor lists."""
+    """The slices along `dim` that the one-dimensional integer tensor lists.  index: that tensor."""
     axis = axis_of("index_select", dim, input.ndim)
     at = (slice(None),) * axis + (raw_index(input, index),)
     return take(input, at=at)
 
 
 def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
-    """gather, where sizes other than that of `dim` broadcast; with dim=None in the flattened tensor."""
+    """gather, where sizes other than that of `dim` broadcast; with dim=None in the flattened tensor.
+
+    indices: integers, with as many dimensions as input.
+    """
     if dim is None:
         return gather(flatten(input), 0, flatten(indices))
     axis = axis_of("take_along_dim", dim, input.ndim)
@@ -275,7 +278,10 @@ class ValuesAndIndices(NamedTuple):
 
 
 def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = True) -> ValuesAndIndices:
-    """(values, indices) in ascending order along `dim`.  Equal elements keep their order, also with stable=False."""
+    """(values, indices) in ascending order along `dim`.  Equal elements keep their order, also with stable=False.
+
+    descending: the largest first.
+    """
     axis_of("sort", dim, input.ndim or 1)
     indices = argsort(input, dim, descending)
     return ValuesAndIndices(gather(input, dim, indices) if input.ndim else input * 1, indices)
@@ -292,7 +298,10 @@ def _stable_argsort(xp: Any, x: Any, axis: int, descending: bool) -> Any:
 
 
 def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
-    """The indices that sort the tensor along `dim`.  Equal elements keep their order, also with stable=False.  No gradient."""
+    """The indices that sort the tensor along `dim`.  Equal elements keep their order, also with stable=False.  No gradient.
+
+    descending: the largest first.
+    """
     axis = axis_of("argsort", dim, input.ndim or 1)
     if not input.ndim:
         return reshape(_argsort(reshape(input, 1), axis=0, descending=descending), ())

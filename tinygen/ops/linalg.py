@@ -153,13 +153,13 @@ def _of_rank(name: str, x: Any, y: Any, ranks: tuple[int, int]) -> None:
 
 
 def mm(input: Any, mat2: Any) -> Tensor:
-    """Product of two matrices."""
+    """Product of two matrices.  mat2: the second matrix, (m, p) for input (n, m)."""
     _of_rank("mm", input, mat2, (2, 2))
     return matmul(input, mat2)
 
 
 def bmm(input: Any, mat2: Any) -> Tensor:
-    """Products of two batches of matrices, (B, N, M) and (B, M, P)."""
+    """Products of two batches of matrices, (B, N, M) and (B, M, P).  mat2: the second batch."""
     _of_rank("bmm", input, mat2, (3, 3))
     if input.shape[0] != mat2.shape[0]:
         raise ShapeError(f"bmm: batches of {input.shape[0]} and {mat2.shape[0]} matrices; they must be equal")
@@ -167,7 +167,7 @@ def bmm(input: Any, mat2: Any) -> Tensor:
 
 
 def mv(input: Any, vec: Any) -> Tensor:
-    """Product of a matrix and a vector."""
+    """Product of a matrix and a vector.  vec: (m,), for a matrix (n, m)."""
     _of_rank("mv", input, vec, (2, 1))
     return matmul(input, vec)
 
@@ -179,7 +179,7 @@ def dot(input: Any, tensor: Any) -> Tensor:
 
 
 def outer(input: Any, vec2: Any) -> Tensor:
-    """Outer product of two vectors."""
+    """Outer product of two vectors.  input: (n,).  vec2: (m,)."""
     _of_rank("outer", input, vec2, (1, 1))
     return unsqueeze(input, 1) * unsqueeze(vec2, 0)
 

@@ -34,7 +34,7 @@ def addmv(input: Any, mat: Any, vec: Any, *, beta: float = 1, alpha: float = 1) 
 
 
 def addr(input: Any, vec1: Any, vec2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """beta input + alpha times the outer product of two vectors."""
+    """beta input + alpha times the outer product of two vectors.  vec1, vec2: (n,) and (m,), for a result of (n, m)."""
     return _plus(input, outer(vec1, vec2), beta, alpha)
 
 

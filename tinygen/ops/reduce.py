@@ -250,7 +250,10 @@ def var(
 def std(
     input: Any, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None
 ) -> Tensor:
-    """Standard deviation: the square root of `var`.  Where all values are equal its gradient is 0, as in PyTorch."""
+    """Standard deviation: the square root of `var`.  Where all values are equal its gradient is 0, as in PyTorch.
+
+    unbiased, correction: as for `var`.
+    """
     if isinstance(dim, bool):  # std(x, unbiased), as for var
         unbiased = dim
         dim = None

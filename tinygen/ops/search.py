@@ -94,6 +94,7 @@ def searchsorted(
 
     sorted_sequence: (n,), or (*, n) and then input is (*, m).  input: a tensor or a number.
     Between equal ones it is the first place, or with right=True, side="right", the last.
+    out_int32: int32 instead of int64.
     """
     if side not in (None, "left", "right") or side == "left" and right:
         raise ValueError(
@@ -119,6 +120,7 @@ def bucketize(input: Any, boundaries: Any, *, out_int32: bool = False, right: bo
     """The number of the interval between ascending boundaries that each value lies in, int64: searchsorted(boundaries, input).
 
     An interval holds its upper end; with right=True its lower one.
+    out_int32: int32 instead of int64.
     """
     if boundaries.ndim != 1:
         raise ShapeError(f"bucketize: boundaries of one dimension are expected, got shape {tuple(boundaries.shape)}")

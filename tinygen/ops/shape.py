@@ -174,7 +174,7 @@ def permute(input: Any, *dims: Any) -> Tensor:
 
 
 def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
-    """Two dimensions swapped."""
+    """Two dimensions swapped.  dim0, dim1: the two."""
     order = list(range(input.ndim))
     if input.ndim:
         i, j = axis_of("transpose", dim0, input.ndim), axis_of("transpose", dim1, input.ndim)
@@ -259,7 +259,10 @@ def tile(input: Any, *dims: Any) -> Tensor:
 
 
 def repeat(input: Any, *sizes_: Any) -> Tensor:
-    """Like tile, but one number for every dimension is required (torch.Tensor.repeat)."""
+    """Like tile, but one number for every dimension is required (torch.Tensor.repeat).
+
+    sizes_: how often, for every dimension; more of them than dimensions make new ones in front.
+    """
     if len(sizes(sizes_)) < input.ndim:
         raise ShapeError(
             f"repeat: {sizes(sizes_)} gives fewer numbers than the {input.ndim} dimensions of {input.shape}"
@@ -345,7 +348,10 @@ def unbind(input: Any, dim: int = 0) -> tuple[Tensor, ...]:
 
 
 def split(input: Any, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
-    """Consecutive parts along `dim`: of one size (the last may be shorter), or of the sizes listed."""
+    """Consecutive parts along `dim`: of one size (the last may be shorter), or of the sizes listed.
+
+    split_size_or_sections: that size, or those sizes.
+    """
     axis = axis_of("split", dim, input.ndim)
     n = input.shape[axis]
     if isinstance(split_size_or_sections, int):
@@ -373,7 +379,10 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 
 
 def flip(input: Any, dims: int | Sequence[int], *more: int) -> Tensor:
-    """The order of the elements reversed along the given dimensions."""
+    """The order of the elements reversed along the given dimensions.
+
+    dims: one dimension, several as a sequence, or one by one (more).
+    """
     dims = (dims, *more) if isinstance(dims, int) else tuple(dims)
     return _flip(input, axis=tuple(axis_of("flip", d, input.ndim) for d in dims))
 
@@ -406,7 +415,10 @@ def triu(input: Any, diagonal: int = 0) -> Tensor:
 
 
 def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The diagonal of the matrices in dimensions dim1 and dim2, as a new last dimension."""
+    """The diagonal of the matrices in dimensions dim1 and dim2, as a new last dimension.
+
+    offset: how far above the main diagonal; below it if negative.
+    """
     i, j = axis_of("diagonal", dim1, input.ndim), axis_of("diagonal", dim2, input.ndim)
     if i == j:
         raise ShapeError(f"diagonal: dim1 and dim2 name the same dimension {dim1}")

@@ -118,6 +118,7 @@ def solve_triangular(A: Any, B: Any, *, upper: bool, left: bool = True, unitrian
     """X with A X = B (or X A = B), where only the upper, or lower, triangle of A is read: the rest counts as 0.
 
     unitriangular: the diagonal counts as ones.
+    left: True for A X = B.
     """
     A = _matrices("solve_triangular", A, square=True)
     triangle = triu(A, int(unitriangular)) if upper else tril(A, -int(unitriangular))

@@ -157,6 +157,7 @@ def nan_to_num(input: Any, nan: float = 0.0, posinf: float | None = None, neginf
     """nan and the infinities replaced by numbers: by default by 0 and by the dtype's largest and smallest one.
 
     The gradient is 0 where something was replaced.
+    nan, posinf, neginf: what takes their places.
     """
     expect_tensor("nan_to_num", input)
     if input.dtype.kind != "f":

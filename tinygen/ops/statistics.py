@@ -117,14 +117,17 @@ def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False) -> Min
 def var_mean(
     input: Any, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """(variance, mean) of all elements, or along `dim`: `var` and `mean`."""
+    """(variance, mean) of all elements, or along `dim`: `var` and `mean`.  unbiased, correction: as for `var`."""
     return var(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
 
 
 def std_mean(
     input: Any, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """(standard deviation, mean) of all elements, or along `dim`: `std` and `mean`."""
+    """(standard deviation, mean) of all elements, or along `dim`: `std` and `mean`.
+
+    unbiased, correction: as for `var`.
+    """
     return std(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
 
 

@@ -51,7 +51,10 @@ def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
 
 
 def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
-    """A copy of input with a number (or a tensor of one) written into the slices along `dim` that index lists."""
+    """A copy of input with a number (or a tensor of one) written into the slices along `dim` that index lists.
+
+    value: that number.  index: one-dimensional, integers.
+    """
     if getattr(value, "ndim", 0):
         raise ShapeError(f"index_fill: a single value is expected, got shape {tuple(value.shape)}")
     return write_at(input, value, at=_at("index_fill", input, dim, index))

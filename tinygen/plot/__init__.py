@@ -5,6 +5,8 @@ folder is made; the ending decides the format).  Figures are made without pyplot
 open figures, nothing to close, and it works without a display.  matplotlib is imported when the first one is made.
 `animation` writes a GIF and returns its path.
 
+title, xlabel, ylabel are texts; cell: inches per image.
+
 `graph` and `graph_page` draw what a tensor was computed from, as SVG and as a page to step through the backward pass; they
 need no matplotlib.
 """

@@ -31,6 +31,7 @@ def curves(
     smooth: draw the mean over that many neighbours, with the values themselves faint behind (for losses per batch).
     Seven colours come again with other dashes; the names of more than twelve curves stand below them.
     Raises ValueError when there is nothing to draw, x and y differ in length, or smooth < 1.
+    logx, logy: whether an axis is logarithmic.
     """
     if not series or smooth < 1:
         raise ValueError(
@@ -86,6 +87,7 @@ def scatter2d(
     """Points in the plane, (n, 2), coloured by class where there are labels (n,); each class is named at its median.
 
     Raises ValueError for other shapes.
+    points: those.  size: of a dot.
     """
     points = _points("scatter2d", points)
     with new_figure(path, 4.2, 4, title) as figure:
@@ -122,6 +124,7 @@ def panels2d(
     A value is an array of points (n, 2), drawn as dots, or a function log_p: points (n, 2), float32 -> (n,) in nats,
     drawn as the density exp(log_p).  limits: (left, right, bottom, top); by default all the points, with a margin.
     Raises ValueError when there is no panel, or neither points nor limits to say where to look.
+    panels: name -> value.  resolution: points per side at which a density is evaluated.
     """
     points = {name: _points("panels2d", value) for name, value in panels.items() if not callable(value)}
     if not panels or (limits is None and not any(len(p) for p in points.values())):
@@ -152,6 +155,7 @@ def matrix(
 
     Exact zeros are written as a dot, so that a triangular or a block structure is seen at once.
     Raises ValueError for another number of dimensions, an empty matrix or labels that do not match.
+    values: (R, C).  row_labels, col_labels: R and C texts.  fmt: of the numbers, as for `format`.
     """
     values = as_numpy(values).astype(np.float64)
     if values.ndim != 2 or values.size == 0:

@@ -59,6 +59,7 @@ def parser(
     A program whose arguments were read by `parse_args()` ends in one line, with exit status 2, when what it was asked for
     cannot be done (UsageError, DataError, CheckpointError, and the FloatingPointError of `Keeper.check`), and without a
     traceback on Ctrl-C, with status 130.  What is wrong with the code is shown with its traceback as ever.
+    description: what the program does.  epochs, batch_size, lr, seed, out, device: the defaults.
     """
     p = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, add_help=add_help)
     if images:

@@ -49,7 +49,10 @@ def say(text: str) -> None:
 
 @contextmanager
 def attempt(what: str) -> Iterator[None]:
-    """Go on if this fails, and say so: a picture is worth less than the training that it is of."""
+    """Go on if this fails, and say so: a picture is worth less than the training that it is of.
+
+    what: it is named in the message.
+    """
     try:
         yield
     except Exception as error:

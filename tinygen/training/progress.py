@@ -13,7 +13,10 @@ T = TypeVar("T")
 
 
 class Progress(Generic[T]):
-    """What `progress` returns: an iterable to loop over, and `set` for the numbers shown with it."""
+    """What `progress` returns: an iterable to loop over, and `set` for the numbers shown with it.
+
+    iterable, description, total, every, delay: as for `progress`.
+    """
 
     def __init__(
         self,
@@ -29,7 +32,10 @@ class Progress(Generic[T]):
         self._bar = _bar(iterable, description, self._total, delay)
 
     def set(self, unit: str = "", **metrics: float) -> None:
-        """Show these numbers from now on, with their unit: `bar.set("nats", loss=106.2, kl=25.1)`."""
+        """Show these numbers from now on, with their unit: `bar.set("nats", loss=106.2, kl=25.1)`.
+
+        metrics: name -> number.
+        """
         self._metrics = ", ".join(f"{name} {float(value):.4g} {unit}".rstrip() for name, value in metrics.items())
         if self._bar is not None:
             self._bar.set_postfix_str(self._metrics, refresh=False)
@@ -78,6 +84,7 @@ def progress(
     A tqdm bar when tqdm is installed and stderr is a terminal.  Otherwise (a log file, continuous integration) a plain
     line on stderr, every `every` seconds and at the end.  total: the number of steps, when `iterable` has no length.
     delay: what takes fewer seconds than this shows nothing.
+    description: a text in front.
     """
     return Progress(iterable, description, total, every, delay)
 

@@ -46,6 +46,7 @@ def table(rows: Iterable[Mapping[str, Any] | Sequence[Any]], headers: Sequence[s
     shown as escapes, and of long texts the beginning and the end.
 
     Raises ValueError for a row with more values than headers, or with a name that is no header.
+    rows: those, in order.
     """
     cells = [_cells(row, headers) for row in rows]
     columns = list(zip(map(harmless.text, headers), *([_cell(value) for value in row] for row in cells)))

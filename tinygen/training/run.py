@@ -55,6 +55,7 @@ class Run:
 
         settings: more of what the run was started with, besides its arguments.  The number of epochs is not among those, so
         that a finished run can be trained longer; a program whose schedule depends on it gives {"epochs": epochs}.
+        parts: what is to be kept, by name: model=..., optimizer=...
         """
         keeper = Keeper(self.folder, name, self.settings | dict(settings or {}), **parts)
         if (
@@ -81,6 +82,7 @@ class Run:
         model: what was measured, with the weights that it had.  on: the images, an ImageDataset, or (name, array) with a row per
         image or point.  more: other fields of a `Record`: baseline, baseline_is, floor, higher_is_better, images (where not all
         were looked at), seed (of the draws that measure; not that of the run), classifier.
+        metric, unit, value: what was measured, in what, and how much.
         """
         name, x = on if isinstance(on, tuple) else (on.name, on.images)
         fields = measured_on(name, x) | {"model": type(model).__name__, "checkpoint": checksum_of(model)}

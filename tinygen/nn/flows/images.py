@@ -27,6 +27,7 @@ class Squeeze(Transform):
     A checkerboard on the image becomes a choice of channels, and a convolution sees r times as far.
     Raises ShapeError when r does not divide height and width, or r² (in inverse) the channels; ValueError unless r >= 1.
     Source: Dinh et al. 2016, section 3.6 and figure 3; deck D4 (4×4×1 -> 2×2×4).
+    factor: r.
     """
 
     def __init__(self, factor: int = 2):

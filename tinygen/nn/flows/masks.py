@@ -26,6 +26,7 @@ def checkerboard_mask(image: Sequence[int], parity: int = 0) -> Tensor:
     """The same checkerboard in every channel: image (channels, height, width) -> a mask of that shape.
 
     Neighbours of a pixel that moves all pass through.  Source: Dinh et al. 2016, figure 3, left.
+    parity: the mask is 1 where row + column is even (0) or odd (1).
     """
     channels, height, width = _image("checkerboard_mask", image)
     return tensor(np.broadcast_to(np.indices((height, width)).sum(0) % 2 == parity % 2, (channels, height, width)))

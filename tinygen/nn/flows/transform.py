@@ -40,6 +40,7 @@ class Transform(Module):
         raise NotImplementedError(f"{type(self).__name__} defines no forward(x) -> (y, logdet)")
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(x, log|det dx/dy|) for y: the inverse of `forward`."""
         raise NotImplementedError(f"{type(self).__name__} defines no inverse(y) -> (x, logdet)")
 
 
