@@ -19,9 +19,9 @@ import dataclasses
 import inspect
 import math
 import platform
-import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -160,7 +160,12 @@ ROWS = {
     "dcgan_fashion": Row(dcgan.reproduce_fashion, SAMPLES, digits, {"dcgan_fashion.png": SIXTY_FOUR}, save_samples),
     "samples": Row(comparison.reproduce_samples, SAMPLES | SMALLER, digits),
 }
-STORED_BY_OTHERS = ("mutation", "fuzz", "kills")  # `make mutate`, benchmarks/fuzz.py, benchmarks/kill_and_resume.py
+STORED_BY_OTHERS = (
+    "mutation",
+    "fuzz",
+    "kills",
+    "interrupts",
+)  # `make mutate`, benchmarks/: fuzz, kill_and_resume, interrupts
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -190,7 +195,7 @@ def run(name: str, args: Any, file: Path) -> None:
     folder = training.Run(f"{name}_dry_run" if args.dry_run else name, Path(args.out) / "reproduce").folder
     kept = folder / "kept"
     if args.again:
-        shutil.rmtree(kept, ignore_errors=True)
+        forget(kept)
     unfinished = kept.is_dir() and any(kept.iterdir())
     if unfinished:
         print(f"{name}: going on with the run in {kept}; --again begins anew", flush=True)
@@ -204,9 +209,18 @@ def run(name: str, args: Any, file: Path) -> None:
     stamp = {"command": command(name, args), "machine": machine(options.get("device", "cpu"))}
     result = dataclasses.replace(result, **stamp, more=tuple(dataclasses.replace(r, **stamp) for r in result.more))
     result.save(file)
-    shutil.rmtree(kept, ignore_errors=True)
+    forget(kept)
     print(training.table([row(r) for r in result.rows()], list(row(result))))
     print(f"    {math.ceil(result.seconds)} s; " + "; ".join(f"{k}: {v}" for k, v in result.notes.items()) + "\n")
+
+
+def forget(kept: Path) -> None:
+    """Remove the state of a run, and its folder if nothing else is in it."""
+    for pattern in ("*.safetensors", "*.safetensors.previous", "*metrics.jsonl"):
+        for file in kept.glob(pattern):
+            file.unlink()
+    with suppress(OSError):
+        kept.rmdir()
 
 
 def arguments_of(name: str, args: Any) -> dict[str, Any]:
