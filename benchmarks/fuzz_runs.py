@@ -131,7 +131,7 @@ def near(rng: Random, value: Any) -> Any:
         return pick(rng, [value + ESCAPES, value[:-1], value * 3, value.upper(), [value], len(value)])
     if isinstance(value, list):
         return pick(rng, [value[:-1], value * 2, value * 1000, [*value, None], {"x": value}, [value]])
-    return pick(rng, [[value], {"x": value}, list(value), {}])
+    return pick(rng, [[value], {"x": value}, list(value or ()), {}])
 
 
 def pick(rng: Random, choices: list[Any]) -> Any:
@@ -354,27 +354,16 @@ class World:
             (base / folder).mkdir()
         with tiny(base):
             for kind, options in KINDS.items():
-                command = [
-                    "train",
-                    kind,
-                    *options,
-                    "--epochs",
-                    "2",
-                    "--batch-size",
-                    "24",
-                    "--device",
-                    "cpu",
-                    "--out",
-                    str(base / "made"),
-                ]
+                command = ["train", kind, *options, "--epochs", "2", "--batch-size", "24", "--device", "cpu"]
+                command += [f"--out={base / 'made' / kind}", "--name=run"]
                 said = run([*command, *(() if kind in ON_POINTS else ("--data", "digits"))])
                 assert said[0] == 0, said
-                assert run(["evaluate", str(base / "made" / kind)])[0] == 0
-                folder = base / "made" / kind
+                folder = base / "made" / kind / "run"
+                assert run(["evaluate", str(folder)])[0] == 0
                 files = sorted(p for p in folder.rglob("*") if p.is_file())
                 world.templates[kind] = {str(p.relative_to(folder)): p.read_bytes() for p in files}
         for name in ("run.safetensors", "config.json", "metrics.json"):
-            shutil.copy(base / "made" / "vae" / name, base / "watched" / name)
+            shutil.copy(base / "made" / "vae" / "run" / name, base / "watched" / name)
         world.watched = world.signature()
         return world
 
@@ -525,7 +514,7 @@ def prepare(world: World, seed: int, number: int) -> tuple[Path, list[str], str]
             *(["--csv", str(folder / "numbers.csv")] if rng.integers(2) else []),
         ],
     }[words]
-    good = [str(world.base / "made" / kind)] if words == "compare" and rng.integers(2) else []
+    good = [str(world.base / "made" / kind / "run")] if words == "compare" and rng.integers(2) else []
     return folder, [*command, *good, str(folder)], kind
 
 
@@ -554,7 +543,8 @@ def attempt(world: World, seed: int, number: int) -> Case:
     found = world.signature()
     if found != world.watched:
         changed = sorted(key for key in {**found, **world.watched} if found.get(key) != world.watched.get(key))
-        crash, world.watched = f"changed outside the folder: {changed}", found
+        details = {key: (world.watched.get(key), found.get(key)) for key in changed}
+        crash, world.watched = f"changed outside the folder: {details}", found
     made = [name for name in os.listdir(world.base / "case") if name not in (folder.name, f".{folder.name}.lock")]
     if made:
         crash = crash or f"made outside the folder: {made}"
