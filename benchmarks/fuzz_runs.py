@@ -186,7 +186,7 @@ def change_checkpoint(rng: Random, content: bytes) -> bytes:
         size = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + size])["__metadata__"]
         arrays, text = load(content), header["state"]
-        tree = json.loads(text)
+        tree: dict[str, Any] = dict(json.loads(text))
     except Exception:  # changed before
         return content
     if rng.integers(3):

@@ -18,9 +18,10 @@ from typing import Any
 from tinygen import harmless, plot, training
 from tinygen.cli import runs
 from tinygen.cli.judge import loss_unit
+from tinygen.regular import open_regular
 from tinygen.training import records
 from tinygen.training.records import Record, is_number
-from tinygen.training.results import write_text
+from tinygen.training.results import LARGEST, write_text
 
 NOT_SETTINGS = ("out", "resume", "name", "command", "device")
 """Arguments that do not change what is learned (but for rounding)."""
@@ -350,7 +351,11 @@ def draw(entries: Sequence[Entry], out: Path) -> None:
     curves: dict[str, tuple[list[float], list[float]]] = {}
     units = set()
     for entry in entries:
-        x, losses = losses_of(entry.run)
+        try:
+            x, losses = losses_of(entry.run)
+        except (OSError, ValueError) as error:
+            sys.stderr.write(f"losses left out: {harmless.error(error)}\n")
+            continue
         if losses:
             curves[harmless.title(entry.name)] = (x, losses)
             units.add(loss_unit(entry.run.model))
@@ -362,14 +367,19 @@ def draw(entries: Sequence[Entry], out: Path) -> None:
 
 
 def losses_of(run: runs.Trained) -> tuple[list[float], list[float]]:
-    """(epochs, loss) of every step that was logged; lines without a finite loss and a step > 0 are left out."""
+    """(epochs, loss) of every step that was logged; lines without a finite loss and a step > 0 are left out.
+
+    Raises OSError for a pipe or a device, ValueError for a file of more than 64 MiB.
+    """
     file = run.folder / "metrics.jsonl"
     if not file.is_file():
         return [], []
     points: list[tuple[float, float]] = []
     name = None
-    with file.open("rb") as stream:  # in which only "\n" ends a line
-        for text in stream:
+    with open_regular(file, "compare") as (stream, size):
+        if size > 16 * LARGEST:
+            raise ValueError(f"{file} has {size:,} bytes, and is not read beyond {16 * LARGEST:,}")
+        while text := stream.readline(LARGEST):  # in which only "\n" ends a line
             line = _parsed(text)
             name = name or next((key for key in ("loss", "G loss") if key in line), None)
             step, loss = line.get("step"), line.get(name)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import tinygen as tg
-from tinygen import backend, checkpoint, data, models, training
+from tinygen import backend, checkpoint, data, harmless, models, training
 from tinygen.cli.kinds import KINDS, Samples
 from tinygen.errors import UsageError
 
@@ -58,23 +58,37 @@ def read(path: Path, device: backend.Device | str = "cpu") -> Trained:
             )
         file = folder / others[0]
     state = checkpoint.load(file)
-    recipes = state.get("recipes") or {}
-    if not recipes:
-        raise ValueError(
-            f"{file} does not say what its model was made with; only models of tinygen.models can be read back"
-        )
-    part, recipe = next(iter(recipes.items()))
+    part, recipe, epochs, seconds = _fields(file, state)
     try:
-        model = models.rebuild(recipe, state["parts"][part])
+        model = models.rebuild(recipe, part)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{file}: the model {recipe.get('model')} cannot be made again: {error}") from error
     if not callable(getattr(model, "decode", None)):
         raise ValueError(f"{file} holds a {type(model).__name__}, which makes no images: nothing can be drawn from it")
     stored = training.config(folder)
     name = stored["name"] if file.stem == "run" else f"{stored['name']}, {file.stem}"
-    return Trained(
-        folder, name, model.to(device).eval(), stored["arguments"], state["epoch"], state.get("seconds", 0.0)
-    )
+    return Trained(folder, name, model.to(device).eval(), stored["arguments"], epochs, seconds)
+
+
+def _fields(file: Path, state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], int, float]:
+    """(values of the model, its recipe, epochs, seconds) in the state of a checkpoint; ValueError for any of another kind."""
+    recipes, parts = state.get("recipes") or {}, state.get("parts")
+    if recipes == {}:
+        raise ValueError(
+            f"{file} does not say what its model was made with; only models of tinygen.models can be read back"
+        )
+    part = next(iter(recipes)) if isinstance(recipes, dict) else None
+    recipe, values = (d.get(part) if isinstance(d, dict) else None for d in (recipes, parts))
+    epochs, seconds = state.get("epoch"), state.get("seconds", 0.0)
+    fits = {
+        "recipes": isinstance(recipe, dict),
+        "parts": isinstance(values, dict),
+        "epoch": type(epochs) is int and 0 <= epochs < 2**63,
+        "seconds": type(seconds) in (int, float) and 0 <= seconds < 2**63,
+    }
+    if wrong := [name for name, is_right in fits.items() if not is_right]:
+        raise ValueError(f"{file} is damaged: {wrong[0]} is {harmless.text(repr(state.get(wrong[0])), 100)}")
+    return values, recipe, epochs, seconds  # type: ignore[return-value]
 
 
 def samples(
@@ -149,7 +163,7 @@ def of_run(trained: Trained, args: argparse.Namespace) -> argparse.Namespace:
     """
     given = {key: value for key, value in vars(args).items() if value is not None}
     defaults = {"data": None, "size": None, "seed": 0, "noise": 0.1, "dry_run": False, "crop": False, "image": None}
-    stored = {"epochs": None} | defaults | trained.arguments | {"max_bytes": None}  # a limit of whoever reads it
+    stored = {name: trained.arguments.get(name, default) for name, default in defaults.items()}
     image, size, noise = stored["image"], stored["size"], stored["noise"]
     fits = {
         "data": stored["data"] is None or isinstance(stored["data"], str),
@@ -161,8 +175,11 @@ def of_run(trained: Trained, args: argparse.Namespace) -> argparse.Namespace:
         "image": image is None or isinstance(image, list) and len(image) == 3 and all(map(_is_count, image)),
     }
     if wrong := [name for name, is_right in fits.items() if not is_right]:
-        raise ValueError(f"{trained.folder / 'config.json'} is damaged: {wrong[0]} is {stored[wrong[0]]!r}")
-    return argparse.Namespace(**(stored | given), path=given.get("data"))
+        raise ValueError(
+            f"{trained.folder / 'config.json'} is damaged: {wrong[0]} is {harmless.text(repr(stored[wrong[0]]), 100)}"
+        )
+    limits = {"epochs": None, "max_bytes": None}  # those of whoever reads it
+    return argparse.Namespace(**(limits | stored | given), path=given.get("data"))
 
 
 def _is_count(n: Any) -> bool:

@@ -63,7 +63,9 @@ def train(args: argparse.Namespace) -> None:
         run.folder, args.model, model.eval(), training.config(run.folder)["arguments"], args.epochs, keeper.seconds
     )
     judge.measure(trained, x_train, x_test, sets, args)
-    print(f"Trained for {keeper.seconds:.0f} s.  Weights, losses and pictures are in {run.folder}/; next:")
+    print(
+        f"Trained for {keeper.seconds:.0f} s.  Weights, losses and pictures are in {harmless.text(run.folder, harmless.PATH)}/; next:"
+    )
     is_path = args.data not in (*runs.MOONS, *data.SETS)
     where = ("--data", Path(args.data)) if is_path else ()
     for command in ("sample", "evaluate") if kind.points else ("sample", "interpolate", "evaluate"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
@@ -13,6 +12,7 @@ from filelock import FileLock, Timeout
 from tinygen import checkpoint
 from tinygen.errors import UsageError
 from tinygen.training.interrupts import say
+from tinygen.training.results import read_json
 
 _locks: dict[Path, FileLock] = {}
 
@@ -67,11 +67,8 @@ def config(folder: str | Path) -> dict[str, Any]:
     file = Path(folder) / "config.json"
     if not file.is_file():
         raise FileNotFoundError(f"{folder} is not the folder of a run: there is no config.json in it")
-    try:
-        stored = json.loads(file.read_text("utf-8"))
-        fits = isinstance(stored["name"], str) and isinstance(stored["arguments"], dict)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{file} is damaged ({error or type(error).__name__}); the run cannot be read") from error
+    stored = read_json(file)
+    fits = isinstance(stored.get("name"), str) and isinstance(stored.get("arguments"), dict)
     if not fits:
         raise ValueError(
             f'{file} is damaged: {{"name": ..., "arguments": {{...}}}} is expected; the run cannot be read'

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from tinygen import harmless
+
 SIGNALS = {"SIGINT": signal.default_int_handler, "SIGTERM": signal.SIG_DFL, "SIGHUP": signal.SIG_DFL}
 """Ctrl-C, the end that a batch system or a shutdown asks for, a terminal that is closed; and what they do if nobody cares."""
 
@@ -41,9 +43,10 @@ def interrupts(wanted: bool, when: Callable[[], str]) -> Iterator[list[int]]:
 
 
 def say(text: str) -> None:
-    """On stderr, if there still is one: the terminal may be closed, and a log file on a disk that is full."""
+    """On stderr, harmlessly, if there still is one: the terminal may be closed, and a log file on a disk that is full."""
+    body = text.strip("\n")
     with suppress(OSError, ValueError):
-        sys.stderr.write(text)
+        sys.stderr.write(text.replace(body, harmless.message(body)) if body else text)
         sys.stderr.flush()
 
 

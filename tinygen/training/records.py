@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
 import math
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +21,7 @@ import numpy as np
 
 from tinygen import backend, data
 from tinygen.tensor import Tensor
-from tinygen.training.results import plain, write_json
-
-LARGEST = 4 * 2**20
-"""Bytes of a metrics.json that is read: ours have some thousand."""
+from tinygen.training.results import plain, read_json, write_json
 
 
 def _version() -> str:
@@ -164,17 +161,7 @@ def _undated(record: Record) -> Record:
 
 
 def _content(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        return {}
-    if file.stat().st_size > LARGEST:
-        raise ValueError(f"{file} has {file.stat().st_size:,} bytes, and is not read beyond {LARGEST:,}")
-    try:
-        content = json.loads(file.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file} is damaged ({error or type(error).__name__})") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{file} is damaged: a dict is expected, got a {type(content).__name__}")
-    return content
+    return read_json(file) if os.path.lexists(file) else {}
 
 
 def _list(content: Mapping[str, Any], folder: Path) -> list[Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygen import atomic, harmless
+from tinygen.regular import open_regular
 
 
 def plain(value: Any) -> Any:
@@ -33,6 +34,29 @@ def write_json(file: Path, content: Any) -> Path:
 def write_text(file: str | Path, text: str) -> Path:
     """Write it in one step, and never through a link; halves of characters, as names of files may have them, as escapes."""
     return atomic.write(file, text.encode(errors="backslashreplace"))
+
+
+LARGEST = 4 * 2**20
+"""Bytes of a file of JSON, or of a line, that is read: ours have some thousand."""
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A dict that `write_json` has written, or that somebody else has.
+
+    Raises FileNotFoundError if there is no file, ValueError in one line for anything but a regular file of at most LARGEST bytes
+    with a dict in it.
+    """
+    with open_regular(file, "tinygen") as (stream, size):
+        if size > LARGEST:
+            raise ValueError(f"{file} has {size:,} bytes, and is not read beyond {LARGEST:,}")
+        text = stream.read(LARGEST)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is damaged ({error or type(error).__name__})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} is damaged: a dict is expected, got a {type(content).__name__}")
+    return content
 
 
 RESULT_HEADERS = ("model", "metric", "unit", "value", "baseline", "floor", "published")
