@@ -2,6 +2,7 @@
 
     python benchmarks/fuzz.py                          20,000 files for every reader; some minutes; stores results/fuzz.json
     python benchmarks/fuzz.py --inputs 500 npz idx     a few for some readers; stores nothing
+    python benchmarks/fuzz.py "run folders"            100,000 whole folders of runs (fuzz_runs.py); hours; stores them there, too
 
 A reader may do two things with a file: return what is in it, or raise the one error that it documents, with the file's name
 in the message.  Anything else counts as a crash: another exception, a message that does not say which file, pixels that are
@@ -32,7 +33,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,9 @@ PICTURE = 8 * MAX_PIXELS
 PROCESS = 2**31
 """Bytes of address space beyond those at the start, all libraries counted: an allocation past that fails."""
 SECONDS = 5.0
+
+MACHINE = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}"
+RUNS = "run folders"
 
 Random = np.random.Generator
 
@@ -391,12 +395,17 @@ def limit_memory() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     every = readers()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("readers", nargs="*", metavar="READER", help=f"of {', '.join(every)} (default: all)")
+    parser.add_argument(
+        "readers", nargs="*", metavar="READER", help=f"of {', '.join(every)} (default: all); or {RUNS}, alone"
+    )
     parser.add_argument(
         "--inputs", type=int, default=20_000, help="files for each reader (default: 20000; pictures a quarter)"
     )
+    parser.add_argument("--folders", type=int, default=100_000, help="folders of runs (default: 100000)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
+    if args.readers == [RUNS]:
+        return folders(args)
     if unknown := {*args.readers} - every.keys():
         parser.error(f"no such reader: {', '.join(sorted(unknown))}; there are {', '.join(every)}")
     limit_memory()
@@ -419,9 +428,63 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return bool(crashes)
 
 
+def folders(args: argparse.Namespace) -> int:
+    """Damaged and hostile folders of runs, and their counts beside those of the readers."""
+    import fuzz_runs
+
+    tally, start = fuzz_runs.Tally(), time.perf_counter()
+
+    def count(case: dict[str, Any]) -> None:
+        tally.add(case)
+        if case["crash"]:
+            print(f"CRASH  case {case['number']}, {case['command']} {case['kind']}: {case['crash'][:300]}", flush=True)
+        if tally.cases % 5000 == 0:
+            print(
+                f"{tally.cases} folders, {len(tally.crashes)} crashes, {time.perf_counter() - start:.0f} s", flush=True
+            )
+            store_folders(tally, args, time.perf_counter() - start)
+
+    fuzz_runs.many(0, args.folders, args.seed, count)
+    seconds = time.perf_counter() - start
+    print(f"\n{len(tally.crashes)} crashes in {tally.cases:,} folders, {seconds:.0f} s")
+    store_folders(tally, args, seconds)
+    return bool(tally.crashes)
+
+
+def store_folders(tally: Any, args: argparse.Namespace, seconds: float) -> None:
+    import fuzz_runs
+
+    file = ROOT / "results" / "fuzz.json"
+    result = Result(
+        name="folders of runs",
+        metric="damaged and hostile folders that crash a command",
+        unit=f"of {tally.cases:,} folders",
+        value=float(len(tally.crashes)),
+        floor=0.0,
+        target="0",
+        seed=args.seed,
+        seconds=seconds,
+        command=f'python benchmarks/fuzz.py "{RUNS}" --folders {tally.cases} --seed {args.seed}',
+        machine=MACHINE,
+        settings={"folders": tally.cases, "seed": args.seed},
+        notes={
+            "crash": "a traceback, an exception that only the last line of defence has caught, characters that a terminal obeys, "
+            f"a change outside the folder, more than {fuzz_runs.SECONDS:g} s, or more than {fuzz_runs.MEMORY / 1e6:.0f} MB",
+            "what ends in an error is refused": ", ".join(
+                f"{n:,} {what}" for what, n in sorted(tally.by_command.items())
+            ),
+            "slowest": f"{tally.slowest:.2f} s",
+            "peak": f"{tally.peak:.0f} MB",
+        },
+    )
+    replace(Result.load(file), more=(result,)).save(file)
+
+
 def store(counts: list[Count], args: argparse.Namespace, seconds: float) -> None:
     """The counts as a row of docs/results.md (`python examples/reproduce.py --report` writes that page)."""
+    file = ROOT / "results" / "fuzz.json"
     Result(
+        more=Result.load(file).more if file.is_file() else (),
         name="readers of files",
         metric="damaged and malicious files that crash a reader",
         unit=f"of {sum(c.inputs for c in counts):,} files",
@@ -431,7 +494,7 @@ def store(counts: list[Count], args: argparse.Namespace, seconds: float) -> None
         seed=args.seed,
         seconds=seconds,
         command=f"python benchmarks/fuzz.py --inputs {args.inputs} --seed {args.seed}",
-        machine=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}",
+        machine=MACHINE,
         settings={"inputs": args.inputs, "seed": args.seed},
         notes={
             "crash": "another exception than the documented one, a message without the file's name, pixels that are none, "
@@ -442,7 +505,7 @@ def store(counts: list[Count], args: argparse.Namespace, seconds: float) -> None
                 for c in counts
             },
         },
-    ).save(ROOT / "results" / "fuzz.json")
+    ).save(file)
 
 
 if __name__ == "__main__":

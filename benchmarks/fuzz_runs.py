@@ -35,12 +35,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import hostile
 import numpy as np
 
 Random = np.random.Generator
 Files = dict[str, bytes]
 MEMORY = 2**30
-"""Bytes of address space that a command may ask for beyond what the process had before."""
+"""Bytes that a command may ask for beyond what the process had before."""
 SECONDS = 5.0
 EVERY_PICTURE = 32
 KINDS: dict[str, list[str]] = {
@@ -53,282 +54,6 @@ KINDS: dict[str, list[str]] = {
 }
 """The models, and their options."""
 ON_POINTS = ("realnvp", "gaussian_vae")
-
-
-# --- values and trees ---------------------------------------------------------------------------------------------------
-
-ESCAPES = "\x1b]0;pwned\x07\x1b[2J\r\n\u202e\u2028\x00$\\frac{1}{$"
-
-
-def nest(depth: int, inside: Any = 1, dicts: bool = False) -> Any:
-    for _ in range(depth):
-        inside = {"a": inside} if dicts else [inside]
-    return inside
-
-
-@cache
-def values() -> list[Any]:
-    """What no field expects, with WATCHED and PIPE for paths outside the run."""
-    return [
-        *(None, True, False, 0, 1, -1, 2, 3, 7, -(10**9), 10**5, 10**9, 2**31, 2**63, 2**64, 10**400, 0.5, -0.0, 1e-320, 1e308),
-        *(float("nan"), float("inf"), float("-inf"), "", " ", "0", "-1", "x", "nan", "1e999", ".", "..", "/", "~", "-", "--help"),
-        *(ESCAPES, "\ud800", "a" * 5000, "a" * 10**6, "%s%n{0}", "a $\\frac{1}{$ b", "WATCHED/images.npy", "WATCHED", "PIPE", "../watched"),
-        *("/dev/zero", "/dev/stdin", "file:///etc/passwd", "mnist", "fashion", "digits", "moons", "cuda", "__class__", "NaN", "$array"),
-        *([], {}, [[]], [1], [1, 2], [1] * 1000, [0.5] * 10_000, ["x"], [None], [[1], [2, 3]], [-1], [10**9], [True]),
-        *({"$array": "nowhere"}, {"$tuple": [1, 2]}, {"$dict": [[[], 1]]}, {"$dict": [[1, 2]]}, {"$tensor": "w"}, {"": ""}, {"model": "VAE"}),
-        *({"a": {"b": 1}}, {ESCAPES: ESCAPES}, {str(i): i for i in range(1000)}, nest(50), nest(50, dicts=True), nest(900), nest(900, dicts=True)),
-    ]  # fmt: skip
-
-
-def places(tree: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The paths to all that is in dicts and lists."""
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree[:50]) if isinstance(tree, list) else ()
-    for key, value in items:
-        yield (*at, key)
-        yield from places(value, (*at, key))
-
-
-def inside(tree: Any, path: tuple[Any, ...]) -> Any:
-    for step in path:
-        tree = tree[step]
-    return tree
-
-
-def change_tree(rng: Random, tree: Any) -> Any:
-    """One field replaced, renamed, left out, doubled, exchanged with another, or a new one."""
-    found = list(places(tree))
-    if not found or rng.integers(30) == 0:
-        return pick(rng, values())
-    path = found[rng.integers(len(found))]
-    parent, key, what = inside(tree, path[:-1]), path[-1], rng.integers(10)
-    if what < 6:
-        parent[key] = near(rng, parent[key])
-    elif what == 6:
-        del parent[key]
-    elif what == 7:
-        other = found[rng.integers(len(found))]
-        value = inside(tree, other)
-        parent[key] = json.loads(json.dumps(value))
-    elif isinstance(parent, dict):
-        name = pick(
-            rng, ["", ESCAPES, "\ud800", "a" * 3000, "$array", "__class__", "epoch", "seed", "data", "size", "0"]
-        )
-        parent[name] = parent.pop(key) if what == 8 else pick(rng, values())
-    else:
-        parent[key:key] = [parent[key]] * int(pick(rng, [1, 2, 100]))
-    return tree
-
-
-def near(rng: Random, value: Any) -> Any:
-    """Half of the time something that is nearly right."""
-    if rng.integers(2):
-        return pick(rng, values())
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, int | float):
-        return pick(rng, [value + 1, -value, value * 1000, value * 10**6, value / 3, str(value), [value], float(value)])
-    if isinstance(value, str):
-        return pick(rng, [value + ESCAPES, value[:-1], value * 3, value.upper(), [value], len(value)])
-    if isinstance(value, list):
-        return pick(rng, [value[:-1], value * 2, value * 1000, [*value, None], {"x": value}, [value]])
-    return pick(rng, [[value], {"x": value}, list(value or ()), {}])
-
-
-def pick(rng: Random, choices: list[Any]) -> Any:
-    """One of them; JSON's own copy, since changes go on."""
-    value = choices[rng.integers(len(choices))]
-    return json.loads(json.dumps(value)) if isinstance(value, dict | list) and value else value
-
-
-# --- files --------------------------------------------------------------------------------------------------------------
-
-
-def change_json(rng: Random, content: bytes) -> bytes:
-    try:
-        tree = json.loads(content)
-    except (ValueError, RecursionError):
-        return content
-    return encoded(change_tree(rng, tree))
-
-
-def encoded(tree: Any) -> bytes:
-    return json.dumps(tree, ensure_ascii=False).encode("utf-8", "surrogatepass")
-
-
-def change_lines(rng: Random, content: bytes) -> bytes:
-    lines = content.split(b"\n")
-    for _ in range(rng.integers(1, 4)):
-        i = int(rng.integers(len(lines)))
-        odd = [
-            b"",
-            b"1",
-            b"[]",
-            b"{}",
-            b'"x"',
-            b"null",
-            b"\xff\xfe",
-            b"[" * 3000,
-            b"9" * 5000,
-            "\u2028\x85".encode(),
-            lines[i] * 100,
-        ]
-        lines[i] = change_json(rng, lines[i]) if rng.integers(3) else pick(rng, odd)
-    return b"\n".join(lines * int(pick(rng, [1, 1, 1, 50])))
-
-
-def change_checkpoint(rng: Random, content: bytes) -> bytes:
-    """The state's text or an array, with the right checksum behind it."""
-    from safetensors.numpy import load, save
-
-    from tinygen import checkpoint
-
-    try:
-        size = int.from_bytes(content[:8], "little")
-        header = json.loads(content[8 : 8 + size])["__metadata__"]
-        arrays, text = load(content), header["state"]
-        tree: dict[str, Any] = dict(json.loads(text))
-    except Exception:  # changed before
-        return content
-    if rng.integers(3):
-        top = [
-            key
-            for key in ("recipes", "parts", "loader", "random", "settings", "values")
-            if isinstance(tree.get(key), dict)
-        ]
-        if top and rng.integers(2):  # the states of optimizers are large, and would take nearly all changes
-            key = pick(rng, top)
-            tree[key] = change_tree(rng, tree[key])
-        else:
-            tree = change_tree(rng, tree)
-        text = json.dumps(tree, ensure_ascii=True)
-        if rng.integers(20) == 0:
-            text = text.replace("1", "1" * int(pick(rng, [300, 5000])), 1)
-    elif arrays:
-        name = pick(rng, sorted(arrays))
-        arrays[name] = change_array(rng, arrays[name])
-        if rng.integers(4) == 0:
-            arrays[pick(rng, ["x", ESCAPES, "a" * 3000, ""])] = arrays.pop(name)
-    header = {"format": header.get("format", "1"), "library": pick(rng, ["tinygen", "tinygen", ESCAPES]), "state": text}
-    if rng.integers(20) == 0:
-        header["format"] = pick(rng, ["2", "", ESCAPES])
-    with contextlib.suppress(Exception):
-        return save(arrays, header | {"sha256": checkpoint._digest(header, arrays)})
-    return content
-
-
-def change_array(rng: Random, array: np.ndarray) -> np.ndarray:
-    ways: list[Callable[[np.ndarray], np.ndarray]] = [
-        *(
-            lambda a: a[..., None],
-            lambda a: a.reshape(-1),
-            lambda a: a[:0],
-            lambda a: a.reshape(-1)[:1],
-            lambda a: a.T.copy(),
-        ),
-        *(
-            lambda a: a.astype(np.float64),
-            lambda a: a.astype(np.int64),
-            lambda a: a > 0,
-            lambda a: a.astype(np.float16),
-        ),
-        *(lambda a: np.full(a.shape, np.nan, np.float32), lambda a: np.full(a.shape, np.inf, np.float32)),
-        *(
-            lambda a: np.full(a.shape, 3e38, np.float32),
-            lambda a: np.zeros((0, 2**40), np.float32),
-            lambda a: np.zeros(10**5, np.float32),
-        ),
-        *(
-            lambda a: np.full(a.shape, 1e300),
-            lambda a: np.full(a.shape, -1e30, np.float32),
-            lambda a: np.full(a.shape, 2**62),
-        ),
-    ]
-    return np.ascontiguousarray(ways[rng.integers(len(ways))](array))
-
-
-def change_bytes(rng: Random, content: bytes) -> bytes:
-    import fuzz
-
-    return fuzz.changed(rng, [content, content])
-
-
-def change_file(rng: Random, name: str, content: bytes) -> bytes:
-    if rng.integers(5) == 0:
-        return change_bytes(rng, content)
-    if ".safetensors" in name:
-        return change_checkpoint(rng, content)
-    if name.endswith(".json"):
-        return change_json(rng, content)
-    return change_lines(rng, content) if name.endswith(".jsonl") else change_bytes(rng, content)
-
-
-PLACES = (
-    "samples.png",
-    "sample.png",
-    "interpolation.png",
-    "interpolate.png",
-    "metrics.json",
-    "metrics.jsonl",
-    "lock",
-    "config.json",
-)
-PLACES += ("run.safetensors", "run_best.safetensors", "epochs", "epochs/epoch_001.png", "epochs/epoch_002.png")
-PLACES += tuple(f"{name}{end}" for name in PLACES[:10] for end in (".partial", ".previous"))
-
-
-def replace_file(rng: Random, folder: Path, watched: Path) -> None:
-    """Something that is no file in the place of one of the run's, or a file where none is expected."""
-    place = folder / PLACES[rng.integers(len(PLACES))]
-    with contextlib.suppress(OSError):
-        place.parent.mkdir(exist_ok=True)
-        if place.is_dir() and not place.is_symlink():
-            shutil.rmtree(place)
-        place.unlink(missing_ok=True)
-        what = rng.integers(12)
-        if what < 4:
-            targets = [
-                watched / "text",
-                watched / "images.npy",
-                watched,
-                watched / "new",
-                watched / "run.safetensors",
-                watched / "config.json",
-            ]
-            place.symlink_to(targets[rng.integers(len(targets))])
-        elif what == 4:
-            os.link(watched / "text", place)
-        elif what == 5:
-            place.symlink_to(place.name if rng.integers(2) else folder)
-        elif what == 6:
-            os.mkfifo(place)
-        elif what == 7:
-            place.mkdir()
-            (place / "x").write_bytes(b"x") if rng.integers(2) else None
-        elif what == 8:
-            place.symlink_to(pick(rng, ["/dev/zero", "/dev/null", "/dev/full", "/dev/stdin", "/proc/self/mem"]))
-        elif what == 9:
-            with open(place, "wb") as file:
-                file.truncate(int(pick(rng, [0, 2**32, 2**40])))
-        elif what == 10:
-            place.write_bytes(rng.bytes(int(rng.integers(3000))))
-        else:
-            others = sorted(p for p in folder.iterdir() if p.is_file() and not p.is_symlink())
-            place.write_bytes(others[rng.integers(len(others))].read_bytes()) if others else None
-
-
-NAMES = (b"run",) * 12 + (
-    b"run;touch PWNED;#",
-    b"-run",
-    b"--help",
-    b"a b",
-    b"\x1b[2J",
-    b"$(x)",
-    b"\xff\xfe",
-    b"\xe2\x80\xae",
-    b"x\ny",
-    b"a" * 200,
-    b"$\\frac{1}{$",
-)
 
 
 # --- a world to run in --------------------------------------------------------------------------------------------------
@@ -484,20 +209,22 @@ def prepare(world: World, seed: int, number: int) -> tuple[Path, list[str], str]
         if rng.integers(5) == 0:
             replaced += 1
             continue
-        name = pick(rng, important if rng.integers(10) else list(files))
+        name = hostile.pick(rng, important if rng.integers(10) else list(files))
         if rng.integers(25) == 0:
             files.pop(name, None)
         elif name in files:
-            files[name] = change_file(rng, name, files[name])
+            files[name] = hostile.change_file(rng, name, files[name])
     paths = {"WATCHED": str(world.base / "watched"), "PIPE": str(world.base / "pipe")}
-    folder = Path(os.fsdecode(os.path.join(os.fsencode(world.base / "case"), NAMES[rng.integers(len(NAMES))])))
+    folder = Path(
+        os.fsdecode(os.path.join(os.fsencode(world.base / "case"), hostile.NAMES[rng.integers(len(hostile.NAMES))]))
+    )
     for name, content in files.items():
         for word, path in paths.items() if name.endswith(".json") else ():
             content = content.replace(word.encode(), path.encode())
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     for _ in range(replaced):
-        replace_file(rng, folder, world.base / "watched")
+        hostile.replace_file(rng, folder, world.base / "watched")
     words = ["sample", "interpolate", "evaluate", "compare", "train"][rng.integers(5)]
     if words == "train":
         options = [*KINDS[kind], "--epochs", str(rng.integers(2, 4)), "--batch-size", "24", "--device", "cpu"]
@@ -524,9 +251,9 @@ def attempt(world: World, seed: int, number: int) -> Case:
 
     folder, words, kind = prepare(world, seed, number)
     tiny.drawn = number  # type: ignore[attr-defined]
-    before, limits = resident(), resource.getrlimit(resource.RLIMIT_AS)
+    before, limits = resident(), resource.getrlimit(resource.RLIMIT_DATA)
     signal.signal(signal.SIGALRM, too_long)
-    resource.setrlimit(resource.RLIMIT_AS, (address_space() + MEMORY, limits[1]))
+    resource.setrlimit(resource.RLIMIT_DATA, (allocated() + MEMORY, limits[1]))
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     start = time.perf_counter()
     try:
@@ -535,7 +262,7 @@ def attempt(world: World, seed: int, number: int) -> Case:
         status, said = "too long", ""
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        resource.setrlimit(resource.RLIMIT_AS, limits)
+        resource.setrlimit(resource.RLIMIT_DATA, limits)
     seconds, peak = time.perf_counter() - start, (peak_resident() - before) / 1e6
     with contextlib.suppress(Exception):
         unlock(folder)
@@ -571,8 +298,9 @@ def too_long(*_: Any) -> None:
     raise TooLong
 
 
-def address_space() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+def allocated() -> int:
+    """Bytes of memory of the process's own: files that are mapped, and not read, cost nothing."""
+    return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
 
 
 def resident() -> int:

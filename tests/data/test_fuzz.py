@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import os
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,7 @@ pytest.importorskip("PIL")
 def fuzz():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
-        return importlib.import_module("fuzz")
+        yield importlib.import_module("fuzz")  # which imports others of that folder when it needs them
 
 
 READERS = [
@@ -65,3 +68,61 @@ def test_a_careless_reader_is_noticed(fuzz, tmp_path, careless, found):
     content, outcome = crashes[0]  # what is kept shows it again
     (tmp_path / reader.file).write_bytes(content)
     assert fuzz.attempt(reader, tmp_path / reader.file)[0] in (outcome, "accepted")
+
+
+# --- folders of runs --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def runs(fuzz):
+    if not sys.platform.startswith("linux"):
+        pytest.skip("processes and their memory are watched as Linux tells of them")
+    pytest.importorskip("matplotlib")
+    return importlib.import_module("fuzz_runs")
+
+
+@pytest.fixture(scope="module")
+def world(runs, tmp_path_factory):
+    return runs.World.make(tmp_path_factory.mktemp("fuzz") / "world")
+
+
+def test_folders_of_runs_harm_nobody(runs, world):
+    """Sixty of them, as the benchmark makes them; tests/test_harmless.py and others say it of each kind of harm."""
+    with runs.tiny(world.base):
+        cases = [runs.attempt(world, 1, number) for number in range(60)]
+    assert [(case.number, case.crash) for case in cases if case.crash] == []
+    assert {case.status for case in cases} == {0, 2}
+
+
+def test_whole_folders_of_runs_are_read(runs, world):
+    with runs.tiny(world.base):
+        for kind in runs.KINDS:
+            assert runs.run(["evaluate", str(world.base / "made" / kind / "run")])[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("careless", "found"),
+    [
+        (lambda world: 1 / 0, "ZeroDivisionError"),
+        (lambda world: print("\x1b[2J"), "not printable"),
+        (lambda world: (world.base / "watched" / "text").write_text("touched"), "watched/text"),
+        (lambda world: (world.base / "elsewhere" / "new").touch(), "elsewhere/new"),
+        (lambda world: (world.base / "case" / "new").touch(), "made outside"),
+        (lambda world: np.ones(2**28), "more memory"),
+        (lambda world: time.sleep(100), "too long"),
+        (lambda world: os.open(world.base / "pipe", os.O_RDONLY), "too long"),
+    ],
+)
+def test_a_careless_command_is_noticed(runs, tmp_path, careless, found, monkeypatch):
+    world = runs.World(tmp_path)
+    for folder in ("watched", "case", "made", "elsewhere", "cache"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "watched" / "text").write_text("do not touch")
+    os.mkfifo(tmp_path / "pipe")
+    world.watched = world.signature()
+    cli = importlib.import_module("tinygen.cli.main")
+    monkeypatch.setattr(runs, "SECONDS", 1.0 if found == "too long" else 30.0)
+    monkeypatch.setattr(cli, "_sample", lambda args: careless(world))
+    monkeypatch.setattr(runs, "prepare", lambda *_: (tmp_path / "case" / "run", ["sample", "run"], "vae"))
+    (tmp_path / "case" / "run").mkdir()
+    assert found in runs.attempt(world, 0, 0).crash

@@ -240,9 +240,11 @@ class Keeper:
         if self._stored is not None:
             if self._stored["inside"]:  # whatever has been done since the beginning of the epoch had been done before
                 self._load(self._stored)
-                given = self._stored["loader"]["given"]
+                with self._is_readable():
+                    given = self._stored["loader"]["given"]
             if self._stored["loader"] is not None:
-                loader.load_state_dict(self._stored["loader"])  # type: ignore[attr-defined]
+                with self._is_readable():
+                    loader.load_state_dict(self._stored["loader"])  # type: ignore[attr-defined]
             self._stored = None
         return _Batches(self, loader, given)
 
@@ -353,10 +355,21 @@ class Keeper:
             )
 
     def _load(self, stored: Mapping[str, Any]) -> None:
-        self._parts.load(stored, self.file)
-        self.step = stored["step"]
-        self._log.go_on(stored.get("log", 0))
-        backend.set_rng_state(stored["random"])
+        with self._is_readable():
+            self._parts.load(stored, self.file)
+            self.step = stored["step"]
+            self._log.go_on(stored.get("log", 0))
+            backend.set_rng_state(stored["random"])
+
+    @contextmanager
+    def _is_readable(self) -> Iterator[None]:
+        """What stumbles over a stored state inside is a file that is damaged, or that somebody else has made."""
+        try:
+            yield
+        except (TypeError, LookupError, AttributeError, ArithmeticError) as error:
+            raise checkpoint.CheckpointError(
+                f"Keeper: what {self.file} holds cannot be taken ({type(error).__name__}: {error}); remove it to start anew"
+            ) from error
 
 
 class _Epochs:
