@@ -46,6 +46,7 @@ EXAMPLES = {
     "realnvp": ["--batch-size", "16"],
     "image_realnvp": IMAGES,
     "upsampling": IMAGES,
+    "tabular": [],
 }
 MAY_DIFFER = ("seconds", "log")  # "log" is the length of the log in bytes, and there are seconds in it
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "TINYGEN_SAVE_EVERY"}
