@@ -402,6 +402,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--inputs", type=int, default=20_000, help="files for each reader (default: 20000; pictures a quarter)"
     )
     parser.add_argument("--folders", type=int, default=100_000, help="folders of runs (default: 100000)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes for the folders (default: 2)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
     if args.readers == [RUNS]:
@@ -444,7 +445,7 @@ def folders(args: argparse.Namespace) -> int:
             )
             store_folders(tally, args, time.perf_counter() - start)
 
-    fuzz_runs.many(0, args.folders, args.seed, count)
+    fuzz_runs.at_once(args.jobs, args.folders, args.seed, count)
     seconds = time.perf_counter() - start
     print(f"\n{len(tally.crashes)} crashes in {tally.cases:,} folders, {seconds:.0f} s")
     store_folders(tally, args, seconds)

@@ -364,6 +364,29 @@ def many(first: int, last: int, seed: int, report: Callable[[dict[str, Any]], No
             at = done
 
 
+def at_once(jobs: int, last: int, seed: int, report: Callable[[dict[str, Any]], None]) -> None:
+    """The cases 0, ..., last - 1, shared among so many processes, each with its own world."""
+    import multiprocessing
+
+    context = multiprocessing.get_context("fork")
+    queue: Any = context.Queue()
+
+    def share(job: int) -> None:
+        many(last * job // jobs, last * (job + 1) // jobs, seed, queue.put)
+        queue.put(None)
+
+    processes = [context.Process(target=share, args=(job,)) for job in range(jobs)]
+    for process in processes:
+        process.start()
+    working = jobs
+    while working:
+        case = queue.get(timeout=600)
+        if case is None:
+            working -= 1
+        else:
+            report(case)
+
+
 def in_child(world: World, seed: int, first: int, last: int) -> Iterator[dict[str, Any]]:
     """What a forked process says of these cases, until it ends or says nothing for four times SECONDS."""
     import select
