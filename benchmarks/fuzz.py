@@ -470,7 +470,7 @@ def store_folders(tally: Any, args: argparse.Namespace, seconds: float) -> None:
         settings={"folders": tally.cases, "seed": args.seed},
         notes={
             "crash": "a traceback, an exception that only the last line of defence has caught, characters that a terminal obeys, "
-            f"a change outside the folder, more than {fuzz_runs.SECONDS:g} s, or more than {fuzz_runs.MEMORY / 1e6:.0f} MB",
+            f"a change outside the folder, more than {fuzz_runs.SECONDS:g} s of a processor or {fuzz_runs.WAITING:g} s in all, more than {fuzz_runs.MEMORY / 1e6:.0f} MB",
             "what ends in an error is refused": ", ".join(
                 f"{n:,} {what}" for what, n in sorted(tally.by_command.items())
             ),
