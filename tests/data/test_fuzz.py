@@ -87,9 +87,9 @@ def world(runs, tmp_path_factory):
 
 
 def test_folders_of_runs_harm_nobody(runs, world):
-    """Sixty of them, as the benchmark makes them; tests/test_harmless.py and others say it of each kind of harm."""
+    """Forty of them, as the benchmark makes them; tests/test_harmless.py and others say it of each kind of harm."""
     with runs.tiny(world.base):
-        cases = [runs.attempt(world, 1, number) for number in range(60)]
+        cases = [runs.attempt(world, 1, number) for number in range(40)]
     assert [(case.number, case.crash) for case in cases if case.crash] == []
     assert {case.status for case in cases} == {0, 2}
 
