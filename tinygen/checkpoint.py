@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from tinygen import atomic, backend
+from tinygen.harmless import text
 from tinygen.tensor import Tensor
 
 FORMAT = "1"
@@ -220,7 +221,7 @@ def from_file(file: Path, tensor: Callable[[np.ndarray], Any] = lambda array: ar
                 )
             if header.get("format") != FORMAT:
                 raise CheckpointError(
-                    f"{file.name} was written by {header.get('library')} in format {header.get('format')}, and this "
+                    f"{file.name} was written by {text(header.get('library'))} in format {text(header.get('format'))}, and this "
                     f"version reads format {FORMAT}; use the version that wrote it"
                 )
             if (weight := _weight(header["state"])) > MAX_STATE:
@@ -316,10 +317,18 @@ def _pack(
     return {tensor if isinstance(value, Tensor) else "$array": name}
 
 
-def _unpack(value: Any, arrays: Mapping[str, np.ndarray], tensor: Callable[[np.ndarray], Any]) -> Any:
-    """The inverse of `_pack`."""
+def _unpack(value: Any, arrays: Mapping[str, np.ndarray], tensor: Callable[[np.ndarray], Any], depth: int = 0) -> Any:
+    """The inverse of `_pack`.  What could not be saved is not read either: ValueError."""
+
+    def inner(x: Any) -> Any:
+        return _unpack(x, arrays, tensor, depth + 1)
+
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, str) and re.search("[\ud800-\udfff]", value):
+        raise ValueError(f"a text that is not Unicode: {value[:40]!a}")
     if isinstance(value, list):
-        return [_unpack(v, arrays, tensor) for v in value]
+        return [inner(v) for v in value]
     if not isinstance(value, dict):
         return value
     if "$tensor" in value:
@@ -327,7 +336,7 @@ def _unpack(value: Any, arrays: Mapping[str, np.ndarray], tensor: Callable[[np.n
     if "$array" in value:
         return arrays[value["$array"]]
     if "$tuple" in value:
-        return tuple(_unpack(value["$tuple"], arrays, tensor))
+        return tuple(inner(value["$tuple"]))
     if "$dict" in value:
-        return {_unpack(key, arrays, tensor): _unpack(v, arrays, tensor) for key, v in value["$dict"]}
-    return {key: _unpack(v, arrays, tensor) for key, v in value.items()}
+        return {inner(key): inner(v) for key, v in value["$dict"]}
+    return {inner(key): inner(v) for key, v in value.items()}

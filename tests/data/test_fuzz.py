@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tinygen import checkpoint
+
 pytest.importorskip("PIL")
 
 
@@ -68,6 +70,14 @@ def test_a_careless_reader_is_noticed(fuzz, tmp_path, careless, found):
     content, outcome = crashes[0]  # what is kept shows it again
     (tmp_path / reader.file).write_bytes(content)
     assert fuzz.attempt(reader, tmp_path / reader.file)[0] in (outcome, "accepted")
+
+
+@pytest.mark.parametrize("text", [r'{"a": "\ud800"}', r'{"\udfff": 1}', '{"a": ' + "[" * 200 + "]" * 200 + "}"])
+def test_what_could_not_be_saved_is_not_read(fuzz, tmp_path, text):
+    """Else a run goes on from it, and stumbles when it saves."""
+    (tmp_path / "run.safetensors").write_bytes(fuzz.signed(text.encode()))
+    with pytest.raises(checkpoint.CheckpointError, match=r"run\.safetensors is no checkpoint"):
+        checkpoint.load(tmp_path / "run.safetensors")
 
 
 # --- folders of runs --------------------------------------------------------------------------------------------------

@@ -177,7 +177,7 @@ def rows_of(entries: Sequence[Entry], columns: Sequence[Column], each: bool = Fa
         groups.setdefault(str(i) if alone else json.dumps(settings, sort_keys=True, default=str), []).append(entry)
     rows = []
     for group in groups.values():
-        seeds = [entry.run.arguments.get("seed") for entry in group]
+        seeds = [str(entry.run.arguments.get("seed")) for entry in group]
         parts = [group] if len(set(seeds)) == len(seeds) else [[entry] for entry in group]
         for part in parts:
             values = [[r.value for e in part for r in e.records if r.ruler == column.ruler] for column in columns]
