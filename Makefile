@@ -4,7 +4,7 @@
 PYTHON ?= python3
 ROW ?=
 
-.PHONY: help demo test test-all mutate check format reproduce bench clean
+.PHONY: help demo test test-all mutate mutate-all check format reproduce bench clean
 .PRECIOUS: .venv-%/stamp
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make test        the test suite"
 	@echo "make test-all    the slow tests too, and many more examples per property"
 	@echo "make mutate      plant faults in every derivative rule, and see the tests notice them"
+	@echo "make mutate-all  plant a sample of faults in the whole package (an hour and more)"
 	@echo "make check       format, lint, types and tests: what a change must pass"
 	@echo "make format      let ruff rewrite the source"
 	@echo "make reproduce   the published numbers on MNIST, beside floor and baseline (hours; one row: make reproduce ROW=vae);"
@@ -30,6 +31,10 @@ test-all: .venv-test/stamp
 
 mutate: .venv-test/stamp
 	.venv-test/bin/python -m tests.mutation.mutate
+
+mutate-all: .venv-dev/stamp
+	.venv-dev/bin/python -m tests.mutation.whole record
+	.venv-dev/bin/python -m tests.mutation.whole sample
 
 check: .venv-dev/stamp
 	.venv-dev/bin/ruff format --check .

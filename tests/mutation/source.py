@@ -87,11 +87,11 @@ def _interesting(node: ast.AST) -> Iterator[ast.AST]:
     match node:
         case ast.FunctionDef(name=name, args=args):
             skipped |= {id(x) for x in ast.walk(args)} if name.startswith("reproduce") else set()
-            skipped |= {id(a.annotation) for a in ast.walk(args) if isinstance(a, ast.arg)} | {id(node.returns)}
+            skipped.add(id(node.returns))
             skipped |= {id(d) for d in node.decorator_list}
         case ast.AnnAssign():
             skipped.add(id(node.annotation))
-        case ast.Raise():
+        case ast.Raise() | ast.arg():  # a message, an annotation
             return
         case ast.JoinedStr() | ast.Import() | ast.ImportFrom() | ast.Assert():
             return

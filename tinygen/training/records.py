@@ -161,7 +161,7 @@ def _undated(record: Record) -> Record:
 
 
 def _content(file: Path) -> dict[str, Any]:
-    return read_json(file) if os.path.lexists(file) else {}
+    return read_json(file) if os.path.exists(file) else {}  # a link that leads nowhere is replaced
 
 
 def _list(content: Mapping[str, Any], folder: Path) -> list[Any]:
