@@ -37,12 +37,20 @@ class Fault:
         """The file with the fault in it."""
         return source[: self.start] + self.text.encode() + source[self.end :]
 
+    def is_a_program(self, source: bytes) -> bool:
+        """Whether Python takes the file with the fault in it: here and there an expression may not stand in parentheses."""
+        try:
+            compile(self.planted_in(source), self.file, "exec")
+        except SyntaxError:
+            return False
+        return True
+
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.what}"
 
 
 def faults(source: bytes, file: str) -> list[Fault]:
-    """All faults that can be planted in a file of Python, in the order of its lines.
+    """All faults that can be planted in a file of Python, in the order of its lines; a few of them are no programs.
 
     Left alone is what only tells or types: docstrings, annotations, messages of errors, names that a module exports; and
     the settings of published experiments (the defaults of `reproduce`), which are data.
@@ -57,12 +65,8 @@ def faults(source: bytes, file: str) -> list[Fault]:
         text = new if isinstance(new, str) else ast.unparse(new)
         if isinstance(node, ast.expr):
             text = f"({text})"
-        fault = Fault(file, node.lineno, start, end, text, f"{_short(source[start:end])}  →  {_short(text.encode())}")
-        try:
-            compile(fault.planted_in(source), file, "exec")
-        except SyntaxError:  # an expression where its parentheses may not stand
-            continue
-        found.append(fault)
+        what = f"{_short(source[start:end])}  →  {_short(text.encode())}"
+        found.append(Fault(file, node.lineno, start, end, text, what))
     return sorted(found, key=lambda f: (f.start, f.end, f.text))
 
 

@@ -77,18 +77,21 @@ def sample(count: int, seed: int, area: str | None = None) -> list[tuple[str, Fa
 
     Every area gets at least a twentieth, so that something can be said about each.
     """
-    by_area: dict[str, dict[tuple[str, int], list[Fault]]] = {name: {} for name in AREAS}
+    wanted: dict[str, dict[tuple[str, int], list[Fault]]] = {name: {} for name in ([area] if area else AREAS)}
     for file in sorted((ROOT / "tinygen").rglob("*.py")):
-        for fault in faults(file.read_bytes(), str(file.relative_to(ROOT))):
-            by_area[area_of(file)].setdefault((fault.file, fault.line), []).append(fault)
+        if (of := area_of(file)) in wanted:
+            for fault in faults(file.read_bytes(), str(file.relative_to(ROOT))):
+                wanted[of].setdefault((fault.file, fault.line), []).append(fault)
     chance = random.Random(seed)
-    wanted = {area: by_area[area]} if area else by_area
     lines = sum(map(len, wanted.values()))
     drawn = []
     for name, places in wanted.items():
         n = max(round(count * len(places) / lines), -(-count // 20))
         some = chance.sample(sorted(places), min(n, len(places)))
-        drawn += [(name, chance.choice(places[place])) for place in sorted(some)]
+        for place in sorted(some):
+            source, edits = (ROOT / place[0]).read_bytes(), places[place]
+            found = next((f for f in chance.sample(edits, len(edits)) if f.is_a_program(source)), None)
+            drawn += [(name, found)] if found else []
     return drawn
 
 
@@ -186,6 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name, _, line = args.place.rpartition(":")
         source = (ROOT / name).read_bytes()
         drawn = [(area_of(ROOT / name), f) for f in faults(source, name) if f.line == int(line)]
+        drawn = [(area, f) for area, f in drawn if f.is_a_program(source)]
     else:
         drawn = sample(args.count, args.seed, args.area)
     start = time.perf_counter()
