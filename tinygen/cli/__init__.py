@@ -1,4 +1,5 @@
-"""The command line: `tinygen`.  (`python -m tinygen` is the same, but looks for modules in the current folder first.)
+"""The command line: `tinygen`.  (`python -m tinygen` is the same.)  Neither looks for modules in the current folder, unless
+that has a tinygen of its own: `python -P -m tinygen` ignores that, too.
 
     tinygen                                   what there is: models, examples, commands
     tinygen train vae --data digits           train a model; its folder is runs/vae

@@ -162,7 +162,15 @@ def of_run(trained: Trained, args: argparse.Namespace) -> argparse.Namespace:
     Raises ValueError for arguments in config.json that are of another kind.
     """
     given = {key: value for key, value in vars(args).items() if value is not None}
-    defaults = {"data": None, "size": None, "seed": 0, "noise": 0.1, "dry_run": False, "crop": False, "image": None}
+    defaults: dict[str, Any] = {
+        "data": None,
+        "size": None,
+        "seed": 0,
+        "noise": 0.1,
+        "dry_run": False,
+        "crop": False,
+        "image": None,
+    }
     stored = {name: trained.arguments.get(name, default) for name, default in defaults.items()}
     image, size, noise = stored["image"], stored["size"], stored["noise"]
     fits = {
