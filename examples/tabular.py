@@ -4,7 +4,7 @@ The models learn the rows of one kind only (benign tumours, two kinds of wine) a
 predict them, −log p(x) in nats per row, and whether the other kind (malignant tumours, the third wine) looks less likely,
 which is measured by the AUROC: the probability that an anomaly has a higher score than a normal row.  Both tables come with
 scikit-learn; nothing is downloaded.  With so few rows everything depends on which of them are tested, so every number is a
-mean over five splits, with its standard deviation.  What comes out: on 199 benign tumours the flow is by far the best density
+mean over five splits, with its standard deviation.  What comes out: on 200 benign tumours the flow is by far the best density
 (7 nats; a Gaussian 16), and the VAE finds the malignant ones best (0.975 ± 0.007; the isolation forest 0.957 ± 0.007); 73 rows of
 wine are too few to beat a Gaussian by more than the deviation.  Pictures, in runs/tabular/:
 

@@ -19,9 +19,10 @@ compute what the plain step computes, bit for bit, but no node is made, nothing 
 What may change from call to call: the numbers in the arguments, in parameters and buffers, and whatever the generators draw.
 What may not, without a new recording (see guards.py): structure, shapes, dtypes and layout of the arguments, which of them are
 one tensor, arguments that are not tensors, the grad mode, the modes and hooks of the modules that were called, dtypes of
-parameters and which of them require gradients.  For all of these a step is recorded anew, by itself.
-What cannot be seen: a Python number that the step reads from elsewhere, such as a weight that grows from epoch to epoch
-(make it an argument); a module or a parameter that another one takes the place of (compile the step anew).
+parameters and which of them require gradients, and what the step reads of variables, attributes, lists and dicts around it.
+For all of these a step is recorded anew, by itself; a number that is another one in every call is better made an argument,
+as a tensor.
+What cannot be seen: writes into `vars(object)`, into large NumPy arrays, into lists of more than a hundred entries, into files.
 
 A step that cannot be replayed is run as it is, with a warning that says why: one that looks at a number (`loss.item()`, `if
 x.mean() > 0`), that computes on arrays behind the operators' backs, that returns a tensor which still has a graph (call
