@@ -155,6 +155,7 @@ def test_what_is_not_a_run_is_left_out_with_a_line(tmp_path, capsys):
     assert main(words) == 0, "the picture of the first call is not a run"
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 3 and all(line.startswith("left out: ") for line in errors)
+    assert any("compare.png is not a run" in line for line in errors)
     assert main(["compare", str(tmp_path / "nothing")]) == 2, "nothing is left"
 
 

@@ -43,9 +43,11 @@ def folder_of(path: Path) -> Path:
 def read(path: Path, device: backend.Device | str = "cpu") -> Trained:
     """The trained model of a run: its folder, or one of the .safetensors files in it where there are several.
 
-    Raises FileNotFoundError if there is none, ValueError if it cannot be told which, or the model cannot be made again,
+    Raises FileNotFoundError if there is none, ValueError for another file, if it cannot be told which, or the model cannot be made again,
     checkpoint.CheckpointError for a damaged file.
     """
+    if path.is_file() and path.suffix != ".safetensors":  # such as runs/compare.png among runs/*
+        raise ValueError(f"{path} is not a run: a folder, or a .safetensors file in it, is expected")
     folder = folder_of(path)
     file = path / "run.safetensors" if path.is_dir() else path
     if not checkpoint.exists(file):
